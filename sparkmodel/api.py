@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The public functions: register, get, models, unregister, init, shutdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+from pyspark.sql.types import DataType
+
+from sparkmodel.errors import ModelNotFoundError, ResultTypeError
+from sparkmodel.loaders import Resolved, resolve
+from sparkmodel.model import Model
+from sparkmodel.options import PoolOptions, check_name
+from sparkmodel.pool import control, runtime
+from sparkmodel.progress import DeployProgress
+from sparkmodel.spark import functions
+from sparkmodel.spark.session import check_executors
+from sparkmodel.spark.types import parse_result_type, to_arrow, to_spark
+from sparkmodel.spec import ModelSpec
+
+
+def init(address: str | None = None, namespace: str = runtime.NAMESPACE, **ray_options: Any) -> None:
+    """Connect to Ray. Optional: `register` does it with the defaults.
+
+    Args:
+        address: A Ray cluster, `host:port`; None takes RAY_ADDRESS, or starts a local Ray that ends with this
+            process.
+        namespace: Ray namespace of the pools' names.
+        **ray_options: Further arguments of `ray.init`, such as `num_cpus` for a local Ray.
+
+    Raises:
+        RayUnavailableError: it cannot be started or reached.
+    """
+    runtime.connect(address, namespace, **ray_options)
+
+
+def shutdown() -> None:
+    """Disconnect from Ray; a local one ends, with all its pools. Happens by itself at the end of the process."""
+    runtime.shutdown()
+
+
+def register(
+    spark: SparkSession,
+    name: str,
+    source: Any,
+    *,
+    result_type: DataType | str | None = None,
+    params: Mapping[str, Any] | None = None,
+    model_config: Mapping[str, Any] | None = None,
+    replace: bool = False,
+    progress: bool | None = None,
+    **options: Any,
+) -> Model:
+    """Load a model into a pool of Ray actors and make it a SQL function.
+
+    Args:
+        spark: The session that gets the function, classic or Connect.
+        name: Name of the function and of the pool.
+        source: An MLflow URI (`models:/wine@champion`) or model directory; a pickle, cloudpickle or joblib file
+            (with `trust_pickle=True`); an import path (`python:pkg.module:Class`); an object with `predict`, a
+            function of a batch, or a `(load, predict)` pair of functions.
+        result_type: Type of one prediction, a DataType or DDL; by default the signature's output.
+        params: MLflow inference parameters; keyword arguments of `predict` for other models.
+        model_config: Given to MLflow when it loads the model.
+        replace: If the name is served already, move that pool to this source and these options instead.
+        progress: Show progress on stderr; None does so on terminals only.
+        **options: See `sparkmodel.options.PoolOptions`.
+
+    Returns:
+        The model; `spark.sql("SELECT name(a, b) FROM t")` works from now on in this session.
+
+    Raises:
+        SparkModelError: with the condition that says why; nothing is left behind then.
+    """
+    check_name(name)
+    pool_options = PoolOptions.of(options)
+    existing = _existing(name) if replace else None
+    if not replace:
+        functions.check_free(spark, name)
+    resolved = resolve(name, source, trust_pickle=pool_options.trust_pickle)
+    spec = ModelSpec(
+        name=name,
+        source=resolved.source,
+        signature=resolved.signature,
+        result_type=_result_type(spark, name, resolved, result_type),
+        options=pool_options,
+        params=params,
+        model_config=model_config,
+    )
+    with DeployProgress(name, progress) as shown:
+        if existing is not None:
+            existing.deploy(spec, resolved.payload, shown)
+            pool = existing
+        else:
+            pool = control.deploy(spec, resolved.payload, shown)
+    try:
+        check_executors(spark, pool.handle())
+        functions.register_function(spark, pool.handle())
+    except BaseException:
+        if existing is None:
+            pool.drop()
+        raise
+    return Model(pool, spark)
+
+
+def get(name: str, spark: SparkSession | None = None) -> Model:
+    """Attach to a pool that is serving, from this or another process; nothing is loaded.
+
+    Args:
+        name: Name of the pool.
+        spark: If given, its SQL gets the function too.
+
+    Raises:
+        ModelNotFoundError: no such pool on this Ray cluster.
+    """
+    pool = control.find(name)
+    if spark is not None:
+        functions.register_function(spark, pool.handle())
+    return Model(pool, spark)
+
+
+def models() -> list[str]:
+    """Names of the pools that are serving on this Ray cluster, in this namespace."""
+    return control.names()
+
+
+def unregister(spark: SparkSession, name: str) -> None:
+    """End a pool and take its function out of the session.
+
+    Raises:
+        ModelNotFoundError: no such pool.
+    """
+    Model(control.find(name), spark).drop()
+
+
+def _existing(name: str) -> control.Pool | None:
+    try:
+        return control.find(name)
+    except ModelNotFoundError:
+        return None
+
+
+def _result_type(spark: SparkSession, name: str, resolved: Resolved, given: DataType | str | None) -> pa.DataType:
+    if given is not None:
+        return to_arrow(parse_result_type(spark, given))
+    if resolved.signature.output is None:
+        raise ResultTypeError(
+            f"Cannot register model '{name}'",
+            "the model has no signature that says what it returns",
+            "pass result_type, such as result_type='double'",
+        )
+    # by way of Spark, which has no unsigned integers or 16-bit floats
+    return to_arrow(to_spark(resolved.signature.output))
+
+
+__all__ = ["get", "init", "models", "register", "shutdown", "unregister"]

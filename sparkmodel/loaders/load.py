@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Opening a source in a worker's process."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import io
+import pickle
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sparkmodel.errors import ModelLoadError, SparkModelError
+from sparkmodel.loaders.base import LoadedModel
+from sparkmodel.spec import ModelSpec
+
+
+def load(spec: ModelSpec, payload: Any = None) -> LoadedModel:
+    """Load the model of a spec.
+
+    Args:
+        spec: What to load; its source was settled by `resolve`.
+        payload: Bytes of the pickle for the kinds that are shipped, else None.
+
+    Raises:
+        ModelLoadError: loading failed; `details` has the model's own traceback.
+    """
+    try:
+        if spec.source.kind == "mlflow":
+            from sparkmodel.loaders.mlflow_model import load_mlflow
+
+            return load_mlflow(spec)
+        return wrap(_OPENERS[spec.source.kind](spec.source.uri, payload), spec.params)
+    except SparkModelError:
+        raise
+    except BaseException as error:  # a model's code may raise anything, SystemExit included
+        raise ModelLoadError(
+            f"Cannot load model '{spec.name}' from '{spec.source.given}'",
+            f"{type(error).__name__}: {error}",
+            details=traceback.format_exc(),
+        ) from error
+
+
+def _open_pickle(uri: str, payload: Any) -> Any:
+    return pickle.loads(payload)  # also reads what cloudpickle wrote
+
+
+def _open_joblib(uri: str, payload: Any) -> Any:
+    joblib = importlib.import_module("joblib")
+    return joblib.load(io.BytesIO(payload))
+
+
+def _open_python(uri: str, payload: Any) -> Any:
+    module, _, path = uri.partition(":")
+    target: Any = importlib.import_module(module)
+    for attribute in path.split("."):
+        target = getattr(target, attribute)
+    if inspect.isclass(target):
+        target = target()
+        if callable(getattr(target, "load", None)):
+            target.load()
+    return target
+
+
+_OPENERS: dict[str, Callable[[str, Any], Any]] = {
+    "pickle": _open_pickle,
+    "object": _open_pickle,
+    "joblib": _open_joblib,
+    "python": _open_python,
+}
+
+
+def wrap(target: Any, params: Mapping[str, Any] | None) -> LoadedModel:
+    """A loaded model from an object with `predict`, a function of a batch, or a `(load, predict)` pair.
+
+    `params` become keyword arguments of the predict function.
+    """
+    keywords = dict(params or {})
+    if isinstance(target, tuple):
+        load_, predict = target
+        model = load_()
+        return LoadedModel(lambda data: predict(model, data, **keywords), feature_names=_names(model))
+    predict = getattr(target, "predict", target)
+    if not callable(predict):
+        raise TypeError(f"{type(target).__name__} has no predict method and is not callable")
+    return LoadedModel(lambda data: predict(data, **keywords), feature_names=_names(target))
+
+
+def _names(model: Any) -> list[str] | None:
+    names = getattr(model, "feature_names_in_", None)  # scikit-learn's convention
+    return None if names is None else [str(name) for name in names]

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settling a source on the driver: what kind it is, whether it is trusted, what its signature says."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import cloudpickle
+
+from sparkmodel.errors import (
+    ModelLoadError,
+    ModelNotFoundError,
+    UnsupportedSourceError,
+    UntrustedModelFileError,
+)
+from sparkmodel.schema import Signature
+from sparkmodel.spec import Source
+
+_PICKLES = {".pkl": "pickle", ".pickle": "pickle", ".cloudpickle": "pickle", ".joblib": "joblib"}
+_IMPORT = re.compile(r"python:(?P<path>[A-Za-z_][\w.]*:[A-Za-z_][\w.]*)")
+_FORMS = (
+    "an MLflow URI (models:/, runs:/, s3://, ...) or model directory, a .pkl, .pickle, .cloudpickle or .joblib file, "
+    "'python:pkg.module:Class', an object with predict, a function, or a (load, predict) pair of functions"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolved:
+    """A settled source, its signature, and the bytes to ship, if the workers cannot fetch the model themselves."""
+
+    source: Source
+    signature: Signature
+    payload: bytes | None = None
+
+
+def resolve(name: str, source: Any, *, trust_pickle: bool = False) -> Resolved:
+    """Find out what a source is.
+
+    Args:
+        name: The model's name, for messages.
+        source: See `sparkmodel.register`.
+        trust_pickle: Whether a loose pickle file may be loaded.
+
+    Raises:
+        ModelNotFoundError: the file, directory or registry entry does not exist.
+        UntrustedModelFileError: a loose pickle file without `trust_pickle=True`; no byte of it has been read.
+        UnsupportedSourceError: no loader knows this kind of source.
+        ModelLoadError: a live object cannot be pickled.
+    """
+    if isinstance(source, pathlib.PurePath):
+        source = str(source)
+    if not isinstance(source, str):
+        return _resolve_object(name, source)
+    if source.startswith("python:"):
+        match = _IMPORT.fullmatch(source)
+        if match is None:
+            raise _unsupported(name, source, "an import path reads python:pkg.module:Name")
+        return Resolved(Source(kind="python", given=source, uri=match["path"]), Signature())
+    path = _local_path(source)
+    if path is not None and path.suffix.lower() in _PICKLES:
+        return _resolve_pickle(name, source, path, trust_pickle)
+    if path is not None and not (path / "MLmodel").is_file():
+        if not path.exists():
+            raise ModelNotFoundError(
+                f"Cannot register model '{name}' from '{source}'",
+                f"no such file or directory: {path.absolute()}",
+                f"a source is {_FORMS}",
+            )
+        raise _unsupported(name, source, "it is neither an MLflow model directory nor a pickle file")
+    scheme = urlparse(source).scheme
+    if scheme == "table":
+        raise _unsupported(name, source, "models in tables are not supported yet")
+    from sparkmodel.loaders.mlflow_model import resolve_mlflow
+
+    return Resolved(*resolve_mlflow(name, str(path.absolute()) if path is not None else source))
+
+
+def _local_path(source: str) -> pathlib.Path | None:
+    parsed = urlparse(source)
+    if parsed.scheme == "file":
+        return pathlib.Path(unquote(parsed.path))
+    return pathlib.Path(source) if not parsed.scheme else None
+
+
+def _resolve_pickle(name: str, source: str, path: pathlib.Path, trust_pickle: bool) -> Resolved:
+    what = f"Cannot register model '{name}' from '{source}'"
+    if not trust_pickle:
+        raise UntrustedModelFileError(
+            what,
+            "loading a pickle runs whatever code its author put into it, and this loose file is not declared trusted",
+            "pass trust_pickle=True if you know where it is from, or save the model with MLflow in a format that "
+            "runs no code: skops, ONNX, XGBoost or LightGBM's own, safetensors",
+        )
+    if not path.is_file():
+        raise ModelNotFoundError(what, f"no such file: {path.absolute()}")
+    kind = _PICKLES[path.suffix.lower()]
+    return Resolved(Source(kind=kind, given=source, uri=path.name), Signature(), path.read_bytes())
+
+
+def _resolve_object(name: str, source: Any) -> Resolved:
+    pair = isinstance(source, tuple) and len(source) == 2 and all(map(callable, source))
+    if not (pair or callable(source) or callable(getattr(source, "predict", None))):
+        raise _unsupported(name, source, f"a {type(source).__name__} has no predict and is not callable")
+    given = "(load, predict)" if pair else f"{type(source).__module__}.{type(source).__qualname__}"
+    try:
+        payload = cloudpickle.dumps(source)
+    except Exception as error:
+        raise ModelLoadError(
+            f"Cannot ship model '{name}' to the workers",
+            f"it cannot be pickled: {type(error).__name__}: {error}",
+            "pass a (load, predict) pair whose load builds the model in the worker",
+        ) from error
+    return Resolved(Source(kind="object", given=given), Signature(), payload)
+
+
+def _unsupported(name: str, source: Any, fact: str) -> UnsupportedSourceError:
+    return UnsupportedSourceError(f"Cannot register model '{name}' from '{source}'", fact, f"a source is {_FORMS}")

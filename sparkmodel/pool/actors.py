@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ray's skin over Worker and Master. The only module that says ray.remote.
+
+Errors cross as values, not as exceptions: so they arrive as the class they left as, without Ray's wrapping.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import tempfile
+import threading
+from typing import Any
+
+import ray
+
+from sparkmodel.errors import PoolGoneError, SparkModelError
+from sparkmodel.pool.scratch import Scratch
+from sparkmodel.spec import ModelSpec
+from sparkmodel.wire.service import Directory
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_HUNG = 70  # exit code of a worker whose model hangs: EX_SOFTWARE
+
+
+def unwrap(answer: dict[str, Any]) -> Any:
+    """The value that an actor's method gave, or the error that it gave instead, raised."""
+    if "error" in answer:
+        raise SparkModelError.from_dict(answer["error"])
+    return answer["value"]
+
+
+def _host(scratch: str) -> str:
+    """Loopback on a Ray that the driver started for itself, which is the one with a scratch directory."""
+    find_address: Any = ray.util.get_node_ip_address
+    return "127.0.0.1" if scratch else str(find_address())
+
+
+def _wrap(method: Any, *args: Any) -> dict[str, Any]:
+    try:
+        return {"value": method(*args)}
+    except SparkModelError as error:
+        return {"error": error.to_dict()}
+
+
+class WorkerProcess:
+    """One process that holds the model. It dies with its master."""
+
+    def __init__(self, spec: ModelSpec, version: int, token: str, scratch: str) -> None:
+        # before numpy and the model's libraries are imported: they read it once
+        threads = str(max(1, int(spec.options.num_cpus)))
+        os.environ.update(dict.fromkeys(_THREAD_VARIABLES, threads))
+        self._scratch = Scratch(pathlib.Path(scratch)) if scratch else Scratch()
+        tempfile.tempdir = str(self._scratch.path)  # MLflow downloads to it and never cleans up
+        from sparkmodel.pool.worker import Worker
+
+        self._worker = Worker(
+            spec,
+            version=version,
+            token=token,
+            host=_host(scratch),
+            on_hang=self._exit,
+        )
+
+    def start(self, payload: list[Any]) -> dict[str, Any]:
+        """Load and serve. The payload comes in a list, so that Ray hands over the reference and not the bytes."""
+        data = memoryview(ray.get(payload[0])) if payload else None
+        return _wrap(self._worker.start, data)
+
+    def publish(self, directory: Directory) -> None:
+        self._worker.publish(directory)
+
+    def stats(self) -> dict[str, Any]:
+        return dataclasses.asdict(self._worker.stats())
+
+    def close(self, drain_s: float) -> None:
+        self._worker.close(drain_s)
+        self._scratch.remove()
+
+    def park(self) -> None:
+        """Never return: the master waits on this call, and Ray ends it when the process dies."""
+        threading.Event().wait()
+
+    def _exit(self) -> None:
+        self._scratch.remove()
+        os._exit(_HUNG)
+
+
+class MasterProcess:
+    """One process that supervises a pool. It holds no model and sees no batch."""
+
+    def __init__(self, name: str, pool_id: str, token: str, scratch: str) -> None:
+        from sparkmodel.pool.master import Master
+        from sparkmodel.pool.ray_launcher import RayLauncher
+        from sparkmodel.wire.server import Server
+
+        self.name, self.version, self.token, self._pool_id = name, 0, token, pool_id
+        self._master = Master(name, RayLauncher(name, token, scratch))
+        self._server = Server(self, _host(scratch))
+        threading.Thread(target=self._master.run, name="sparkmodel-supervisor", daemon=True).start()
+
+    @property
+    def directory(self) -> Directory:
+        """For the server behind this actor, which tells callers where the workers are."""
+        return self._master.directory
+
+    def open(self, schema: Any, options: dict[str, Any]) -> Any:
+        raise PoolGoneError(f"Cannot score with '{self.name}'", "a master does not score")
+
+    def deploy(self, spec: ModelSpec, payload: list[Any]) -> dict[str, Any]:
+        # put again by the master: what the driver put would be lost with the driver
+        kept = [ray.put(ray.get(payload[0]))] if payload else []
+        return _wrap(self._master.deploy, spec, kept)
+
+    def rollback(self) -> dict[str, Any]:
+        return _wrap(self._master.rollback)
+
+    def status(self) -> dict[str, Any]:
+        return self._master.status()
+
+    def stats(self) -> dict[str, Any]:
+        return self._master.stats()
+
+    def describe(self) -> dict[str, Any]:
+        """What a handle is made of."""
+        return _wrap(self._describe)
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "spec": self._master.current.spec,
+            "version": self._master.current.version,
+            "pool_id": self._pool_id,
+            "token": self.token,
+            "master": self._server.endpoint,
+            "directory": self._master.directory,
+        }
+
+    def stop(self) -> None:
+        self._master.stop()
+        self._server.close()
+
+
+_remote: Any = ray.remote  # Ray's stubs know neither actor options nor .options()
+# max_restarts: the master replaces a dead worker, within a budget that forgets; Ray's own count is for life
+WorkerActor: Any = _remote(num_cpus=0, max_restarts=0, max_concurrency=8)(WorkerProcess)
+MasterActor: Any = _remote(num_cpus=0, max_restarts=0, max_concurrency=32)(MasterProcess)

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The narrow interface to the control plane: deploy, find, list, and what can be done to one pool.
+
+Nothing above it knows Ray, so it can move into a process of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import ray
+
+from sparkmodel.errors import (
+    InvalidOptionError,
+    ModelNotFoundError,
+    NameTakenError,
+    PoolGoneError,
+    PoolNotReadyError,
+    RayUnavailableError,
+    suggest,
+)
+from sparkmodel.pool import runtime
+from sparkmodel.pool.actors import MasterActor, unwrap
+from sparkmodel.spec import ModelSpec
+from sparkmodel.wire.client import forget
+from sparkmodel.wire.handle import Handle
+
+_PREFIX = "sparkmodel:"
+_CONTROL_S = 30.0
+_POLL_S = 0.2
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+class Pool:
+    """One deployed pool, by way of its master."""
+
+    def __init__(self, name: str, master: Any) -> None:
+        self.name, self._master = name, master
+        self._pool_id = ""
+
+    def deploy(self, spec: ModelSpec, payload: bytes | None, progress: Progress = lambda status: None) -> int:
+        """Serve a new version; returns its number. The old one goes on if this fails."""
+        boxed = [] if payload is None else [ray.put(np.frombuffer(payload, np.uint8))]
+        answer = self._master.deploy.remote(spec, boxed)
+        # the master keeps the time; the margin is for a master that does not answer at all
+        deadline = time.monotonic() + 2 * spec.options.ready_timeout_s + _CONTROL_S
+        while not ray.wait([answer], timeout=_POLL_S)[0]:
+            progress(self._call("status"))
+            if time.monotonic() > deadline:
+                raise PoolNotReadyError(f"Cannot make model '{self.name}' ready", "its master does not answer")
+        return int(unwrap(self._get(answer)))
+
+    def rollback(self) -> int:
+        """Serve the version before; returns its number."""
+        return int(unwrap(self._get(self._master.rollback.remote(), None)))
+
+    def stats(self) -> dict[str, Any]:
+        """Counters of the pool and of each worker."""
+        stats: dict[str, Any] = self._call("stats")
+        return stats
+
+    def spec(self) -> tuple[ModelSpec, int]:
+        """What is served, and its version."""
+        parts = unwrap(self._call("describe"))
+        return parts["spec"], parts["version"]
+
+    def handle(self) -> Handle:
+        """A picklable client."""
+        parts = unwrap(self._call("describe"))
+        spec: ModelSpec = parts["spec"]
+        options = spec.options
+        self._pool_id = parts["pool_id"]
+        return Handle(
+            name=spec.name,
+            pool_id=parts["pool_id"],
+            token=parts["token"],
+            master=parts["master"],
+            directory=parts["directory"],
+            result_type=spec.result_type,
+            max_in_flight=options.max_in_flight,
+            max_retries=options.max_retries,
+            timeout_s=options.timeout_s,
+            ready_timeout_s=options.ready_timeout_s,
+        )
+
+    def drop(self) -> None:
+        """End the master and all workers. Calling it twice does nothing."""
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.get(self._master.stop.remote(), timeout=_CONTROL_S)
+        self.kill()
+        forget(self._pool_id)
+
+    def kill(self) -> None:
+        """End the master at once; its workers die with it."""
+        with contextlib.suppress(ray.exceptions.RayError, ValueError):
+            ray.kill(self._master)
+
+    def _call(self, method: str) -> Any:
+        return self._get(getattr(self._master, method).remote())
+
+    def _get(self, ref: Any, timeout_s: float | None = _CONTROL_S) -> Any:
+        try:
+            return ray.get(ref, timeout=timeout_s)
+        except ray.exceptions.ActorDiedError as error:
+            raise PoolGoneError(
+                f"Cannot reach the pool of model '{self.name}'",
+                "its master is dead or was dropped",
+                "register the model again with sm.register",
+            ) from error
+        except ray.exceptions.RayError as error:
+            raise RayUnavailableError(
+                f"Cannot reach the pool of model '{self.name}'", f"{type(error).__name__}: {error}"
+            ) from error
+
+
+def deploy(spec: ModelSpec, payload: bytes | None, progress: Progress) -> Pool:
+    """Start a pool and wait until it is ready.
+
+    Raises:
+        NameTakenError: a pool of that name exists.
+        PoolNotPlacedError, PoolNotReadyError, ModelLoadError, ModelProbeError: it cannot serve; nothing is left.
+    """
+    connection = runtime.current()
+    if spec.options.detached and connection.is_local:
+        raise InvalidOptionError(
+            "Cannot use option 'detached'",
+            "this Ray was started for this driver and ends with it",
+            "connect to a Ray cluster first: sm.init(address='host:port')",
+        )
+    taken = NameTakenError(
+        f"Cannot register model '{spec.name}'",
+        "a pool of that name is serving",
+        "pass replace=True to move it to this source, or call sm.unregister first",
+    )
+    if _find(spec.name) is not None:
+        raise taken
+    try:
+        master = MasterActor.options(
+            name=_PREFIX + spec.name,
+            namespace=connection.namespace,
+            lifetime="detached" if spec.options.detached else None,
+        ).remote(
+            spec.name,
+            secrets.token_hex(8),
+            secrets.token_hex(32),
+            str(connection.scratch.path) if connection.scratch else "",
+        )
+    except ValueError as error:  # somebody was faster
+        raise taken from error
+    pool = Pool(spec.name, master)
+    try:
+        pool.deploy(spec, payload, progress)
+    except BaseException:  # Ctrl-C included: leave nothing half-started
+        pool.kill()
+        raise
+    return pool
+
+
+def find(name: str) -> Pool:
+    """The pool of that name.
+
+    Raises:
+        ModelNotFoundError: there is none in this namespace.
+    """
+    pool = _find(name)
+    if pool is None:
+        raise ModelNotFoundError(
+            f"Cannot find model '{name}'", "no such pool on this Ray cluster", suggest(name, names())
+        )
+    return pool
+
+
+def names() -> list[str]:
+    """Names of the pools in this namespace."""
+    runtime.current()
+    found = ray.util.list_named_actors(all_namespaces=True)
+    namespace = runtime.current().namespace
+    return sorted(
+        entry["name"].removeprefix(_PREFIX)
+        for entry in found
+        if entry["namespace"] == namespace and entry["name"].startswith(_PREFIX)
+    )
+
+
+def _find(name: str) -> Pool | None:
+    try:
+        actor = ray.get_actor(_PREFIX + name, namespace=runtime.current().namespace)
+    except ValueError:
+        return None
+    return Pool(name, actor)

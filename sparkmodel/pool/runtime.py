@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The driver's connection to Ray: a local one that we start and clean up, or a cluster that was named."""
+
+from __future__ import annotations
+
+import atexit
+import dataclasses
+import logging
+import os
+from typing import Any
+
+import ray
+
+from sparkmodel.errors import InvalidOptionError, RayUnavailableError
+from sparkmodel.pool.scratch import Scratch
+
+NAMESPACE = "sparkmodel"
+
+
+@dataclasses.dataclass(frozen=True)
+class Runtime:
+    """How this process is connected.
+
+    Attributes:
+        namespace: Ray namespace of the pools' names.
+        scratch: Directory of the Ray that this process started, removed with it; None on a cluster.
+    """
+
+    namespace: str
+    scratch: Scratch | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this process started its own Ray, which ends with it."""
+        return self.scratch is not None
+
+
+_runtime: Runtime | None = None
+
+
+def connect(address: str | None = None, namespace: str = NAMESPACE, **ray_options: Any) -> Runtime:
+    """Connect to Ray, once for each process.
+
+    A bare `ray.init()` would join any cluster it finds on the machine, so a cluster is only joined by `address` or
+    RAY_ADDRESS, or if the program called `ray.init` itself; else a local Ray is started.
+
+    Raises:
+        RayUnavailableError: it cannot be started or reached.
+        InvalidOptionError: already connected, and another address is asked for.
+    """
+    global _runtime
+    if _runtime is not None and ray.is_initialized():
+        if address is not None or ray_options:
+            raise InvalidOptionError(
+                "Cannot connect to Ray again",
+                "this process is connected already",
+                "call sm.init before anything else, or sm.shutdown first",
+            )
+        return _runtime
+    if ray.is_initialized():
+        _runtime = Runtime(namespace)
+        return _runtime
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address and address != "local":
+        _init("connect to", address, namespace=namespace, address=address, **ray_options)
+        _runtime = Runtime(namespace)
+    else:
+        _runtime = _start_local(namespace, ray_options)
+    atexit.register(shutdown)
+    return _runtime
+
+
+def _start_local(namespace: str, ray_options: dict[str, Any]) -> Runtime:
+    scratch = Scratch()
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    options = {
+        "include_dashboard": False,
+        "logging_level": logging.WARNING,
+        "_temp_dir": str(scratch.path),
+        **ray_options,
+    }
+    try:
+        _init("start", "local", namespace=namespace, address="local", **options)
+    except BaseException:
+        scratch.remove()
+        raise
+    return Runtime(namespace, scratch)
+
+
+def _init(verb: str, what: str, **options: Any) -> None:
+    try:
+        ray.init(**options)
+    except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
+        raise RayUnavailableError(
+            f"Cannot {verb} Ray '{what}'",
+            f"{type(error).__name__}: {error}",
+            "check the address and, if the cluster uses tokens, RAY_AUTH_MODE and RAY_AUTH_TOKEN",
+        ) from error
+
+
+def current() -> Runtime:
+    """The connection, made now if there was none."""
+    return connect() if _runtime is None or not ray.is_initialized() else _runtime
+
+
+def shutdown() -> None:
+    """Disconnect; a Ray that we started ends, its pools and its files with it. Calling it twice does nothing."""
+    global _runtime
+    runtime, _runtime = _runtime, None
+    if runtime is None:
+        return
+    atexit.unregister(shutdown)
+    ray.shutdown()
+    if runtime.scratch is not None:
+        runtime.scratch.remove()

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Setting up a Spark session, and finding out early whether its executors can run the function."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+from pyspark.sql.functions import col
+from pyspark.sql.pandas.functions import arrow_udf
+
+from sparkmodel.errors import ExecutorEnvironmentError, SparkModelError
+from sparkmodel.wire.client import PoolClient
+from sparkmodel.wire.handle import Handle
+
+_log = logging.getLogger(__name__)
+_PYTHON = "PYSPARK_PYTHON"
+
+
+def configure_spark(builder: Any) -> Any:
+    """Prepare a session builder; call it before `getOrCreate`.
+
+    Spark starts its Python workers with PYSPARK_PYTHON, or with whatever `python3` is on the PATH. This sets
+    PYSPARK_PYTHON to the interpreter that runs now, unless it names one of the same version already, or one that
+    exists only on the executors.
+
+    Args:
+        builder: `SparkSession.builder` or what its methods return.
+
+    Returns:
+        The builder.
+    """
+    named = os.environ.get(_PYTHON)
+    if named is None:
+        os.environ[_PYTHON] = sys.executable
+    elif shutil.which(named) and _minor_version(named) != "%d.%d" % sys.version_info[:2]:
+        _log.warning("%s=%s has another version than this Python; using %s", _PYTHON, named, sys.executable)
+        os.environ[_PYTHON] = sys.executable
+    return builder
+
+
+def _minor_version(python: str) -> str:
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    return done.stdout.strip()
+
+
+def check_executors(spark: SparkSession, handle: Handle) -> None:
+    """Run one row through Spark's Python workers to the pool and back, without the model.
+
+    Raises:
+        ExecutorEnvironmentError: they have another Python, lack sparkmodel, or cannot reach the pool.
+    """
+
+    def reach(rows: Iterator[pa.Array]) -> Iterator[pa.Array]:
+        for row in rows:
+            PoolClient(handle).locate()
+            yield row
+
+    what = f"Cannot call model '{handle.name}' from Spark's Python workers"
+    try:
+        check = arrow_udf(reach, "long")
+        spark.range(1).select(check(col("id"))).collect()
+    except PySparkException as error:
+        fact, hint = _explain(str(error))
+        raise ExecutorEnvironmentError(what, fact, hint, str(error)) from error
+    except SparkModelError:
+        raise
+
+
+def _explain(text: str) -> tuple[str, str]:
+    here = "%d.%d" % sys.version_info[:2]
+    if "PYTHON_VERSION_MISMATCH" in text or "Python in worker has different version" in text:
+        return (
+            f"they run another Python version than this driver, which runs {here}",
+            "build the session with sm.configure_spark(SparkSession.builder), or set PYSPARK_PYTHON "
+            f"to a Python {here} before the session starts",
+        )
+    if "No module named" in text:
+        module = text.split("No module named", 1)[1].split("\n", 1)[0].strip()
+        return (
+            f"their Python has no module named {module}",
+            "install sparkmodel and pyarrow there, or set PYSPARK_PYTHON to a Python that has them "
+            "(sm.configure_spark does it for local sessions)",
+        )
+    if "POOL_GONE" in text:
+        return (
+            "they cannot reach the pool (endpoints below); a pool on a local Ray listens on loopback only",
+            "for executors on other machines connect to a Ray cluster first: sm.init(address='host:port')",
+        )
+    return "a trial row failed", "the cause is below"

@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pool as its callers see it: sends batches to workers, in order, and to others when a worker dies."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+
+from sparkmodel.errors import (
+    AuthenticationError,
+    DeadlineExceededError,
+    PoolBusyError,
+    PoolGoneError,
+    PredictTimeoutError,
+    SparkModelError,
+    WorkerLostError,
+    WorkerStoppingError,
+)
+from sparkmodel.wire import protocol as p
+from sparkmodel.wire.connection import Connection, StreamKey
+from sparkmodel.wire.handle import Handle
+from sparkmodel.wire.router import Route, Router
+
+_SILENCE_S = 5.0  # beyond timeout_s: a worker that is silent so long is taken for stalled
+_BACKOFF_S = (0.005, 0.5)
+_GONE_S = 3.0  # how long neither a worker nor the master may answer before the pool counts as gone
+_PIECE_BYTES = 1 << 26
+
+
+@dataclasses.dataclass
+class Ticket:
+    """A batch under way."""
+
+    stream: StreamKey
+    payload: pa.Buffer
+    deadline: float | None
+    route: Route | None = None
+    connection: Connection | None = None
+    losses: int = 0
+    waits: int = 0
+
+
+class PoolClient:
+    """Talks to one pool. Safe for many threads; connections are kept and shared among them."""
+
+    def __init__(self, handle: Handle) -> None:
+        self.handle = handle
+        self.retries = 0
+        self._lock = threading.Lock()
+        self._router = Router()
+        self._router.update(handle.directory)
+        self._what = f"Cannot score with '{handle.name}'"
+
+    def __repr__(self) -> str:
+        return f"PoolClient({self.handle.name!r}, {len(self._router.routes)} workers)"
+
+    def predict(
+        self, batches: Iterable[pa.RecordBatch], by_name: bool, timeout_s: float | None = None
+    ) -> Iterator[pa.Array]:
+        """The predictions for each batch, in order; up to `max_in_flight` batches are under way at once.
+
+        An empty batch is answered here. A batch over 64 MiB is sent, and answered, in several pieces.
+
+        Args:
+            batches: Record batches, all of one schema or not.
+            by_name: Whether column names mean anything.
+            timeout_s: Deadline of each batch from now on; None waits as long as its worker is alive.
+        """
+        window: deque[Ticket | None] = deque()
+        stream: StreamKey | None = None
+        try:
+            for batch in batches:
+                if stream is None or not batch.schema.equals(stream.schema):
+                    stream = StreamKey(batch.schema, by_name)
+                for piece in _pieces(batch):
+                    window.append(self._submit(stream, piece, timeout_s))
+                    if len(window) >= self.handle.max_in_flight:
+                        yield self._collect(window.popleft())
+            while window:
+                yield self._collect(window.popleft())
+        finally:  # the caller stopped early, such as for a LIMIT, or one batch failed
+            for ticket in window:
+                if ticket is not None:
+                    self._release(ticket, keep=False)
+
+    def locate(self) -> None:
+        """Reach the pool, or say why not; learns the newest endpoints.
+
+        Raises:
+            PoolGoneError: neither a worker nor the master answers.
+        """
+        self._relocate(time.monotonic())
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        with self._lock:
+            idle = [c for route in self._router.routes.values() for c in route.idle]
+            for route in self._router.routes.values():
+                route.idle = []
+        _close(idle)
+
+    def _submit(self, stream: StreamKey, batch: pa.RecordBatch, timeout_s: float | None) -> Ticket | None:
+        if not batch.num_rows:
+            return None
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        ticket = Ticket(stream, p.batch_to_buffer(batch), deadline)
+        self._dispatch(ticket)
+        return ticket
+
+    def _dispatch(self, ticket: Ticket) -> None:
+        """Put a batch on the wire to some worker; returns when it has left."""
+        started = time.monotonic()
+        while True:
+            budget_s = self._budget(ticket)
+            with self._lock:
+                route = self._router.pick()
+                if route is not None:
+                    route.in_flight += 1
+            if route is None:
+                self._relocate(started)
+                self._wait(ticket)
+                continue
+            ticket.route = route
+            try:
+                ticket.connection = self._connect(route)
+                limit_s = self.handle.timeout_s + _SILENCE_S
+                limit_s = limit_s if budget_s is None else min(limit_s, budget_s)
+                ticket.connection.open(ticket.stream, limit_s)
+                ticket.connection.send(ticket.payload, budget_s, limit_s)
+                return
+            except (OSError, EOFError, WorkerStoppingError, AuthenticationError):
+                # AuthenticationError: another pool's worker has this port now
+                self._release(ticket, keep=False, avoid=True)  # it was not scored: no retry is counted
+            except BaseException:
+                self._release(ticket, keep=False)
+                raise
+
+    def _collect(self, ticket: Ticket | None) -> pa.Array:
+        """Wait for the predictions of a batch; a batch that lost its worker goes to another."""
+        if ticket is None:
+            return pa.nulls(0, self.handle.result_type)
+        while True:
+            connection = ticket.connection
+            assert connection is not None
+            try:
+                answer = connection.receive()
+            except TimeoutError:
+                self._release(ticket, keep=False, avoid=True)
+                self._budget(ticket)
+                raise PredictTimeoutError(
+                    self._what,
+                    f"worker {connection.endpoint[0]}:{connection.endpoint[1]} was silent for "
+                    f"{self.handle.timeout_s + _SILENCE_S:g} s",
+                ) from None
+            except (OSError, EOFError) as error:
+                self._release(ticket, keep=False, avoid=True)
+                self._count_loss(ticket, error)
+            except BaseException:
+                self._release(ticket, keep=False)
+                raise
+            else:
+                if answer.status == p.OK:
+                    result = connection.decode(answer)
+                    self._release(ticket, keep=True, answer=answer)
+                    return result
+                error_ = connection.error(answer)
+                stopping = isinstance(error_, WorkerStoppingError)
+                self._release(ticket, keep=not stopping, avoid=stopping, answer=answer)
+                if answer.status != p.RETRY:
+                    raise error_
+                if not stopping:
+                    self._wait(ticket)  # full queues: hold the caller back, do not fail it
+            self._dispatch(ticket)
+
+    def _count_loss(self, ticket: Ticket, error: Exception) -> None:
+        ticket.losses += 1
+        self.retries += 1
+        if ticket.losses > self.handle.max_retries:
+            raise WorkerLostError(
+                self._what,
+                f"a batch was on {ticket.losses} workers that died before they answered ({error})",
+                "its rows may crash the model: score them alone, or look into the workers' logs",
+            )
+
+    def _connect(self, route: Route) -> Connection:
+        while True:
+            with self._lock:
+                idle = route.idle.pop() if route.idle else None
+            if idle is None:
+                break
+            if not idle.is_stale():
+                return idle
+            idle.close()
+        connection = Connection(self.handle.name, route.endpoint, self.handle.token)
+        self._learn(connection)
+        return connection
+
+    def _learn(self, connection: Connection) -> None:
+        with self._lock:
+            dropped = self._router.update(connection.directory)
+        _close(dropped)
+
+    def _release(self, ticket: Ticket, keep: bool, avoid: bool = False, answer: p.Answer | None = None) -> None:
+        """End a batch's stay at a worker; the connection is kept for the next one if it is in order."""
+        route, connection = ticket.route, ticket.connection
+        ticket.route = ticket.connection = None
+        if route is None:
+            return
+        is_newer = answer is not None and answer.epoch > self._router.directory.epoch
+        if connection is not None and keep and is_newer:
+            keep = self._refresh(connection)
+        drop: list[Connection] = []
+        with self._lock:
+            route.in_flight -= 1
+            if answer is not None:
+                route.load = answer.load
+            if avoid:
+                drop = self._router.avoid(route.endpoint)
+            if connection is not None:
+                known = self._router.routes.get(route.endpoint) is route
+                (route.idle if keep and known else drop).append(connection)
+        _close(drop)
+
+    def _refresh(self, connection: Connection) -> bool:
+        try:
+            connection.locate()
+        except (OSError, EOFError, SparkModelError):
+            return False
+        self._learn(connection)
+        return True
+
+    def _relocate(self, started: float) -> None:
+        """No known worker answers: ask the master, then the workers again, for the newest endpoints."""
+        directory = None
+        for endpoint in (self.handle.master, *self._router.directory.endpoints):
+            try:
+                connection = Connection(self.handle.name, endpoint, self.handle.token)
+            except AuthenticationError as error:
+                raise self._gone("another pool has its address now") from error
+            except (OSError, EOFError):
+                continue
+            directory = connection.directory
+            connection.close()
+            self._learn(connection)
+            break
+        waited = time.monotonic() - started
+        if directory is None and waited > _GONE_S:
+            raise self._gone("neither its master nor a worker answers")
+        if directory is not None and directory.state == "stopped":
+            raise self._gone("it was dropped")
+        if waited > self.handle.ready_timeout_s:
+            raise self._gone(f"no worker came back within {waited:.0f} s")
+
+    def _gone(self, fact: str) -> PoolGoneError:
+        return PoolGoneError(self._what, f"the pool is gone: {fact}", "register the model again with sm.register")
+
+    def _wait(self, ticket: Ticket) -> None:
+        low, high = _BACKOFF_S
+        ticket.waits += 1
+        pause = random.uniform(low, min(high, low * 2 ** min(ticket.waits, 10)))
+        budget_s = self._budget(ticket)
+        time.sleep(pause if budget_s is None else min(pause, budget_s))
+
+    def _budget(self, ticket: Ticket) -> float | None:
+        """Seconds left until the deadline, None without one."""
+        if ticket.deadline is None:
+            return None
+        left = ticket.deadline - time.monotonic()
+        if left > 0:
+            return left
+        if ticket.waits:
+            raise PoolBusyError(
+                self._what,
+                "all workers were busy or being replaced until the deadline",
+                "add workers, or raise timeout_s",
+            )
+        raise DeadlineExceededError(self._what, "no answer came within the deadline", "raise timeout_s, or add workers")
+
+
+def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The batch, in slices of about 64 MiB where it is larger."""
+    count = min(-(-batch.nbytes // _PIECE_BYTES), batch.num_rows)
+    if count <= 1:
+        yield batch
+        return
+    rows = -(-batch.num_rows // count)
+    for start in range(0, batch.num_rows, rows):
+        yield batch.slice(start, rows)
+
+
+def _close(connections: list[Connection]) -> None:
+    for connection in connections:
+        connection.close()
+
+
+_clients: dict[str, PoolClient] = {}
+_clients_lock = threading.Lock()
+_clients_pid = os.getpid()
+
+
+def client_of(handle: Handle) -> PoolClient:
+    """This process's client of a pool: one for all tasks, so that connections outlive batches and tasks."""
+    global _clients_pid
+    with _clients_lock:
+        if _clients_pid != os.getpid():  # a fork must not share its parent's sockets
+            _clients.clear()
+            _clients_pid = os.getpid()
+        client = _clients.get(handle.pool_id)
+        if client is None:
+            client = _clients[handle.pool_id] = PoolClient(handle)
+        return client
+
+
+def forget(pool_id: str) -> None:
+    """Close the connections to a pool that was dropped."""
+    with _clients_lock:
+        client = _clients.pop(pool_id, None)
+    if client is not None:
+        client.close()

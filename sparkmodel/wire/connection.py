@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One connection of a client to one worker; at most one batch is under way on it.
+
+A caller that wants several batches in flight takes several connections. So a caller never writes while a worker
+writes to it, and neither can wait for the other for ever, however large batches and answers are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import socket
+import time
+from typing import Any
+
+import pyarrow as pa
+
+from sparkmodel.errors import BatchTooLargeError, ProtocolError, SparkModelError
+from sparkmodel.version import __version__
+from sparkmodel.wire import protocol as p
+from sparkmodel.wire.service import Directory
+
+_CONNECT_S = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamKey:
+    """What a stream is opened with; two calls with equal keys can share one opened connection."""
+
+    schema: pa.Schema
+    by_name: bool
+
+    def to_json(self) -> bytes:
+        """The payload of an open request. `pin` is kept free for the version that a query is held to."""
+        return p.to_json(
+            {
+                "schema": p.schema_to_text(self.schema),
+                "binding": "name" if self.by_name else "position",
+                "pin": None,
+            }
+        )
+
+
+class Connection:
+    """A greeted connection. Not safe for several threads at a time.
+
+    Raises:
+        OSError, EOFError: the worker cannot be reached or went away.
+        SparkModelError: the worker refused.
+    """
+
+    def __init__(self, name: str, endpoint: tuple[str, int], token: str) -> None:
+        self.endpoint = endpoint
+        self._what = f"Cannot score with '{name}'"
+        self._stream: StreamKey | None = None
+        self._result_schema: pa.Schema | None = None
+        self._seq = 0
+        self._deadline: float | None = None
+        self._timeout_s = _CONNECT_S
+        self._sock = socket.create_connection(endpoint, timeout=_CONNECT_S)
+        try:
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            hello = p.to_json({"token": token, "model": name, "client": f"python/{__version__}"})
+            self._hello = p.pack_request(p.HELLO, 0, hello)
+            p.send(self._sock, [p.pack_preface(), *self._hello])
+            p.read_preface(self._sock, self._what)
+            greeting = self._expect_info()
+        except BaseException:
+            self.close()
+            raise
+        self.directory = Directory.from_dict(greeting)
+        self._max_batch_bytes = int(greeting["max_batch_bytes"])
+
+    def __repr__(self) -> str:
+        return f"Connection({self.endpoint[0]}:{self.endpoint[1]})"
+
+    def locate(self) -> Directory:
+        """The newest directory that the other side knows."""
+        self._sock.settimeout(_CONNECT_S)
+        p.send(self._sock, self._hello)
+        self.directory = Directory.from_dict(self._expect_info())
+        return self.directory
+
+    def open(self, stream: StreamKey, timeout_s: float) -> None:
+        """Make the connection ready for batches of a schema; nothing is sent if it is already."""
+        if self._stream is not stream and self._stream != stream:
+            self._stream = None
+            self._sock.settimeout(timeout_s)
+            p.send(self._sock, p.pack_request(p.OPEN, 0, stream.to_json()))
+            reply = self._expect_info()
+            self._result_schema = p.schema_from_text(reply["schema"], self._what)
+        self._stream = stream
+
+    def send(self, payload: Any, budget_s: float | None, timeout_s: float) -> None:
+        """Send one batch; the worker drops it if it has not begun it within `budget_s`.
+
+        Args:
+            payload: The batch as an Arrow IPC message.
+            budget_s: Seconds until the caller's deadline, None without one.
+            timeout_s: Longest silence of the worker, here and in `receive`.
+        """
+        if len(payload) > self._max_batch_bytes:
+            raise BatchTooLargeError(
+                self._what,
+                f"a row needs {len(payload)} bytes, a worker takes {self._max_batch_bytes}",
+            )
+        self._seq = (self._seq + 1) & 0xFFFFFFFF
+        self._timeout_s = timeout_s
+        self._deadline = None if budget_s is None else time.monotonic() + budget_s
+        self._sock.settimeout(timeout_s)
+        budget_ms = 0 if budget_s is None else max(1, int(budget_s * 1000))
+        p.send(self._sock, p.pack_request(p.BATCH, self._seq, payload, budget_ms))
+
+    def receive(self) -> p.Answer:
+        """The answer to the last batch.
+
+        Raises:
+            TimeoutError: the worker was silent too long, or the deadline passed.
+        """
+        while True:
+            if self._deadline is not None:
+                left = self._deadline - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError
+                self._sock.settimeout(min(left, self._timeout_s))
+            answer = p.read_answer(self._sock, self._what)
+            if answer.seq != self._seq:
+                # Spark cannot see rows in the wrong order, so a wrong number must never pass
+                raise ProtocolError(self._what, f"batch {self._seq} was asked, {answer.seq} was answered")
+            if answer.status != p.ALIVE:
+                return answer
+
+    def decode(self, answer: p.Answer) -> pa.Array:
+        """The predictions in an answer."""
+        assert self._result_schema is not None
+        return p.batch_from_buffer(answer.payload, self._result_schema, self._what).column(0)
+
+    def error(self, answer: p.Answer) -> SparkModelError:
+        """The error in an answer."""
+        return SparkModelError.from_dict(p.from_json(answer.payload, self._what))
+
+    def is_stale(self) -> bool:
+        """Whether the worker closed it, or broke the silence, while it lay idle."""
+        self._sock.settimeout(0)  # with a timeout set, Python would wait even for MSG_DONTWAIT
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def close(self) -> None:
+        """Close the connection; the worker drops what it has not begun."""
+        with contextlib.suppress(OSError):
+            self._sock.close()
+
+    def _expect_info(self) -> dict[str, Any]:
+        answer = p.read_answer(self._sock, self._what)
+        if answer.status == p.ERROR:
+            raise self.error(answer)
+        if answer.status != p.INFO:
+            raise ProtocolError(self._what, f"expected an info answer, got status {answer.status}")
+        return p.from_json(answer.payload, self._what)

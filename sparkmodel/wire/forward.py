@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What runs in Spark's Python worker: turn the arguments of the function into record batches and forward them.
+
+It imports nothing but pyarrow and the wire; the model, pandas, Ray and MLflow live in the pool's workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from sparkmodel.wire.client import client_of
+from sparkmodel.wire.handle import Handle
+
+
+def make_forward(handle: Handle) -> Callable[[Iterator[pa.Array]], Iterator[pa.Array]]:
+    """The function behind the scalar-iterator `arrow_udf` of a model."""
+
+    # PySpark reads the kind of the UDF from these hints, so they are spelled out for its `get_type_hints`
+    def forward(arguments: Iterator[pa.Array]) -> Iterator[pa.Array]:
+        batches = _Batches(arguments)
+        first = next(batches, None)
+        if first is None:
+            return
+        yield from client_of(handle).predict(batches.after(first), batches.by_name)
+
+    forward.__name__ = handle.name
+    return forward
+
+
+class _Batches:
+    """The arguments of each Arrow batch as a record batch.
+
+    PySpark gives a bare array for one argument and a tuple for several. Names exist where the one argument is a
+    struct; others are numbered.
+    """
+
+    def __init__(self, arguments: Iterator[Any]) -> None:
+        self._arguments = iter(arguments)
+        self.by_name = False
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return self
+
+    def __next__(self) -> pa.RecordBatch:
+        given = next(self._arguments)
+        if isinstance(given, pa.StructArray):
+            self.by_name = True
+            return pa.RecordBatch.from_struct_array(given)
+        arrays = list(given) if isinstance(given, tuple) else [given]
+        return pa.RecordBatch.from_arrays(arrays, [str(i) for i in range(len(arrays))])
+
+    def after(self, first: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """All batches, the first of which was looked at already."""
+        yield first
+        yield from self

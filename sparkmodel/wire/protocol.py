@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames of the wire protocol, version 1. The page docs/protocol.md is its specification.
+
+Integers are big-endian (network order). Only Arrow IPC messages and JSON cross the wire; nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import socket
+import struct
+from typing import Any
+
+import pyarrow as pa
+
+from sparkmodel.errors import BatchTooLargeError, ProtocolError, ProtocolVersionError
+
+MAGIC = b"SPKM"
+VERSION = 1
+PREFACE = struct.Struct(">4sHH")  # magic, version, zero
+
+REQUEST = struct.Struct(">BxxxIIxxxxQ")  # type, seq, budget_ms, length
+HELLO, OPEN, BATCH = 0, 1, 2
+
+ANSWER = struct.Struct(">BxxxIIIIIQ")  # status, seq, epoch, queue_us, predict_us, load, length
+OK, ERROR, RETRY, ALIVE, INFO = 0, 1, 2, 3, 4
+
+MAX_JSON_BYTES = 1 << 20
+MAX_BATCH_BYTES = 1 << 28
+KEEPALIVE_S = 1.0
+_U32 = 0xFFFFFFFF
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """One frame from client to worker."""
+
+    type: int
+    seq: int
+    budget_ms: int
+    payload: Any  # bytes-like
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """One frame from worker to client. Times are microseconds; `load` counts the worker's unfinished batches."""
+
+    status: int
+    seq: int
+    epoch: int = 0
+    queue_us: int = 0
+    predict_us: int = 0
+    load: int = 0
+    payload: Any = b""
+
+
+def pack_preface(version: int = VERSION) -> bytes:
+    """The eight bytes with which each side opens a connection."""
+    return PREFACE.pack(MAGIC, version, 0)
+
+
+def pack_request(type_: int, seq: int, payload: Any, budget_ms: int = 0) -> list[Any]:
+    """A request as buffers for `sendmsg`; the payload is not copied."""
+    return [REQUEST.pack(type_, seq, min(budget_ms, _U32), len(payload)), payload]
+
+
+def pack_answer(answer: Answer) -> list[Any]:
+    """An answer as buffers for `sendmsg`; the payload is not copied."""
+    header = ANSWER.pack(
+        answer.status,
+        answer.seq,
+        answer.epoch,
+        min(answer.queue_us, _U32),
+        min(answer.predict_us, _U32),
+        answer.load,
+        len(answer.payload),
+    )
+    return [header, answer.payload] if len(answer.payload) else [header]
+
+
+def read_preface(sock: socket.socket, what: str) -> None:
+    """Read and check the other side's first bytes.
+
+    Raises:
+        ProtocolError: not our magic.
+        ProtocolVersionError: another protocol version.
+    """
+    magic, version, _ = PREFACE.unpack(receive_exactly(sock, PREFACE.size))
+    if magic != MAGIC:
+        raise ProtocolError(what, f"the first bytes are {magic!r}, not {MAGIC!r}")
+    if version != VERSION:
+        raise ProtocolVersionError(
+            what,
+            f"the other side speaks protocol version {version}, this side {VERSION}",
+            "install the same version of sparkmodel on Spark's and on Ray's side",
+        )
+
+
+def read_request(sock: socket.socket, max_bytes: int, what: str) -> Request:
+    """Read one request; the size is checked before anything is allocated for it."""
+    type_, seq, budget_ms, length = REQUEST.unpack(receive_exactly(sock, REQUEST.size))
+    if type_ not in (HELLO, OPEN, BATCH):
+        raise ProtocolError(what, f"unknown request type {type_}")
+    limit = max_bytes if type_ == BATCH else MAX_JSON_BYTES
+    if length > limit:
+        raise BatchTooLargeError(
+            what, f"a message has {length} bytes, the limit is {limit}", "send fewer rows in a batch"
+        )
+    return Request(type_, seq, budget_ms, receive_exactly(sock, length))
+
+
+def read_answer(sock: socket.socket, what: str) -> Answer:
+    """Read one answer."""
+    header = ANSWER.unpack(receive_exactly(sock, ANSWER.size))
+    if header[0] not in (OK, ERROR, RETRY, ALIVE, INFO):
+        raise ProtocolError(what, f"unknown answer status {header[0]}")
+    status, seq, epoch, queue_us, predict_us, load, length = header
+    payload = receive_exactly(sock, length)
+    return Answer(status, seq, epoch, queue_us, predict_us, load, payload)
+
+
+def send(sock: socket.socket, buffers: list[Any]) -> None:
+    """Send all buffers, gathered, without joining them first."""
+    views = [memoryview(buffer).cast("B") for buffer in buffers if len(buffer)]
+    while views:
+        sent = sock.sendmsg(views)
+        while views and sent >= len(views[0]):
+            sent -= len(views.pop(0))
+        if sent:
+            views[0] = views[0][sent:]
+
+
+def receive_exactly(sock: socket.socket, size: int) -> Any:
+    """Read `size` bytes; small ones as bytes, large ones into an aligned Arrow buffer that Arrow reads in place.
+
+    Raises:
+        EOFError: the stream ended first.
+    """
+    if size <= 4096:
+        small = sock.recv(size, socket.MSG_WAITALL) if size else b""
+        if len(small) == size:
+            return small
+        target: Any = bytearray(size)
+        target[: len(small)] = small
+        received = len(small)
+        if not small:
+            raise EOFError("the connection was closed")
+    else:
+        target = pa.allocate_buffer(size)
+        received = 0
+    view = memoryview(target).cast("B")
+    while received < size:
+        count = sock.recv_into(view[received:])
+        if not count:
+            raise EOFError(f"the connection was closed after {received} of {size} bytes")
+        received += count
+    return target
+
+
+def to_json(value: dict[str, Any]) -> bytes:
+    """Compact JSON of a message."""
+    return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
+
+
+def from_json(payload: Any, what: str) -> dict[str, Any]:
+    """The JSON object in a payload.
+
+    Raises:
+        ProtocolError: it is not one.
+    """
+    try:
+        value = json.loads(bytes(payload))
+    except ValueError as error:
+        raise ProtocolError(what, f"a message is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ProtocolError(what, "a message is not a JSON object")
+    return value
+
+
+def schema_to_text(schema: pa.Schema) -> str:
+    """An Arrow schema as base64 of its IPC message."""
+    return base64.b64encode(schema.serialize().to_pybytes()).decode("ascii")
+
+
+def schema_from_text(text: Any, what: str) -> pa.Schema:
+    """The Arrow schema that `schema_to_text` wrote.
+
+    Raises:
+        ProtocolError: it cannot be read.
+    """
+    try:
+        return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text, validate=True)))
+    except (ValueError, TypeError, OSError, pa.ArrowException) as error:
+        raise ProtocolError(what, f"the schema cannot be read: {error}") from error
+
+
+def batch_to_buffer(batch: pa.RecordBatch) -> pa.Buffer:
+    """A record batch as one encapsulated Arrow IPC message, without its schema."""
+    return batch.serialize()
+
+
+def batch_from_buffer(payload: Any, schema: pa.Schema, what: str) -> pa.RecordBatch:
+    """The record batch in a payload, checked in full: a corrupt one must not reach native code.
+
+    Raises:
+        ProtocolError: it cannot be read or does not hold together.
+    """
+    try:
+        batch = pa.ipc.read_record_batch(pa.py_buffer(payload), schema)
+        batch.validate(full=True)
+    except (ValueError, TypeError, OSError, pa.ArrowException) as error:
+        raise ProtocolError(what, f"a batch cannot be read: {error}") from error
+    return batch

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which worker gets the next batch: the client's own choice, with no master on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import time
+from collections.abc import Callable
+
+from sparkmodel.wire.connection import Connection
+from sparkmodel.wire.service import Directory
+
+_AVOID_S = 1.0  # how long an endpoint that failed is left alone while another one works
+
+
+@dataclasses.dataclass
+class Route:
+    """One endpoint as this process sees it."""
+
+    endpoint: tuple[str, int]
+    in_flight: int = 0
+    load: int = 0  # the worker's own count in its last answer: other callers' batches are in it
+    avoid_until: float = 0.0
+    idle: list[Connection] = dataclasses.field(default_factory=list)
+
+    @property
+    def cost(self) -> tuple[int, int]:
+        """Own batches under way first: the worker's count is older."""
+        return self.in_flight, self.load
+
+
+class Router:
+    """The routes of one pool. Its owner holds a lock around every call."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.directory = Directory(epoch=-1)
+        self.routes: dict[tuple[str, int], Route] = {}
+        self._clock = clock
+
+    def update(self, directory: Directory) -> list[Connection]:
+        """Take a newer directory; returns the idle connections to workers that are no longer in it."""
+        if directory.epoch <= self.directory.epoch:
+            return []
+        self.directory = directory
+        dropped = [route for key, route in self.routes.items() if key not in directory.endpoints]
+        self.routes = {key: self.routes.get(key) or Route(key) for key in directory.endpoints}
+        return [connection for route in dropped for connection in route.idle]
+
+    def pick(self) -> Route | None:
+        """The less loaded of two that work, None if none does."""
+        now = self._clock()
+        usable = [route for route in self.routes.values() if route.avoid_until <= now]
+        if not usable:
+            return None
+        return min(random.sample(usable, min(2, len(usable))), key=lambda route: route.cost)
+
+    def avoid(self, endpoint: tuple[str, int], seconds: float = _AVOID_S) -> list[Connection]:
+        """Leave an endpoint alone for a while; returns its idle connections, which lead to the same dead end."""
+        route = self.routes.get(endpoint)
+        if route is None:
+            return []
+        route.avoid_until = self._clock() + seconds
+        idle, route.idle = route.idle, []
+        return idle

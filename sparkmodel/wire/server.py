@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The worker's side of the wire: one thread for each connection, one that watches, one that accepts."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from sparkmodel.errors import PredictTimeoutError, SparkModelError
+from sparkmodel.wire import protocol as p
+from sparkmodel.wire.service import Gate, Service
+from sparkmodel.wire.session import Session
+
+_log = logging.getLogger(__name__)
+_LINGER_S = 0.2  # time for the last answers to leave before a hung worker exits
+
+
+class Server:
+    """Serves a `Service` on a TCP port.
+
+    Args:
+        service: What answers.
+        host: Address to bind; the port is the system's choice.
+        max_concurrency: Batches in the model at once.
+        max_queued: Batches that may wait for the model.
+        timeout_s: Longest stay of one batch in the model.
+        on_hang: Called once, after the callers were told, when a batch stayed longer; a thread that is stuck in a
+            model cannot be stopped, so this should end the process.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        host: str,
+        *,
+        max_concurrency: int = 1,
+        max_queued: int = 100,
+        timeout_s: float = 60.0,
+        on_hang: Callable[[], None] = lambda: None,
+        max_batch_bytes: int = p.MAX_BATCH_BYTES,
+    ) -> None:
+        self.service = service
+        self.gate = Gate(max_concurrency, max_queued)
+        self.max_batch_bytes = max_batch_bytes
+        self._timeout_s, self._on_hang = timeout_s, on_hang
+        self._sessions: set[Session] = set()
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._listener = socket.create_server((host, 0), backlog=512)
+        self.endpoint: tuple[str, int] = self._listener.getsockname()[:2]
+        for target in (self._accept, self._watch):
+            threading.Thread(target=target, name=f"sparkmodel-{target.__name__}", daemon=True).start()
+
+    def __repr__(self) -> str:
+        host, port = self.endpoint
+        return f"Server({self.service.name!r} on {host}:{port}, {len(self._sessions)} connections)"
+
+    def close(self, drain_s: float = 0.0) -> None:
+        """Refuse new batches, send waiting ones elsewhere, let running ones finish for `drain_s`, then close."""
+        self.gate.stopping = True
+        deadline = time.monotonic() + drain_s
+        while self.gate.load and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self._stopped.set()
+        with contextlib.suppress(OSError):
+            # close() alone leaves a thread in accept(), and with it the port
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for session in self._open_sessions():
+            session.close()
+
+    def _open_sessions(self) -> list[Session]:
+        with self._lock:
+            return list(self._sessions)
+
+    def _accept(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                sock, _ = self._listener.accept()
+            except OSError as error:
+                if self._stopped.is_set():
+                    return
+                _log.warning("accept failed: %s", error)  # such as too many open files: go on
+                time.sleep(0.1)
+                continue
+            session = Session(sock, self.service, self.gate, self.max_batch_bytes)
+            with self._lock:
+                self._sessions.add(session)
+            threading.Thread(target=self._serve, args=(session,), name="sparkmodel-session", daemon=True).start()
+
+    def _serve(self, session: Session) -> None:
+        try:
+            session.run()
+        finally:
+            session.close()
+            with self._lock:
+                self._sessions.discard(session)
+
+    def _watch(self) -> None:
+        """Tell callers that wait that the worker lives; end a batch, and the worker, that hangs."""
+        told = time.monotonic()
+        tick = min(p.KEEPALIVE_S, self._timeout_s / 4)
+        while not self._stopped.wait(tick):
+            now = time.monotonic()
+            if any(now - stay.started > self._timeout_s for stay in self.gate.running()):
+                self._hang()
+                return
+            if now - told >= p.KEEPALIVE_S:
+                told = now
+                for session in self._open_sessions():
+                    session.keep_alive()
+
+    def _hang(self) -> None:
+        self.gate.stopping = True
+        for session in self._open_sessions():
+            session.fail_running(self._timeout_s, self._timeout_error())
+        time.sleep(_LINGER_S)
+        self._on_hang()
+
+    def _timeout_error(self) -> SparkModelError:
+        return PredictTimeoutError(
+            f"Cannot score with '{self.service.name}'",
+            f"the model took longer than timeout_s={self._timeout_s:g} for one batch; its worker is replaced",
+            "raise timeout_s, or make the batches smaller",
+        )

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a server serves: the contract between the wire and the pool, so that neither knows the other."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from sparkmodel.errors import DeadlineExceededError, PoolBusyError, WorkerStoppingError
+
+
+@dataclasses.dataclass(frozen=True)
+class Directory:
+    """Where a pool is reached now. A greater epoch is newer.
+
+    Attributes:
+        epoch: Number of this list.
+        endpoints: The workers' (host, port).
+        state: `ready`, `healing` (workers are being replaced) or `stopped`.
+        version: The model version that the endpoints serve.
+    """
+
+    epoch: int = 0
+    endpoints: tuple[tuple[str, int], ...] = ()
+    state: str = "healing"
+    version: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_dict(value: dict[str, Any]) -> Directory:
+        """The directory in a message."""
+        return Directory(
+            int(value["epoch"]),
+            tuple((str(host), int(port)) for host, port in value["endpoints"]),
+            str(value["state"]),
+            int(value["version"]),
+        )
+
+
+class Stream(Protocol):
+    """One opened stream of batches with one schema."""
+
+    schema: pa.Schema
+
+    def predict(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The predictions of one batch, row by row."""
+
+
+class Service(Protocol):
+    """What stands behind a server."""
+
+    name: str
+    token: str
+    version: int
+
+    @property
+    def directory(self) -> Directory:
+        """The newest list of the pool's endpoints."""
+
+    def open(self, schema: pa.Schema, options: dict[str, Any]) -> tuple[Stream, pa.Schema]:
+        """A stream for batches of `schema`, and the schema of its answers."""
+
+
+class Gate:
+    """Lets `width` batches into the model at once and bounds those that wait.
+
+    A model is called by one thread at a time unless it was registered with more: most models are not thread-safe.
+    """
+
+    def __init__(self, width: int, max_queued: int) -> None:
+        self._slots = threading.Semaphore(width)
+        self._width, self._max_queued = width, max_queued
+        self._lock = threading.Lock()
+        self._inside: set[Pass] = set()
+        self._load = 0
+        self.stopping = False
+
+    @property
+    def load(self) -> int:
+        """Batches waiting or in the model."""
+        return self._load
+
+    def running(self) -> list[Pass]:
+        """The batches that are in the model now."""
+        with self._lock:
+            return list(self._inside)
+
+    @contextlib.contextmanager
+    def enter(self, what: str, deadline: float, gone: Callable[[], bool]) -> Iterator[Pass]:
+        """Wait for a slot, then hold it.
+
+        Raises:
+            PoolBusyError: too many wait already.
+            WorkerStoppingError: the worker stops, or the caller went away while waiting.
+            DeadlineExceededError: the deadline passed while waiting.
+        """
+        with self._lock:
+            if self._load >= self._width + self._max_queued:
+                raise PoolBusyError(what, f"{self._load} batches wait in this worker")
+            self._load += 1
+        try:
+            while not self._slots.acquire(timeout=0.2):
+                self._check(what, deadline, gone)
+            try:
+                self._check(what, deadline, gone)
+                ticket = Pass(time.monotonic())
+                with self._lock:
+                    self._inside.add(ticket)
+                try:
+                    yield ticket
+                finally:
+                    with self._lock:
+                        self._inside.discard(ticket)
+            finally:
+                self._slots.release()
+        finally:
+            with self._lock:
+                self._load -= 1
+
+    def _check(self, what: str, deadline: float, gone: Callable[[], bool]) -> None:
+        if self.stopping or gone():
+            raise WorkerStoppingError(what, "the worker is stopping, or the caller has gone")
+        if time.monotonic() > deadline:
+            raise DeadlineExceededError(what, "the deadline passed while the batch waited")
+
+
+@dataclasses.dataclass(eq=False)
+class Pass:
+    """The stay of one batch in the model."""
+
+    started: float

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One connection of the server: reads requests in order, answers them in order."""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import logging
+import socket
+import threading
+import time
+from typing import Any
+
+from sparkmodel.errors import (
+    AuthenticationError,
+    PoolBusyError,
+    ProtocolError,
+    SparkModelError,
+    WorkerStoppingError,
+)
+from sparkmodel.wire import protocol as p
+from sparkmodel.wire.service import Gate, Pass, Service, Stream
+
+_log = logging.getLogger(__name__)
+_HELLO_S = 10.0  # a stranger that connects and says nothing must not hold a thread
+_LINGER_S = 1.0
+_RETRIABLE = (PoolBusyError, WorkerStoppingError)
+
+
+class Session:
+    """Serves one client until it closes the connection or breaks the protocol."""
+
+    def __init__(self, sock: socket.socket, service: Service, gate: Gate, max_batch_bytes: int) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._sock, self._service, self._gate = sock, service, gate
+        self._max_batch_bytes = max_batch_bytes
+        self._write_lock = threading.Lock()
+        self._pending: int | None = None  # number of the batch that was read and not answered
+        self._stay: Pass | None = None
+        self._stream: Stream | None = None
+        self._what = f"Cannot score with '{service.name}'"
+
+    def run(self) -> None:
+        """Serve until the end; every error of the client's is answered where it can still read."""
+        try:
+            self._greet()
+            while True:
+                self._handle(p.read_request(self._sock, self._max_batch_bytes, self._what))
+        except (EOFError, OSError):
+            return  # the client has gone; nothing is owed to it
+        except SparkModelError as error:
+            if self._pending is None:
+                self._pending = 0
+            with contextlib.suppress(OSError):
+                self._answer_error(self._pending, error)
+                self._linger()
+
+    def _linger(self) -> None:
+        """Let the client read the last answer: closing with unread input would reset the connection."""
+        self._sock.shutdown(socket.SHUT_WR)
+        self._sock.settimeout(_LINGER_S)
+        until = time.monotonic() + _LINGER_S
+        while time.monotonic() < until and self._sock.recv(1 << 16):
+            pass
+
+    def close(self) -> None:
+        """Close the connection; a thread that waits in it ends."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+        self._sock.close()
+
+    def is_gone(self) -> bool:
+        """Whether the client closed its side."""
+        try:
+            return self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def keep_alive(self) -> None:
+        """Tell a client that waits for an answer that its batch is not forgotten."""
+        seq = self._pending
+        # a lock held by a writer means that the client hears from us anyway
+        if seq is not None and self._write_lock.acquire(blocking=False):
+            try:
+                if self._pending == seq:
+                    p.send(self._sock, p.pack_answer(self._head(p.ALIVE, seq)))
+            except OSError:
+                pass  # the session's own thread sees it and ends
+            finally:
+                self._write_lock.release()
+
+    def fail_running(self, limit_s: float, error: SparkModelError) -> None:
+        """Answer the batch that has been in the model for longer than `limit_s`."""
+        stay, seq = self._stay, self._pending
+        if stay is not None and seq is not None and time.monotonic() - stay.started > limit_s:
+            with contextlib.suppress(OSError):
+                self._answer_error(seq, error)
+
+    def _greet(self) -> None:
+        self._sock.settimeout(_HELLO_S)
+        self._send([p.pack_preface()])
+        p.read_preface(self._sock, self._what)
+        request = p.read_request(self._sock, 0, self._what)
+        if request.type != p.HELLO:
+            raise ProtocolError(self._what, "the first request is not a hello")
+        self._handle(request)
+        self._sock.settimeout(None)
+
+    def _handle(self, request: p.Request) -> None:
+        self._pending = request.seq
+        try:
+            if request.type == p.BATCH:
+                self._score(request)
+            elif request.type == p.OPEN:
+                self._open(request)
+            else:
+                self._hello(request)
+        except _RETRIABLE as error:
+            self._answer_error(request.seq, error, p.RETRY)
+        except (AuthenticationError, ProtocolError):
+            raise  # the stream is not to be trusted any more: answered by run, then closed
+        except SparkModelError as error:
+            self._answer_error(request.seq, error)
+
+    def _hello(self, request: p.Request) -> None:
+        hello = p.from_json(request.payload, self._what)
+        token = str(hello.get("token", ""))
+        if not hmac.compare_digest(token.encode(), self._service.token.encode()):
+            raise AuthenticationError(self._what, "the token is not this pool's", "take the handle from sm.get(name)")
+        self._answer_json(
+            request.seq,
+            {"max_batch_bytes": self._max_batch_bytes, **self._service.directory.to_dict()},
+        )
+
+    def _open(self, request: p.Request) -> None:
+        options = p.from_json(request.payload, self._what)
+        schema = p.schema_from_text(options.pop("schema", None), self._what)
+        self._stream = None
+        self._stream, result = self._service.open(schema, options)
+        self._answer_json(
+            request.seq,
+            {"schema": p.schema_to_text(result), "version": self._service.version},
+        )
+
+    def _score(self, request: p.Request) -> None:
+        arrived = time.monotonic()
+        if self._stream is None:
+            raise ProtocolError(self._what, "a batch came before a stream was opened")
+        budget_s = request.budget_ms / 1000 or float("inf")
+        batch = p.batch_from_buffer(request.payload, self._stream.schema, self._what)
+        try:
+            with self._gate.enter(self._what, arrived + budget_s, self.is_gone) as self._stay:
+                started = self._stay.started
+                result = self._stream.predict(batch)
+        finally:
+            self._stay = None
+        done = time.monotonic()
+        payload = p.batch_to_buffer(result)
+        head = self._head(p.OK, request.seq, int((started - arrived) * 1e6), int((done - started) * 1e6), payload)
+        self._answer(head)
+
+    def _head(self, status: int, seq: int, queue_us: int = 0, predict_us: int = 0, payload: Any = b"") -> p.Answer:
+        epoch = self._service.directory.epoch
+        return p.Answer(status, seq, epoch, queue_us, predict_us, self._gate.load, payload)
+
+    def _answer_json(self, seq: int, value: dict[str, Any]) -> None:
+        self._answer(self._head(p.INFO, seq, payload=p.to_json(value)))
+
+    def _answer_error(self, seq: int, error: SparkModelError, status: int = p.ERROR) -> None:
+        payload = p.to_json(error.to_dict())
+        if len(payload) > p.MAX_JSON_BYTES:
+            parts = error.to_dict()
+            parts["details"] = parts["details"][-10_000:]
+            payload = p.to_json({key: text[:10_000] for key, text in parts.items()})
+        self._answer(self._head(status, seq, payload=payload))
+
+    def _answer(self, answer: p.Answer) -> None:
+        with self._write_lock:
+            if self._pending is None:
+                return  # the watcher has already answered for a batch that hung
+            self._pending = None
+            p.send(self._sock, p.pack_answer(answer))
+
+    def _send(self, buffers: list[Any]) -> None:
+        with self._write_lock:
+            p.send(self._sock, buffers)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One Spark session and one local Ray for all integration tests of a run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import mlflow
+import pytest
+from pyspark.sql import SparkSession
+
+import sparkmodel as sm
+
+
+@pytest.fixture(scope="session")
+def ray_runtime() -> Iterator[None]:
+    """A local Ray with more logical CPUs than the machine has, so that pools of several tests find room."""
+    sm.init(num_cpus=16, log_to_driver=False)
+    yield
+    sm.shutdown()
+
+
+@pytest.fixture(scope="session")
+def spark(ray_runtime: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    session = (
+        sm.configure_spark(SparkSession.builder)
+        .master("local[2]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))
+        .getOrCreate()
+    )
+    session.sparkContext.setLogLevel("OFF")
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def register(spark: SparkSession) -> Iterator[Callable[..., sm.Model]]:
+    """`sm.register` in this session with small workers; what it registered is dropped at the end."""
+    made: list[sm.Model] = []
+
+    def register_(name: str, source: Any, **options: Any) -> sm.Model:
+        model = sm.register(spark, name, source, **{"num_cpus": 0.5, **options})
+        made.append(model)
+        return model
+
+    yield register_
+    for model in made:
+        model.drop()
+
+
+@pytest.fixture(scope="session")
+def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
+    """A real MLflow tracking store and registry in SQLite."""
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    home = tmp_path_factory.mktemp("mlflow")
+    mlflow.set_tracking_uri(f"sqlite:///{home}/mlflow.db")
+    mlflow.set_experiment(experiment_id=mlflow.create_experiment("tests", artifact_location=(home / "a").as_uri()))
+    yield home
