@@ -18,7 +18,8 @@ from sparkmodel.wire.handle import Handle
 
 def make_function(handle: Handle) -> Any:
     """A scalar-iterator `arrow_udf` that forwards its arguments to the pool."""
-    return arrow_udf(make_forward(handle), to_spark(handle.result_type))
+    make: Any = arrow_udf  # PySpark's stubs do not know the kinds that it reads from type hints
+    return make(make_forward(handle), to_spark(handle.result_type))
 
 
 def check_free(spark: SparkSession, name: str) -> None:

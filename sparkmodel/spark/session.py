@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.functions import col
 from pyspark.sql.pandas.functions import arrow_udf
 
-from sparkmodel.errors import ExecutorEnvironmentError, SparkModelError
+from sparkmodel.errors import ExecutorEnvironmentError
 from sparkmodel.wire.client import PoolClient
 from sparkmodel.wire.handle import Handle
 
@@ -67,13 +67,12 @@ def check_executors(spark: SparkSession, handle: Handle) -> None:
 
     what = f"Cannot call model '{handle.name}' from Spark's Python workers"
     try:
-        check = arrow_udf(reach, "long")
+        make: Any = arrow_udf  # PySpark's stubs do not know the kinds that it reads from type hints
+        check = make(reach, "long")
         spark.range(1).select(check(col("id"))).collect()
     except PySparkException as error:
         fact, hint = _explain(str(error))
         raise ExecutorEnvironmentError(what, fact, hint, str(error)) from error
-    except SparkModelError:
-        raise
 
 
 def _explain(text: str) -> tuple[str, str]:

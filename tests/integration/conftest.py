@@ -55,11 +55,11 @@ def register(spark: SparkSession) -> Iterator[Callable[..., sm.Model]]:
 
 
 @pytest.fixture(scope="session")
-def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
+def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """A real MLflow tracking store and registry in SQLite."""
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     home = tmp_path_factory.mktemp("mlflow")
     mlflow.set_tracking_uri(f"sqlite:///{home}/mlflow.db")
     mlflow.set_experiment(experiment_id=mlflow.create_experiment("tests", artifact_location=(home / "a").as_uri()))
-    yield home
+    return home
