@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as f
@@ -16,6 +17,9 @@ from sparkmodel.wire.forward import make_forward
 from sparkmodel.wire.handle import Handle
 
 
+_registered: WeakKeyDictionary[SparkSession, set[str]] = WeakKeyDictionary()
+
+
 def make_function(handle: Handle) -> Any:
     """A scalar-iterator `arrow_udf` that forwards its arguments to the pool."""
     make: Any = arrow_udf  # PySpark's stubs do not know the kinds that it reads from type hints
@@ -25,25 +29,29 @@ def make_function(handle: Handle) -> Any:
 def check_free(spark: SparkSession, name: str) -> None:
     """Refuse a name that would hide another function of the session, a built-in such as `abs` included.
 
+    A function of ours whose pool has gone is no obstacle: registering again is how it is mended.
+
     Raises:
         NameTakenError: there is one.
     """
-    if spark.catalog.functionExists(name):
+    if name not in _registered.get(spark, ()) and spark.catalog.functionExists(name):
         raise NameTakenError(
             f"Cannot register model '{name}'",
             "this session has a SQL function of that name",
-            "take another name, or pass replace=True to replace a temporary function",
+            "take another name, or pass replace=True to hide that function",
         )
 
 
 def register_function(spark: SparkSession, handle: Handle) -> None:
     """Make the model callable from this session's SQL."""
     spark.udf.register(handle.name, make_function(handle))
+    _registered.setdefault(spark, set()).add(handle.name)
 
 
 def drop_function(spark: SparkSession, name: str) -> None:
     """Take the model out of this session's SQL."""
     spark.sql(f"DROP TEMPORARY FUNCTION IF EXISTS {name}")
+    _registered.get(spark, set()).discard(name)
 
 
 def as_arguments(columns: tuple[Column | str, ...], signature: Signature) -> list[Column]:

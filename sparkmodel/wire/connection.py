@@ -157,7 +157,9 @@ class Connection:
 
     def _expect_info(self) -> dict[str, Any]:
         answer = p.read_answer(self._sock, self._what)
-        if answer.status == p.ERROR:
+        while answer.status == p.ALIVE:  # the worker is slow to answer, and says so
+            answer = p.read_answer(self._sock, self._what)
+        if answer.status in (p.ERROR, p.RETRY):
             raise self.error(answer)
         if answer.status != p.INFO:
             raise ProtocolError(self._what, f"expected an info answer, got status {answer.status}")
