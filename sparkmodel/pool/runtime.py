@@ -62,6 +62,7 @@ def connect(address: str | None = None, namespace: str = NAMESPACE, **ray_option
         return _runtime
     address = address or os.environ.get("RAY_ADDRESS")
     if address and address != "local":
+        _use_token()
         _init("connect to", address, namespace=namespace, address=address, **ray_options)
         _runtime = Runtime(namespace)
     else:
@@ -85,6 +86,19 @@ def _start_local(namespace: str, ray_options: dict[str, Any]) -> Runtime:
         scratch.remove()
         raise
     return Runtime(namespace, scratch)
+
+
+def _use_token() -> None:
+    """Show the cluster the token that this machine has.
+
+    Clusters demand one by default since Ray 2.60; Ray shows it by itself to a cluster that it found, but not to one
+    that was named, and then reports a lost connection after 20 seconds.
+    """
+    try:
+        from ray._private.authentication import authentication_token_setup as setup
+    except ImportError:  # an older Ray, whose clusters ask for no token
+        return
+    setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 def _init(verb: str, what: str, **options: Any) -> None:

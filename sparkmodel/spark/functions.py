@@ -16,7 +16,6 @@ from sparkmodel.spark.types import to_spark
 from sparkmodel.wire.forward import make_forward
 from sparkmodel.wire.handle import Handle
 
-
 _registered: WeakKeyDictionary[SparkSession, set[str]] = WeakKeyDictionary()
 
 

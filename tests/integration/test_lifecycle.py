@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nothing is left: after drop, after the driver's end, after Ctrl-C, after kill -9."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import psutil
+import pytest
+
+import sparkmodel as sm
+from sparkmodel.errors import InvalidOptionError
+from tests.integration.scripts import Script, free_port, scratch_directories, wait_until, with_suppress
+from tests.models import DoubleModel
+
+PROGRAM = """
+    import sys, time
+    import sparkmodel as sm
+    from pyspark.sql import SparkSession
+
+    class Double:
+        def predict(self, data):
+            return data.iloc[:, 0] * 2.0
+
+    class SlowToLoad(Double):
+        def __setstate__(self, state):
+            time.sleep(60)
+
+        def __getstate__(self):
+            return {{"slow": True}}
+
+    if __name__ == "__main__":
+        {body}
+"""
+SPARK = """
+        builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+        spark = sm.configure_spark(builder).getOrCreate()
+        spark.sparkContext.setLogLevel("OFF")
+""".strip()
+REGISTER = 'model = sm.register(spark, "f", Double(), result_type="double", workers=2, num_cpus=0.1)'
+QUERY = 'assert spark.range(10).selectExpr("sum(f(id)) AS s").first().s == 90'
+
+
+def program(*lines: str) -> str:
+    return PROGRAM.format(body="\n        ".join(lines))
+
+
+def assert_nothing_left(script: Script, before: set[str]) -> None:
+    wait_until(lambda: not script.descendants())
+    wait_until(lambda: scratch_directories() <= before | other_scratch())
+
+
+def other_scratch() -> set[str]:
+    """Directories whose owner lives: other tests run at the same time."""
+    from sparkmodel.pool.scratch import _LOCK, ROOT, _is_free
+
+    return {str(lock.parent) for lock in ROOT.glob(f"sm-*/{_LOCK}") if not _is_free(lock)}
+
+
+def test_drop_leaves_no_actor_process_or_socket(register: Callable[..., sm.Model]) -> None:
+    model = register("dropped", DoubleModel(), result_type="double", workers=2)
+    assert model.predict([{"x": 1.0}]) == [2.0]
+    pids = [worker["pid"] for worker in model.stats()["workers"]]
+    ports = [int(endpoint.rsplit(":", 1)[1]) for endpoint in model.describe()["endpoints"]]
+    directories = scratch_directories()
+    model.drop()
+    assert "dropped" not in sm.models()
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids))
+    for port in ports:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), timeout=1)
+    own = [c for c in psutil.Process().net_connections() if c.raddr and c.raddr.port in ports]
+    assert own == []
+    assert scratch_directories() <= directories
+    model.drop()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["exit", "error"])
+def test_driver_end_leaves_nothing(tmp_path: pathlib.Path, ending: str) -> None:
+    before = scratch_directories()
+    last = 'print("done")' if ending == "exit" else 'sys.exit("as planned")'
+    script = Script(program(SPARK, REGISTER, QUERY, last), tmp_path)
+    if ending == "exit":
+        assert "done" in script.finish()
+    else:
+        assert script.process.wait(180) == 1
+    assert_nothing_left(script, before)
+
+
+@pytest.mark.slow
+def test_interrupt_while_loading_leaves_nothing(tmp_path: pathlib.Path) -> None:
+    before = scratch_directories()
+    script = Script(
+        program(
+            SPARK,
+            "sm.init(num_cpus=2)",
+            'print("registering", flush=True)',
+            "try:",
+            '    sm.register(spark, "f", SlowToLoad(), result_type="double", num_cpus=0.1)',
+            "except KeyboardInterrupt:",
+            '    print("interrupted", sm.models(), flush=True)',
+        ),
+        tmp_path,
+    )
+    script.read_until("registering")
+    wait_until(lambda: any("Worker" in " ".join(p.cmdline()[:1]) for p in script.descendants()), 60)
+    os.kill(script.process.pid, signal.SIGINT)
+    assert "interrupted []" in script.finish()
+    assert_nothing_left(script, before)
+
+
+@pytest.mark.slow
+def test_killed_driver_leaves_no_process_and_the_next_one_sweeps(tmp_path: pathlib.Path) -> None:
+    before = scratch_directories()
+    script = Script(program(SPARK, REGISTER, QUERY, 'print("up", flush=True)', "time.sleep(120)"), tmp_path)
+    script.read_until("up")
+    os.kill(script.process.pid, signal.SIGKILL)
+    script.process.wait()
+    wait_until(lambda: not script.descendants(), 60)
+    from sparkmodel.pool.scratch import sweep
+
+    sweep()
+    assert scratch_directories() <= before | other_scratch()
+
+
+@pytest.fixture
+def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Ray head of its own on loopback, as an operator would start it."""
+    port = free_port()
+    home = pathlib.Path("/tmp") / f"rc-{os.getpid()}"
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+    head = subprocess.Popen(  # token mode is Ray's default, so this is a cluster that wants one
+        [
+            str(pathlib.Path(sys.executable).parent / "ray"),
+            *("start", "--head", "--block", "--num-cpus=4", "--node-ip-address=127.0.0.1", f"--port={port}"),
+            *("--include-dashboard=false", f"--temp-dir={home}", "--disable-usage-stats"),
+        ],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        wait_until(lambda: _listens(port) or head.poll() is not None, 60)
+        assert head.poll() is None, head.stdout.read() if head.stdout else ""
+        yield f"127.0.0.1:{port}"
+    finally:
+        children = psutil.Process(head.pid).children(recursive=True) if head.poll() is None else []
+        for process in [*children, *([psutil.Process(head.pid)] if head.poll() is None else [])]:
+            with_suppress(process.kill)
+        head.wait(30)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.slow
+def test_detached_pool_outlives_its_driver_and_is_attached_to(tmp_path: pathlib.Path, ray_cluster: str) -> None:
+    detached = REGISTER.replace("num_cpus=0.1", "num_cpus=0.1, detached=True")
+    connect = f'sm.init(address="{ray_cluster}")'
+    Script(program(connect, SPARK, detached, QUERY), tmp_path).finish()
+    attach = program(
+        connect,
+        SPARK,
+        'model = sm.get("f", spark)',
+        QUERY,
+        "assert model.stats()['loads'] == 2, model.stats()",
+        "assert model.predict([{'x': 3.0}]) == [6.0]",
+        'sm.unregister(spark, "f")',
+        "assert sm.models() == []",
+    )
+    Script(attach, tmp_path).finish()
+    gone = program(connect, "try:", '    sm.get("f")', "except sm.SparkModelError as e:", "    print(e.condition)")
+    assert "MODEL_NOT_FOUND" in Script(gone, tmp_path).finish()
+
+
+@pytest.mark.slow
+def test_pool_on_a_cluster_goes_with_its_driver_unless_detached(tmp_path: pathlib.Path, ray_cluster: str) -> None:
+    connect = f'sm.init(address="{ray_cluster}")'
+    Script(program(connect, SPARK, REGISTER, QUERY), tmp_path).finish()
+    look = program(connect, "print('left', sm.models())")
+    assert "left []" in Script(look, tmp_path).finish()
+
+
+def test_detached_needs_a_cluster_that_outlives_the_driver(register: Callable[..., sm.Model]) -> None:
+    with pytest.raises(InvalidOptionError, match=r"Cannot use option 'detached'.*sm.init\(address="):
+        register("never", DoubleModel(), result_type="double", detached=True)
