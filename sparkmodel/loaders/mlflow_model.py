@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import pathlib
 import re
 from typing import Any
 
@@ -52,10 +54,20 @@ def resolve_mlflow(name: str, uri: str) -> tuple[Source, Signature]:
         kind="mlflow",
         given=given,
         uri=uri,
-        tracking_uri=mlflow.get_tracking_uri(),
-        registry_uri=mlflow.get_registry_uri(),
+        tracking_uri=_absolute(mlflow.get_tracking_uri()),
+        registry_uri=_absolute(mlflow.get_registry_uri()),
     )
     return source, signature_of(signature)
+
+
+def _absolute(uri: str) -> str:
+    """A store named relative to the driver's directory, as MLflow's default is, means another in a worker's."""
+    prefix = "sqlite:///"
+    if uri.startswith(prefix) and not uri.startswith(prefix + "/"):
+        return prefix + os.path.abspath(uri.removeprefix(prefix))
+    if "://" not in uri and not uri.startswith(("file:", "databricks", "uc")):
+        return pathlib.Path(uri).absolute().as_uri()
+    return uri
 
 
 def _pinned(uri: str) -> str:

@@ -100,6 +100,8 @@ class Pool:
         """End the master at once; its workers die with it."""
         with contextlib.suppress(ray.exceptions.RayError, ValueError):
             ray.kill(self._master)
+        if runtime.owned.get(self.name) == self._master:
+            del runtime.owned[self.name]
 
     def _call(self, method: str) -> Any:
         return self._get(getattr(self._master, method).remote())
@@ -159,6 +161,7 @@ def deploy(spec: ModelSpec, payload: bytes | None, progress: Progress) -> Pool:
     except BaseException:  # Ctrl-C included: leave nothing half-started
         pool.kill()
         raise
+    runtime.owned[spec.name] = master
     return pool
 
 

@@ -37,6 +37,10 @@ class Runtime:
 
 _runtime: Runtime | None = None
 
+# Masters that this process made. Ray ends an actor when its creator drops the handle, whoever else uses the pool; a
+# pool is to live until it is dropped, even if nobody keeps the Model that `register` returned.
+owned: dict[str, Any] = {}
+
 
 def connect(address: str | None = None, namespace: str = NAMESPACE, **ray_options: Any) -> Runtime:
     """Connect to Ray, once for each process.
@@ -124,6 +128,7 @@ def shutdown() -> None:
     if runtime is None:
         return
     atexit.unregister(shutdown)
+    owned.clear()
     ray.shutdown()
     if runtime.scratch is not None:
         runtime.scratch.remove()

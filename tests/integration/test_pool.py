@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import pathlib
 import threading
 from collections.abc import Callable
@@ -145,6 +146,17 @@ def test_backpressure_slows_and_does_not_fail(register: Register, spark: SparkSe
     assert answers == [[float(i)] for i in range(32)]
     with pytest.raises((errors.PoolBusyError, errors.DeadlineExceededError)), ThreadPoolExecutor(16) as threads:
         list(threads.map(lambda i: model.predict([{"x": float(i)}], timeout_s=0.1), range(32)))
+
+
+def test_pool_lives_though_its_model_object_is_dropped(register: Register, spark: SparkSession) -> None:
+    sm.register(spark, "unheld", models.DoubleModel(), result_type="double", num_cpus=0.5)
+    gc.collect()
+    pid = sm.get("unheld").stats()["workers"][0]["pid"]
+    sm.register(spark, "unheld", models.FactorModel(3), result_type="double", num_cpus=0.5, replace=True)
+    gc.collect()
+    assert spark.sql("SELECT unheld(2) AS p").collect()[0].p == 6.0
+    assert sm.get("unheld").stats()["workers"][0]["pid"] != pid
+    sm.unregister(spark, "unheld")
 
 
 def test_pools_are_listed_and_attached_to(register: Register, spark: SparkSession) -> None:

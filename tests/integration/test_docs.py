@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every code block in README and docs: Python runs, shell commands are targets of make, links lead somewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+
+import mlflow
+import pytest
+from pyspark.sql import SparkSession
+
+import sparkmodel as sm
+from sparkmodel import errors
+from sparkmodel.options import PoolOptions
+
+ROOT = pathlib.Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)\)")
+
+
+def blocks(page: pathlib.Path, language: str) -> list[str]:
+    return [code for name, code in BLOCK.findall(page.read_text()) if name == language]
+
+
+WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
+
+
+def test_there_are_pages_with_code() -> None:
+    names = {page.name for page in WITH_PYTHON}
+    assert {"README.md", "sources.md", "calling.md", "operating.md", "errors.md"} <= names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: page.name)
+def test_python_blocks_run(
+    page: pathlib.Path, spark: SparkSession, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracking_uri = mlflow.get_tracking_uri()
+    experiment = mlflow.tracking.fluent._active_experiment_id
+    monkeypatch.chdir(tmp_path)
+    mlflow.tracking.fluent._active_experiment_id = None
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    try:
+        for number, code in enumerate(blocks(page, "python")):
+            # MLflow keeps one open database for each URI in a process, and "mlflow.db" means another on each page
+            code = code.replace("sqlite:///mlflow.db", f"sqlite:///{tmp_path}/mlflow.db")
+            exec(compile(code, f"{page.name}, block {number}", "exec"), namespace)
+        assert sm.models() == [], "the page leaves a pool"
+    finally:
+        mlflow.set_tracking_uri(tracking_uri)
+        mlflow.tracking.fluent._active_experiment_id = experiment
+        for name in sm.models():
+            sm.unregister(spark, name)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_shell_blocks_are_targets_and_links_lead_somewhere(page: pathlib.Path) -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for command in "\n".join(blocks(page, "sh")).splitlines():
+        assert command.startswith("make "), command
+        assert set(command.split()[1:]) <= targets
+    for link in LINK.findall(page.read_text()):
+        assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+def test_languages_are_known() -> None:
+    for page in PAGES:
+        assert {name for name, _ in BLOCK.findall(page.read_text())} <= {"python", "sh", "text", "", "json"}, page.name
+
+
+def test_every_option_and_condition_is_documented() -> None:
+    operating = (ROOT / "docs" / "operating.md").read_text()
+    for field in dataclasses.fields(PoolOptions):
+        assert f"`{field.name}`" in operating
+    page = (ROOT / "docs" / "errors.md").read_text()
+    for condition in errors.SparkModelError._by_condition:
+        assert f"`{condition}`" in page
