@@ -19,6 +19,7 @@ from sparkmodel.errors import (
     PoolBusyError,
     PoolGoneError,
     PredictTimeoutError,
+    ProtocolError,
     SparkModelError,
     WorkerLostError,
     WorkerStoppingError,
@@ -40,6 +41,7 @@ class Ticket:
 
     stream: StreamKey
     payload: pa.Buffer
+    rows: int
     deadline: float | None
     route: Route | None = None
     connection: Connection | None = None
@@ -110,7 +112,7 @@ class PoolClient:
         if not batch.num_rows:
             return None
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        ticket = Ticket(stream, p.batch_to_buffer(batch), deadline)
+        ticket = Ticket(stream, p.batch_to_buffer(batch), batch.num_rows, deadline)
         self._dispatch(ticket)
         return ticket
 
@@ -151,6 +153,11 @@ class PoolClient:
             assert connection is not None
             try:
                 answer = connection.receive()
+                # read before the release: what cannot be read must not leave a connection behind
+                result = connection.decode(answer) if answer.status == p.OK else None
+                error_ = connection.error(answer) if answer.status != p.OK else None
+                if result is not None and len(result) != ticket.rows:
+                    raise ProtocolError(self._what, f"{ticket.rows} rows were asked, {len(result)} were answered")
             except TimeoutError:
                 self._release(ticket, keep=False, avoid=True)
                 self._budget(ticket)
@@ -166,16 +173,15 @@ class PoolClient:
                 self._release(ticket, keep=False)
                 raise
             else:
-                if answer.status == p.OK:
-                    result = connection.decode(answer)
+                if error_ is None:
                     self._release(ticket, keep=True, answer=answer)
                     return result
-                error_ = connection.error(answer)
-                stopping = isinstance(error_, WorkerStoppingError)
-                self._release(ticket, keep=not stopping, avoid=stopping, answer=answer)
+                # after a timeout the connection's other end is stuck in the model, and the worker about to end
+                ending = isinstance(error_, (WorkerStoppingError, PredictTimeoutError))
+                self._release(ticket, keep=not ending, avoid=ending, answer=answer)
                 if answer.status != p.RETRY:
                     raise error_
-                if not stopping:
+                if not ending:
                     self._wait(ticket)  # full queues: hold the caller back, do not fail it
             self._dispatch(ticket)
 
@@ -239,17 +245,21 @@ class PoolClient:
     def _relocate(self, started: float) -> None:
         """No known worker answers: ask the master, then the workers again, for the newest endpoints."""
         directory = None
+        refused: AuthenticationError | None = None
         for endpoint in (self.handle.master, *self._router.directory.endpoints):
             try:
                 connection = Connection(self.handle.name, endpoint, self.handle.token)
             except AuthenticationError as error:
-                raise self._gone("another pool has its address now") from error
+                refused = error
+                continue
             except (OSError, EOFError):
                 continue
             directory = connection.directory
             connection.close()
             self._learn(connection)
             break
+        if directory is None and refused is not None:
+            raise self._gone("another pool has its address now") from refused
         waited = time.monotonic() - started
         if directory is None and waited > _GONE_S:
             raise self._gone("neither its master nor a worker answers")
@@ -302,16 +312,22 @@ def _close(connections: list[Connection]) -> None:
 
 _clients: dict[str, PoolClient] = {}
 _clients_lock = threading.Lock()
-_clients_pid = os.getpid()
+
+
+def _after_fork() -> None:
+    """A forked process shares neither its parent's sockets nor a lock that a thread of its parent held."""
+    global _clients_lock
+    _clients_lock = threading.Lock()
+    _clients.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def client_of(handle: Handle) -> PoolClient:
     """This process's client of a pool: one for all tasks, so that connections outlive batches and tasks."""
-    global _clients_pid
     with _clients_lock:
-        if _clients_pid != os.getpid():  # a fork must not share its parent's sockets
-            _clients.clear()
-            _clients_pid = os.getpid()
         client = _clients.get(handle.pool_id)
         if client is None:
             client = _clients[handle.pool_id] = PoolClient(handle)

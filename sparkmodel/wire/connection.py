@@ -65,11 +65,14 @@ class Connection:
             p.send(self._sock, [p.pack_preface(), *self._hello])
             p.read_preface(self._sock, self._what)
             greeting = self._expect_info()
+            self.directory = Directory.from_dict(greeting)
+            self._max_batch_bytes = int(greeting["max_batch_bytes"])
+        except (ProtocolError, KeyError, ValueError, TypeError) as error:
+            self.close()  # no worker, but some other program that has the port of a dead one
+            raise ConnectionError(f"{endpoint[0]}:{endpoint[1]} is no worker: {error}") from error
         except BaseException:
             self.close()
             raise
-        self.directory = Directory.from_dict(greeting)
-        self._max_batch_bytes = int(greeting["max_batch_bytes"])
 
     def __repr__(self) -> str:
         return f"Connection({self.endpoint[0]}:{self.endpoint[1]})"
@@ -102,7 +105,7 @@ class Connection:
         if len(payload) > self._max_batch_bytes:
             raise BatchTooLargeError(
                 self._what,
-                f"a row needs {len(payload)} bytes, a worker takes {self._max_batch_bytes}",
+                f"a batch has {len(payload)} bytes, a worker takes {self._max_batch_bytes}",
             )
         self._seq = (self._seq + 1) & 0xFFFFFFFF
         self._timeout_s = timeout_s
@@ -124,7 +127,7 @@ class Connection:
                     raise TimeoutError
                 self._sock.settimeout(min(left, self._timeout_s))
             answer = p.read_answer(self._sock, self._what)
-            if answer.seq != self._seq:
+            if answer.seq != self._seq and (answer.status, answer.seq) != (p.ERROR, 0):  # 0: about the connection
                 # Spark cannot see rows in the wrong order, so a wrong number must never pass
                 raise ProtocolError(self._what, f"batch {self._seq} was asked, {answer.seq} was answered")
             if answer.status != p.ALIVE:

@@ -31,6 +31,8 @@ MAX_JSON_BYTES = 1 << 20
 MAX_BATCH_BYTES = 1 << 28
 KEEPALIVE_S = 1.0
 _U32 = 0xFFFFFFFF
+# EOFError: Arrow's own, for an empty message; a session must not take it for the end of its connection
+_ARROW_ERRORS = (ValueError, TypeError, OSError, EOFError, pa.ArrowException)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,7 +174,7 @@ def from_json(payload: Any, what: str) -> dict[str, Any]:
     """
     try:
         value = json.loads(bytes(payload))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # RecursionError: brackets without end
         raise ProtocolError(what, f"a message is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise ProtocolError(what, "a message is not a JSON object")
@@ -192,7 +194,7 @@ def schema_from_text(text: Any, what: str) -> pa.Schema:
     """
     try:
         return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text, validate=True)))
-    except (ValueError, TypeError, OSError, pa.ArrowException) as error:
+    except _ARROW_ERRORS as error:
         raise ProtocolError(what, f"the schema cannot be read: {error}") from error
 
 
@@ -210,6 +212,6 @@ def batch_from_buffer(payload: Any, schema: pa.Schema, what: str) -> pa.RecordBa
     try:
         batch = pa.ipc.read_record_batch(pa.py_buffer(payload), schema)
         batch.validate(full=True)
-    except (ValueError, TypeError, OSError, pa.ArrowException) as error:
+    except _ARROW_ERRORS as error:
         raise ProtocolError(what, f"a batch cannot be read: {error}") from error
     return batch

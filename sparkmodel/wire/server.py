@@ -16,7 +16,7 @@ from sparkmodel.wire.service import Gate, Service
 from sparkmodel.wire.session import Session
 
 _log = logging.getLogger(__name__)
-_LINGER_S = 0.2  # time for the last answers to leave before a hung worker exits
+_LINGER_S = 0.5  # time for those who wait to be sent elsewhere before a hung worker exits; they look every 0.2 s
 
 
 class Server:
@@ -87,14 +87,23 @@ class Server:
                 _log.warning("accept failed: %s", error)  # such as too many open files: go on
                 time.sleep(0.1)
                 continue
-            session = Session(sock, self.service, self.gate, self.max_batch_bytes)
-            with self._lock:
-                self._sessions.add(session)
-            threading.Thread(target=self._serve, args=(session,), name="sparkmodel-session", daemon=True).start()
+            try:
+                self._start(sock)
+            except (OSError, RuntimeError) as error:  # reset meanwhile, or no more threads: go on
+                _log.warning("a connection was refused: %s", error)
+                sock.close()
+
+    def _start(self, sock: socket.socket) -> None:
+        session = Session(sock, self.service, self.gate, self.max_batch_bytes)
+        thread = threading.Thread(target=self._serve, args=(session,), name="sparkmodel-session", daemon=True)
+        thread.start()
 
     def _serve(self, session: Session) -> None:
+        with self._lock:
+            self._sessions.add(session)
         try:
-            session.run()
+            if not self._stopped.is_set():  # else close() may have missed it
+                session.run()
         finally:
             session.close()
             with self._lock:

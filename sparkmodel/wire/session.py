@@ -6,9 +6,12 @@ from __future__ import annotations
 import contextlib
 import hmac
 import logging
+import select
 import socket
 import threading
 import time
+import traceback
+from collections.abc import Iterator
 from typing import Any
 
 from sparkmodel.errors import (
@@ -25,6 +28,7 @@ _log = logging.getLogger(__name__)
 _HELLO_S = 10.0  # a stranger that connects and says nothing must not hold a thread
 _LINGER_S = 1.0
 _RETRIABLE = (PoolBusyError, WorkerStoppingError)
+_HUNG_UP: int = getattr(select, "POLLRDHUP", 0)  # Linux only
 
 
 class Session:
@@ -72,6 +76,8 @@ class Session:
 
     def is_gone(self) -> bool:
         """Whether the client closed its side."""
+        if self._polls(_HUNG_UP):
+            return True  # seen even behind batches that were sent and not read
         try:
             return self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
         except BlockingIOError:
@@ -85,7 +91,7 @@ class Session:
         # a lock held by a writer means that the client hears from us anyway
         if seq is not None and self._write_lock.acquire(blocking=False):
             try:
-                if self._pending == seq:
+                if self._pending == seq and self._polls(select.POLLOUT):
                     p.send(self._sock, p.pack_answer(self._head(p.ALIVE, seq)))
             except OSError:
                 pass  # the session's own thread sees it and ends
@@ -96,8 +102,18 @@ class Session:
         """Answer the batch that has been in the model for longer than `limit_s`."""
         stay, seq = self._stay, self._pending
         if stay is not None and seq is not None and time.monotonic() - stay.started > limit_s:
+            self._sock.settimeout(_LINGER_S)  # the watcher must not wait for a client that does not read
             with contextlib.suppress(OSError):
                 self._answer_error(seq, error)
+
+    def _polls(self, events: int) -> bool:
+        """Whether one of the events holds for the socket now."""
+        poll = select.poll()
+        try:
+            poll.register(self._sock, events)
+        except (OSError, ValueError):  # closed
+            return True
+        return bool(events) and bool(poll.poll(0))
 
     def _greet(self) -> None:
         self._sock.settimeout(_HELLO_S)
@@ -128,7 +144,7 @@ class Session:
     def _hello(self, request: p.Request) -> None:
         hello = p.from_json(request.payload, self._what)
         token = str(hello.get("token", ""))
-        if not hmac.compare_digest(token.encode(), self._service.token.encode()):
+        if not hmac.compare_digest(token.encode(errors="surrogatepass"), self._service.token.encode()):
             raise AuthenticationError(self._what, "the token is not this pool's", "take the handle from sm.get(name)")
         self._answer_json(
             request.seq,
@@ -139,7 +155,8 @@ class Session:
         options = p.from_json(request.payload, self._what)
         schema = p.schema_from_text(options.pop("schema", None), self._what)
         self._stream = None
-        self._stream, result = self._service.open(schema, options)
+        with self._guarded():
+            self._stream, result = self._service.open(schema, options)
         self._answer_json(
             request.seq,
             {"schema": p.schema_to_text(result), "version": self._service.version},
@@ -154,13 +171,28 @@ class Session:
         try:
             with self._gate.enter(self._what, arrived + budget_s, self.is_gone) as self._stay:
                 started = self._stay.started
-                result = self._stream.predict(batch)
+                with self._guarded():
+                    result = self._stream.predict(batch)
         finally:
             self._stay = None
         done = time.monotonic()
         payload = p.batch_to_buffer(result)
         head = self._head(p.OK, request.seq, int((started - arrived) * 1e6), int((done - started) * 1e6), payload)
         self._answer(head)
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """An unforeseen error of the service is answered: it must not pass for an error of the connection."""
+        try:
+            yield
+        except SparkModelError:
+            raise
+        except BaseException as error:
+            raise SparkModelError(
+                self._what,
+                f"the worker raised {type(error).__name__}: {error}",
+                details="".join(traceback.format_exception(error)),
+            ) from error
 
     def _head(self, status: int, seq: int, queue_us: int = 0, predict_us: int = 0, payload: Any = b"") -> p.Answer:
         epoch = self._service.directory.epoch
@@ -179,7 +211,7 @@ class Session:
 
     def _answer(self, answer: p.Answer) -> None:
         with self._write_lock:
-            if self._pending is None:
+            if self._pending != answer.seq:
                 return  # the watcher has already answered for a batch that hung
             self._pending = None
             p.send(self._sock, p.pack_answer(answer))

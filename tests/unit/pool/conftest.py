@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pools of threads that are stopped at the end of each test."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from sparkmodel.pool import master
+from tests.unit.pool.toys import RunningPool
+
+
+@pytest.fixture
+def make_pool() -> Iterator[Callable[..., RunningPool]]:
+    """Makes supervised pools without workers yet."""
+    made: list[RunningPool] = []
+
+    def make(**arguments: Any) -> RunningPool:
+        made.append(RunningPool(**arguments))
+        return made[-1]
+
+    yield make
+    for pool in made:
+        pool.close()
+
+
+@pytest.fixture
+def pool(make_pool: Callable[..., RunningPool]) -> RunningPool:
+    return make_pool()
+
+
+@pytest.fixture
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests without callers: nobody needs the time to learn the new endpoints."""
+    monkeypatch.setattr(master, "_GRACE_S", 0.0)
+
+
+@pytest.fixture
+def quiet_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drops what a thread dies of; Python 3.11 cannot format tracebacks in two threads at a time."""
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: None)

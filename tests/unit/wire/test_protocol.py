@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames, JSON and Arrow messages over a real pair of sockets."""
+
+from __future__ import annotations
+
+import base64
+import random
+import socket
+import struct
+import threading
+
+import pyarrow as pa
+import pytest
+
+from sparkmodel.errors import BatchTooLargeError, ProtocolError
+from sparkmodel.wire import protocol as p
+from tests.unit.wire.toys import numbers
+
+
+def test_headers_have_the_sizes_that_the_page_states() -> None:
+    assert (p.PREFACE.size, p.REQUEST.size, p.ANSWER.size) == (8, 24, 32)
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 4097, 3_000_000])
+def test_a_payload_of_any_size_arrives_whole_although_it_comes_in_drops(size: int) -> None:
+    data = random.Random(size).randbytes(size)
+    near, far = socket.socketpair()
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    frame = b"".join(p.pack_request(p.BATCH, 5, data, 70))
+
+    def drip() -> None:
+        with far:
+            for start in range(0, len(frame), 50_001):
+                far.sendall(frame[start : start + 50_001])
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    with near:
+        request = p.read_request(near, size, "test")
+    thread.join()
+    assert (request.type, request.seq, request.budget_ms, bytes(request.payload)) == (p.BATCH, 5, 70, data)
+
+
+@pytest.mark.parametrize("timeout_s", [None, 20.0])
+def test_all_buffers_are_sent_although_the_kernel_takes_them_piecemeal(timeout_s: float | None) -> None:
+    near, far = socket.socketpair()
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    near.settimeout(timeout_s)
+    parts = [b"head", b"", pa.py_buffer(bytes(range(256)) * 8000), bytearray(b"tail"), memoryview(b"end")]
+
+    def send() -> None:
+        with near:
+            p.send(near, parts)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    received = bytearray()
+    with far:
+        while chunk := far.recv(10_007):
+            received += chunk
+    thread.join()
+    assert bytes(received) == b"".join(bytes(part) for part in parts)
+
+
+@pytest.mark.parametrize("keep", [0, 1, 23, 24, 30])
+def test_a_stream_that_ends_within_a_frame_is_an_end_and_not_a_frame(keep: int) -> None:
+    frame = b"".join(p.pack_request(p.BATCH, 1, b"x" * 9000))
+    near, far = socket.socketpair()
+    with far:
+        far.sendall(frame[:keep])
+    with near, pytest.raises(EOFError):
+        p.read_request(near, 1 << 20, "test")
+
+
+def test_a_large_payload_lies_where_arrow_reads_it_without_a_copy() -> None:
+    batch = numbers(*range(10_000))
+    near, far = socket.socketpair()
+    thread = threading.Thread(target=p.send, args=(far, p.pack_request(p.BATCH, 1, p.batch_to_buffer(batch))))
+    thread.start()
+    with near, far:
+        payload = p.read_request(near, 1 << 20, "test").payload
+        thread.join()
+    assert payload.address % 64 == 0
+    column = p.batch_from_buffer(payload, batch.schema, "test").column(0)
+    assert payload.address <= column.buffers()[1].address < payload.address + payload.size
+    assert column.equals(batch.column(0))
+
+
+@pytest.mark.parametrize(("type_", "limit"), [(p.HELLO, p.MAX_JSON_BYTES), (p.OPEN, p.MAX_JSON_BYTES), (p.BATCH, 5000)])
+def test_a_message_over_its_limit_is_refused_by_its_header_alone(type_: int, limit: int) -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        far.sendall(p.REQUEST.pack(type_, 1, 0, limit + 1))  # and no payload: the size alone must do
+        with pytest.raises(BatchTooLargeError, match=rf"{limit + 1} bytes, the limit is {limit}"):
+            p.read_request(near, 5000, "test")
+
+
+@pytest.mark.parametrize("code", [3, 255])
+def test_an_unknown_request_type_is_refused(code: int) -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        far.sendall(struct.pack(">B3xII4xQ", code, 1, 0, 0))
+        with pytest.raises(ProtocolError, match=f"unknown request type {code}"):
+            p.read_request(near, 5000, "test")
+
+
+@pytest.mark.parametrize("code", [5, 255])
+def test_an_unknown_answer_status_is_refused(code: int) -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        far.sendall(struct.pack(">B3xIIIIIQ", code, 1, 0, 0, 0, 0, 0))
+        with pytest.raises(ProtocolError, match=f"unknown answer status {code}"):
+            p.read_answer(near, "test")
+
+
+def test_times_beyond_what_a_header_holds_are_cut_and_not_an_error() -> None:
+    answer = p.Answer(p.OK, 1, queue_us=1 << 40, predict_us=1 << 40)
+    assert p.ANSWER.unpack(p.pack_answer(answer)[0])[3:5] == (0xFFFFFFFF, 0xFFFFFFFF)
+    assert p.REQUEST.unpack(p.pack_request(p.BATCH, 1, b"", 1 << 40)[0])[2] == 0xFFFFFFFF
+
+
+@pytest.mark.parametrize("payload", [b"", b"{", b"[1]", b"null", b'"text"', b"\xff\xfe", b"[" * 100_000])
+def test_what_is_not_a_json_object_is_a_protocol_error(payload: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        p.from_json(payload, "test")
+
+
+@pytest.mark.parametrize("text", [None, 7, "", "AAAA", "not base64!", "é", base64.b64encode(b"\xff" * 64).decode()])
+def test_what_is_not_a_schema_is_a_protocol_error(text: object) -> None:
+    with pytest.raises(ProtocolError):
+        p.schema_from_text(text, "test")
+
+
+def test_the_end_mark_of_an_arrow_stream_is_neither_schema_nor_batch() -> None:
+    mark = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+    with pytest.raises(ProtocolError):
+        p.schema_from_text(base64.b64encode(mark).decode(), "test")
+    with pytest.raises(ProtocolError):
+        p.batch_from_buffer(mark, numbers().schema, "test")
+
+
+def test_a_slice_travels_as_its_own_rows_only() -> None:
+    batch = numbers(*range(100_000))
+    payload = p.batch_to_buffer(batch.slice(50_000, 3))
+    assert len(payload) < 1000
+    assert p.batch_from_buffer(payload, batch.schema, "test").column(0).to_pylist() == [50_000, 50_001, 50_002]
+
+
+def batches() -> list[pa.RecordBatch]:
+    vector = pa.list_(pa.field("element", pa.float64()))
+    return [
+        numbers(1.0, 2.0, 3.0),
+        pa.record_batch({"0": pa.array(["a", None, "ccc"])}),
+        pa.record_batch({"0": pa.array([[1.0], None, [2.0, 3.0]], vector)}),
+        pa.record_batch({"0": pa.array([{"x": 1, "y": ["q"]}, None])}),
+        pa.record_batch({"0": pa.array([{"k": 1}, None], pa.map_(pa.string(), pa.int32()))}),
+    ]
+
+
+@pytest.mark.parametrize("batch", batches(), ids=lambda batch: str(batch.schema.field(0).type))
+def test_damaged_arrow_bytes_are_a_protocol_error_or_sound_values_and_nothing_else(batch: pa.RecordBatch) -> None:
+    rng = random.Random(0)
+    sound = bytes(p.batch_to_buffer(batch))
+    schema = batch.schema.serialize().to_pybytes()
+    refused = 0
+    for _ in range(1500):
+        try:
+            p.batch_from_buffer(damage(sound, rng), batch.schema, "test").to_pylist()
+        except ProtocolError:
+            refused += 1
+        try:
+            p.schema_from_text(base64.b64encode(damage(schema, rng)).decode(), "test")
+        except ProtocolError:
+            refused += 1
+    assert refused > 1000
+
+
+def damage(data: bytes, rng: random.Random) -> bytes:
+    """Some bytes changed, and now and then the end cut off."""
+    broken = bytearray(data)
+    for _ in range(rng.randint(1, 6)):
+        broken[rng.randrange(len(broken))] = rng.randrange(256)
+    return bytes(broken[: rng.randrange(len(broken))] if rng.random() < 0.3 else broken)
+
+
+def test_a_batch_that_does_not_hold_together_is_refused() -> None:
+    offsets = pa.py_buffer(struct.pack("<4i", 0, 2, 1_000_000, 3))
+    broken = pa.StringArray.from_buffers(3, offsets, pa.py_buffer(b"abc"))
+    payload = p.batch_to_buffer(pa.record_batch({"0": broken}))
+    with pytest.raises(ProtocolError, match="cannot be read"):
+        p.batch_from_buffer(payload, pa.schema([pa.field("0", pa.string())]), "test")

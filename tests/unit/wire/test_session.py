@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one connection may say, and what the worker answers when it says something wrong. Real sockets."""
+
+from __future__ import annotations
+
+import random
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from sparkmodel.errors import PredictError, SchemaMismatchError
+from sparkmodel.wire import protocol as p
+from sparkmodel.wire.server import Server
+from sparkmodel.wire.service import Directory
+from tests.unit.wire.test_protocol import damage
+from tests.unit.wire.toys import RawClient, ToyService, numbers, wait_until
+
+Raw = Callable[[Server], RawClient]
+Serve = Callable[..., Server]
+
+
+@pytest.fixture
+def server(serve: Serve) -> Server:
+    return serve()
+
+
+@pytest.fixture
+def client(server: Server, raw: Raw) -> RawClient:
+    """A connection that is greeted and has a stream open."""
+    made = raw(server)
+    made.hello()
+    made.open()
+    return made
+
+
+def check_lives(server: Server) -> None:
+    """The server still answers a newcomer."""
+    with RawClient(server.endpoint) as newcomer:
+        newcomer.hello()
+        newcomer.open()
+        newcomer.batch(1, 21)
+        assert newcomer.values(1) == [42]
+
+
+def test_the_greeting_tells_limits_and_directory(service: ToyService, server: Server, raw: Raw) -> None:
+    service.directory = Directory(4, (("h", 1), ("h", 2)), "healing", 3)
+    assert raw(server).hello() == {
+        "max_batch_bytes": p.MAX_BATCH_BYTES,
+        "epoch": 4,
+        "endpoints": [["h", 1], ["h", 2]],
+        "state": "healing",
+        "version": 3,
+    }
+
+
+def test_open_tells_the_schema_of_the_answers_and_the_version(server: Server, raw: Raw, service: ToyService) -> None:
+    client = raw(server)
+    client.hello()
+    reply = client.open()
+    assert reply["version"] == 1
+    assert p.schema_from_text(reply["schema"], "test") == pa.schema([pa.field("prediction", pa.float64())])
+    assert service.opened == [{"binding": "position", "pin": None}]
+
+
+def test_batches_in_flight_on_one_connection_are_answered_in_order(client: RawClient) -> None:
+    for seq in range(1, 201):
+        client.batch(seq, seq, seq + 0.5)
+    assert [client.values(seq) for seq in range(1, 201)] == [[2 * n, 2 * n + 1] for n in range(1, 201)]
+
+
+def test_the_answer_carries_the_callers_number_whatever_it_is(client: RawClient) -> None:
+    for seq in (7, 7, 0, 0xFFFFFFFF, 3):
+        client.batch(seq, 1)
+        assert client.values(seq) == [2]
+
+
+def test_a_batch_without_rows_is_answered_without_rows(client: RawClient) -> None:
+    client.batch(1)
+    assert client.values(1) == []
+
+
+def test_the_answer_tells_the_time_in_the_model_and_the_epoch(client: RawClient, service: ToyService) -> None:
+    service.directory = Directory(9, (), "ready", 1)
+    with service.held():
+        client.batch(1, 1)
+        assert client.answer(alive=True).status == p.ALIVE  # so at least a while has passed
+    answer = client.answer()
+    assert (answer.status, answer.epoch) == (p.OK, 9)
+    assert answer.predict_us > answer.queue_us
+    assert answer.predict_us > 100_000
+
+
+def test_a_second_stream_replaces_the_first(client: RawClient) -> None:
+    client.open(pa.schema([pa.field("0", pa.int64())]))
+    client.request(p.BATCH, 1, p.batch_to_buffer(pa.record_batch({"0": pa.array([1 << 40])})))
+    assert client.values(1) == [1 << 41]
+
+
+def test_a_stream_that_cannot_be_opened_leaves_the_connection_open_but_no_stream(
+    client: RawClient, service: ToyService
+) -> None:
+    def refuse() -> None:
+        raise SchemaMismatchError("Cannot score with 'toy'", "column 'a' is missing", "pass it")
+
+    service.on_open = refuse
+    client.request(p.OPEN, 6, p.to_json({"schema": p.schema_to_text(numbers().schema)}))
+    assert client.condition(seq=6) == "SCHEMA_MISMATCH"
+    client.batch(7, 1)
+    assert client.condition(seq=7) == "PROTOCOL_ERROR"
+    assert client.is_closed()
+
+
+def test_an_error_of_the_model_comes_with_all_its_parts_and_the_connection_goes_on(
+    client: RawClient, service: ToyService
+) -> None:
+    def fail(_: pa.RecordBatch) -> pa.Array:
+        raise PredictError("Cannot score with 'toy'", "it broke", "mend it", "line 1\nline 2: ü")
+
+    service.predict = fail
+    client.batch(5, 1)
+    answer = client.answer()
+    assert (answer.status, answer.seq) == (p.ERROR, 5)
+    assert p.from_json(answer.payload, "test") == {
+        "condition": "PREDICT_FAILED",
+        "what": "Cannot score with 'toy'",
+        "fact": "it broke",
+        "hint": "mend it",
+        "details": "line 1\nline 2: ü",
+    }
+    service.predict = lambda batch: batch.column(0)
+    client.batch(6, 3)
+    assert client.values(6) == [3]
+
+
+def test_an_error_of_megabytes_is_cut_to_what_a_message_may_have(client: RawClient, service: ToyService) -> None:
+    def fail(_: pa.RecordBatch) -> pa.Array:
+        raise PredictError("Cannot score", "f" * 3_000_000, details="d" * 3_000_000 + "the end")
+
+    service.predict = fail
+    client.batch(1, 1)
+    answer = client.answer()
+    assert len(answer.payload) <= p.MAX_JSON_BYTES
+    assert p.from_json(answer.payload, "test")["details"].endswith("the end")
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), OSError(28, "No space left"), EOFError(), SystemExit(3)])
+def test_an_unforeseen_error_in_the_worker_is_answered_and_not_a_lost_connection(
+    client: RawClient, service: ToyService, error: BaseException
+) -> None:
+    def fail(_: pa.RecordBatch) -> pa.Array:
+        raise error
+
+    service.predict = fail
+    client.batch(1, 1)
+    assert client.condition(seq=1) == "INTERNAL_ERROR"
+    service.predict = lambda batch: batch.column(0)
+    client.batch(2, 3)
+    assert client.values(2) == [3]
+
+
+GREETING = p.pack_preface() + b"".join(p.pack_request(p.HELLO, 0, p.to_json({"token": "secret"})))
+
+
+@pytest.mark.parametrize(
+    ("said", "condition"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", "PROTOCOL_ERROR"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01", "PROTOCOL_ERROR"),  # a TLS client
+        (p.pack_preface(2), "PROTOCOL_VERSION_MISMATCH"),
+        (p.pack_preface() + b"".join(p.pack_request(p.HELLO, 0, b"not json")), "PROTOCOL_ERROR"),
+        (p.pack_preface() + b"".join(p.pack_request(p.HELLO, 0, b"[]")), "PROTOCOL_ERROR"),
+        (p.pack_preface() + b"".join(p.pack_request(p.HELLO, 0, b"\xff\xff")), "PROTOCOL_ERROR"),
+        (p.pack_preface() + b"".join(p.pack_request(p.HELLO, 0, b"[" * 100_000)), "PROTOCOL_ERROR"),
+        (p.pack_preface() + b"".join(p.pack_request(p.HELLO, 0, b"{}")), "AUTHENTICATION_FAILED"),
+        (p.pack_preface() + b"".join(p.pack_request(p.HELLO, 0, b'{"token":"Secret"}')), "AUTHENTICATION_FAILED"),
+        (p.pack_preface() + b"".join(p.pack_request(p.HELLO, 0, b'{"token":["secret"]}')), "AUTHENTICATION_FAILED"),
+        (p.pack_preface() + b"".join(p.pack_request(p.HELLO, 0, b'{"token":"\\ud800"}')), "AUTHENTICATION_FAILED"),
+        (p.pack_preface() + b"".join(p.pack_request(p.OPEN, 0, b"{}")), "PROTOCOL_ERROR"),
+        (p.pack_preface() + b"".join(p.pack_request(p.BATCH, 0, b"")), "PROTOCOL_ERROR"),
+        (p.pack_preface() + p.REQUEST.pack(p.BATCH, 0, 0, 1), "BATCH_TOO_LARGE"),  # a stranger's memory is not ours
+        (p.pack_preface() + p.REQUEST.pack(p.HELLO, 0, 0, p.MAX_JSON_BYTES + 1), "BATCH_TOO_LARGE"),
+        (p.pack_preface() + struct.pack(">B3xII4xQ", 77, 0, 0, 0), "PROTOCOL_ERROR"),
+    ],
+)
+def test_a_stranger_is_answered_with_a_condition_and_hung_up_on(
+    said: bytes, condition: str, server: Server, raw: Raw, service: ToyService
+) -> None:
+    stranger = raw(server)
+    stranger.say(said)
+    p.read_preface(stranger.sock, "test")
+    assert stranger.condition() == condition
+    assert stranger.is_closed()
+    assert service.opened == []
+    check_lives(server)
+
+
+@pytest.mark.parametrize(
+    ("said", "condition"),
+    [
+        (p.pack_request(p.OPEN, 1, b"{"), "PROTOCOL_ERROR"),
+        (p.pack_request(p.OPEN, 1, b"{}"), "PROTOCOL_ERROR"),
+        (p.pack_request(p.OPEN, 1, p.to_json({"schema": "AAAA"})), "PROTOCOL_ERROR"),
+        (p.pack_request(p.BATCH, 1, b"garbage"), "PROTOCOL_ERROR"),
+        (p.pack_request(p.BATCH, 1, b""), "PROTOCOL_ERROR"),
+        (p.pack_request(p.BATCH, 1, b"\xff\xff\xff\xff\x00\x00\x00\x00"), "PROTOCOL_ERROR"),
+        (p.pack_request(p.BATCH, 1, p.batch_to_buffer(numbers(1, 2, 3)).slice(0, 100)), "PROTOCOL_ERROR"),
+        (p.pack_request(p.HELLO, 1, b'{"token":"other"}'), "AUTHENTICATION_FAILED"),
+        ([p.REQUEST.pack(p.BATCH, 1, 0, p.MAX_BATCH_BYTES + 1)], "BATCH_TOO_LARGE"),
+        ([p.REQUEST.pack(p.OPEN, 1, 0, p.MAX_JSON_BYTES + 1)], "BATCH_TOO_LARGE"),
+        ([struct.pack(">B3xII4xQ", 3, 1, 0, 0)], "PROTOCOL_ERROR"),
+    ],
+)
+def test_a_client_that_breaks_the_protocol_is_told_so_and_hung_up_on(
+    said: list[Any], condition: str, client: RawClient, server: Server, service: ToyService
+) -> None:
+    client.say(*(bytes(part) for part in said))
+    assert client.condition() == condition
+    assert client.is_closed()
+    assert service.seen == []
+    check_lives(server)
+
+
+@pytest.mark.parametrize("keep", [0, 3, 8, 20, 32, 40, -1])
+def test_a_client_that_stops_amid_a_message_costs_the_server_nothing(keep: int, server: Server, raw: Raw) -> None:
+    everything = GREETING + b"".join(
+        bytes(part) for part in p.pack_request(p.OPEN, 0, p.to_json({"schema": p.schema_to_text(numbers().schema)}))
+    )
+    client = raw(server)
+    client.say(everything[:keep])
+    client.sock.shutdown(socket.SHUT_WR)
+    while client.sock.recv(4096):  # the worker's preface and greeting, then its end
+        pass
+    wait_until(lambda: "0 connections" in repr(server), "the server forgets the connection")
+    check_lives(server)
+
+
+def test_a_client_that_resets_the_connection_costs_the_server_nothing(client: RawClient, server: Server) -> None:
+    client.batch(1, 1)
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.sock.close()
+    wait_until(lambda: "0 connections" in repr(server), "the server forgets the connection")
+    check_lives(server)
+
+
+def test_no_damaged_batch_brings_the_server_down(server: Server, raw: Raw) -> None:
+    rng = random.Random(1)
+    schema = pa.schema([pa.field("0", pa.list_(pa.float64())), pa.field("1", pa.string())])
+    sound = bytes(p.batch_to_buffer(pa.record_batch([[[1.0, 2.0], None, []], ["a", "bc", None]], schema=schema)))
+    service_errors = 0
+    server.service.predict = lambda batch: pa.array([float(len(batch))] * len(batch))  # type: ignore[attr-defined]
+    for _ in range(150):
+        client = raw(server)
+        client.hello()
+        client.open(schema)
+        client.request(p.BATCH, 1, damage(sound, rng))
+        answer = client.answer()
+        assert answer.status in (p.OK, p.ERROR)
+        if answer.status == p.ERROR:
+            assert p.from_json(answer.payload, "test")["condition"] == "PROTOCOL_ERROR"
+            service_errors += 1
+        client.sock.close()
+    assert service_errors > 50
+    server.service.predict = lambda batch: batch.column(0)  # type: ignore[attr-defined]
+    client = raw(server)
+    client.hello()
+    client.open()
+    client.batch(1, 5)
+    assert client.values(1) == [5]
+
+
+def test_noise_after_the_greeting_never_brings_the_server_down(server: Server, raw: Raw) -> None:
+    rng = random.Random(2)
+    for _ in range(100):
+        client = raw(server)
+        client.hello()
+        client.say(rng.randbytes(rng.randint(1, 200)))
+        client.sock.shutdown(socket.SHUT_WR)
+        while client.sock.recv(4096):
+            pass
+        client.sock.close()
+    check_lives(server)

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small service whose model the test controls, and a client that says exactly what a test wants on the wire."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from sparkmodel.wire import protocol as p
+from sparkmodel.wire.service import Directory
+
+RESULT = pa.schema([pa.field("prediction", pa.float64())])
+WAIT_S = 20.0  # how long a test waits for what must happen; long, for a loaded machine
+
+
+def wait_until(claim: Callable[[], bool], what: str, seconds: float = WAIT_S) -> None:
+    """Poll until the claim holds.
+
+    Raises:
+        AssertionError: it did not in time.
+    """
+    deadline = time.monotonic() + seconds
+    while not claim():
+        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain: {what}"
+        time.sleep(0.002)
+
+
+def numbers(*values: float) -> pa.RecordBatch:
+    """A batch of one column of doubles."""
+    return pa.record_batch({"0": pa.array(values, pa.float64())})
+
+
+def double(batch: pa.RecordBatch) -> pa.Array:
+    """Twice the first column."""
+    return pa.array([None if value is None else value * 2 for value in batch.column(0).to_pylist()], pa.float64())
+
+
+class ToyService:
+    """A `Service` without a pool behind it.
+
+    Attributes:
+        predict: The model; a test may replace it at any time.
+        seen: The first value of each batch that reached the model, in order.
+        opened: The options of each opened stream.
+    """
+
+    def __init__(self, name: str = "toy", token: str = "secret", version: int = 1) -> None:
+        self.name, self.token, self.version = name, token, version
+        self.directory = Directory(epoch=1, state="ready", version=version)
+        self.predict: Callable[[pa.RecordBatch], pa.Array] = double
+        self.on_open: Callable[[], None] = lambda: None
+        self.seen: list[Any] = []
+        self.opened: list[dict[str, Any]] = []
+        self._free = threading.Event()
+        self._free.set()
+
+    def open(self, schema: pa.Schema, options: dict[str, Any]) -> tuple[ToyStream, pa.Schema]:
+        """A stream over this service's model."""
+        self.on_open()
+        self.opened.append(options)
+        return ToyStream(self, schema), RESULT
+
+    def hold(self) -> None:
+        """Let no batch out of the model until `release`."""
+        self._free.clear()
+
+    def release(self) -> None:
+        """Let all batches go on."""
+        self._free.set()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold within the block."""
+        self.hold()
+        try:
+            yield
+        finally:
+            self.release()
+
+    def score(self, batch: pa.RecordBatch) -> pa.Array:
+        """What the stream calls."""
+        self.seen.append(batch.column(0)[0].as_py() if batch.num_rows else None)
+        self._free.wait()
+        return self.predict(batch)
+
+
+class ToyStream:
+    """One stream of a `ToyService`."""
+
+    def __init__(self, service: ToyService, schema: pa.Schema) -> None:
+        self.schema, self._service = schema, service
+
+    def predict(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The model's answer."""
+        return pa.RecordBatch.from_arrays([self._service.score(batch)], schema=RESULT)
+
+
+class RawClient:
+    """One connection, step by step, with nothing done behind the test's back."""
+
+    def __init__(self, endpoint: tuple[str, int], receive_bytes: int | None = None) -> None:
+        self.sock = socket.socket()
+        self.sock.settimeout(WAIT_S)
+        if receive_bytes is not None:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        self.sock.connect(endpoint)
+
+    def __enter__(self) -> RawClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sock.close()
+
+    def say(self, *parts: bytes) -> None:
+        """Send bytes as they are."""
+        self.sock.sendall(b"".join(parts))
+
+    def request(self, type_: int, seq: int, payload: Any, budget_ms: int = 0) -> None:
+        """Send one frame."""
+        self.say(*(bytes(part) for part in p.pack_request(type_, seq, payload, budget_ms)))
+
+    def hello(self, token: str = "secret") -> dict[str, Any]:
+        """Greet and return the worker's greeting."""
+        self.say(p.pack_preface())
+        self.request(p.HELLO, 0, p.to_json({"token": token, "model": "toy", "client": "raw"}))
+        p.read_preface(self.sock, "test")
+        return self.info()
+
+    def open(self, schema: pa.Schema | None = None) -> dict[str, Any]:
+        """Open a stream and return the worker's reply."""
+        text = p.schema_to_text(schema or numbers().schema)
+        self.request(p.OPEN, 0, p.to_json({"schema": text, "binding": "position", "pin": None}))
+        return self.info()
+
+    def batch(self, seq: int, *values: float, budget_ms: int = 0) -> None:
+        """Send a batch of one column of doubles."""
+        self.request(p.BATCH, seq, p.batch_to_buffer(numbers(*values)), budget_ms)
+
+    def answer(self, alive: bool = False) -> p.Answer:
+        """The next answer; keepalive frames are passed over unless they are asked for."""
+        while True:
+            answer = p.read_answer(self.sock, "test")
+            if alive or answer.status != p.ALIVE:
+                return answer
+
+    def info(self) -> dict[str, Any]:
+        """The JSON of an info answer."""
+        answer = self.answer()
+        assert answer.status == p.INFO, (answer.status, bytes(answer.payload))
+        return p.from_json(answer.payload, "test")
+
+    def values(self, seq: int) -> list[Any]:
+        """The predictions of batch `seq`, whose answer must come next."""
+        answer = self.answer()
+        assert (answer.status, answer.seq) == (p.OK, seq), bytes(answer.payload)
+        return list(p.batch_from_buffer(answer.payload, RESULT, "test").column(0).to_pylist())
+
+    def condition(self, status: int = p.ERROR, seq: int | None = None) -> str:
+        """The condition in the next answer, which must have the given status and, if given, number."""
+        answer = self.answer()
+        assert answer.status == status, (answer.status, bytes(answer.payload))
+        assert seq is None or answer.seq == seq
+        return str(p.from_json(answer.payload, "test")["condition"])
+
+    def is_closed(self) -> bool:
+        """Whether the worker hangs up; waits for it. A byte that still comes says that it does not."""
+        try:
+            return self.sock.recv(1) == b""
+        except ConnectionError:
+            return True
