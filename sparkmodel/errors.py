@@ -69,7 +69,7 @@ class SparkModelError(Exception):
 
 
 def _sentence(text: str) -> str:
-    text = text.strip()
+    text = " ".join(text.split())  # a model's own message may have several lines
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from sparkmodel.errors import SchemaMismatchError
+from sparkmodel.pool.inputs import NULLABLE
 
 BATCH_ROWS = 10_000  # as Spark's spark.sql.execution.arrow.maxRecordsPerBatch
 
@@ -34,8 +35,9 @@ def to_table(what: str, data: Any) -> tuple[pa.Table, bool]:
         if isinstance(data, pa.Table):
             return data, True
         if isinstance(data, list) and all(isinstance(row, dict) for row in data):
-            return pa.Table.from_pylist(data), True
-    except pa.ArrowException as error:
+            names = dict.fromkeys(str(name) for row in data for name in row)  # of all rows, in the order they come
+            return pa.table({name: [row.get(name) for row in data] for name in names}), True
+    except (pa.ArrowException, OverflowError, ValueError) as error:
         raise SchemaMismatchError(what, f"the rows cannot be made Arrow columns: {error}") from error
     raise SchemaMismatchError(
         what,
@@ -62,6 +64,12 @@ def like_input(result: pa.ChunkedArray, data: Any) -> Any:
     """
     if isinstance(data, pd.DataFrame):
         if pa.types.is_struct(result.type):
-            return pa.Table.from_struct_array(result).to_pandas().set_index(data.index)
-        return pd.Series(result.to_pandas().array, index=data.index, name="prediction")
+            columns = dict(zip((field.name for field in result.type), result.flatten(), strict=True))
+            return pd.DataFrame({name: _to_series(column) for name, column in columns.items()}).set_index(data.index)
+        return pd.Series(_to_series(result).array, index=data.index, name="prediction")
     return result.to_pylist() if isinstance(data, list) else result
+
+
+def _to_series(column: pa.ChunkedArray) -> Any:
+    """Integers and booleans with a NULL become pandas' nullable types: floats would not be exact."""
+    return column.to_pandas(types_mapper=NULLABLE.get) if column.null_count else column.to_pandas()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -100,7 +101,7 @@ def _is_int(value: object, low: int) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _at_least_one(value: Any) -> bool:
@@ -120,7 +121,9 @@ def _is_mapping(value: Any) -> bool:
 
 
 def _is_resources(value: Any) -> bool:
-    return value is None or (isinstance(value, Mapping) and all(map(_not_negative, value.values())))
+    if not isinstance(value, Mapping):
+        return value is None
+    return not {"CPU", "GPU", "memory"} & set(value) and all(map(_not_negative, value.values()))
 
 
 _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -128,7 +131,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "num_cpus": ("a number of at least 0", _not_negative),
     "num_gpus": ("a number of at least 0", _not_negative),
     "memory": ("a whole number of bytes or None", lambda value: value is None or _is_int(value, 1)),
-    "resources": ("a mapping of resource names to numbers of at least 0", _is_resources),
+    "resources": ("a mapping of custom resource names (not CPU, GPU, memory) to numbers of at least 0", _is_resources),
     "runtime_env": ("a mapping or None", _is_mapping),
     "max_concurrency": ("a whole number of at least 1", _at_least_one),
     "max_in_flight": ("a whole number of at least 1", _at_least_one),

@@ -100,7 +100,8 @@ def bind(
     if by_name and None not in names:
         return _bind_by_name(what, given, inputs)
     if len(given) == 1 and len(inputs) > 1 and is_vector(given.field(0).type):
-        _check_type(what, given.field(0).name, given.field(0).type.value_type, inputs[0])
+        for column in inputs:
+            _check_type(what, str(column.name), given.field(0).type.value_type, column)
         return Binding(
             kind="expand",
             fields=tuple(
@@ -235,6 +236,12 @@ def can_widen(given: pa.DataType, wanted: pa.DataType) -> bool:
         return pa.types.is_struct(given) and all(
             given.get_field_index(field.name) >= 0 and can_widen(given.field(field.name).type, field.type)
             for field in wanted
+        )
+    if pa.types.is_map(wanted):
+        return (
+            pa.types.is_map(given)
+            and can_widen(given.key_type, wanted.key_type)
+            and can_widen(given.item_type, wanted.item_type)
         )
     if pa.types.is_integer(wanted):
         return bool(pa.types.is_integer(given))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import pathlib
 import re
+import warnings
 from typing import Any
 
 import mlflow
@@ -20,6 +21,7 @@ from sparkmodel.schema import Column, Signature
 from sparkmodel.spec import ModelSpec, Source
 
 _ALIAS = re.compile(r"models:/(?P<name>[^@/]+)@(?P<alias>[^/]+)")
+_STAGE = re.compile(r"models:/(?P<name>[^@/]+)/(?P<stage>(?!latest$)[A-Za-z]+)", re.IGNORECASE)
 _LATEST = re.compile(r"models:/(?P<name>[^@/]+)/latest", re.IGNORECASE)
 
 _TYPES = {
@@ -80,6 +82,12 @@ def _pinned(uri: str) -> str:
         versions = client.search_model_versions(f"name = '{match['name']}'")
         if versions:
             return f"models:/{match['name']}/{max(int(v.version) for v in versions)}"
+    if match := _STAGE.fullmatch(uri):
+        with warnings.catch_warnings():  # MLflow would rather have aliases, but its stages still work
+            warnings.simplefilter("ignore", FutureWarning)
+            staged = client.get_latest_versions(match["name"], [match["stage"]])
+        if staged:
+            return f"models:/{match['name']}/{staged[0].version}"
     return uri
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import pathlib
 import re
 from typing import Any
@@ -102,6 +103,8 @@ def _resolve_pickle(name: str, source: str, path: pathlib.Path, trust_pickle: bo
 
 
 def _resolve_object(name: str, source: Any) -> Resolved:
+    if inspect.isclass(source):
+        raise _unsupported(name, source, "it is a class", f"pass an object of it: {source.__name__}(...)")
     pair = isinstance(source, tuple) and len(source) == 2 and all(map(callable, source))
     if not (pair or callable(source) or callable(getattr(source, "predict", None))):
         raise _unsupported(name, source, f"a {type(source).__name__} has no predict and is not callable")
@@ -117,5 +120,6 @@ def _resolve_object(name: str, source: Any) -> Resolved:
     return Resolved(Source(kind="object", given=given), Signature(), payload)
 
 
-def _unsupported(name: str, source: Any, fact: str) -> UnsupportedSourceError:
-    return UnsupportedSourceError(f"Cannot register model '{name}' from '{source}'", fact, f"a source is {_FORMS}")
+def _unsupported(name: str, source: Any, fact: str, hint: str = "") -> UnsupportedSourceError:
+    what = f"Cannot register model '{name}' from '{source}'"
+    return UnsupportedSourceError(what, fact, hint or f"a source is {_FORMS}")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,11 @@ import pyarrow.compute
 from sparkmodel.errors import SchemaMismatchError
 from sparkmodel.schema import Binding, Field, is_list
 
-_NULLABLE = {
+NULLABLE = {
+    pa.uint8(): pd.UInt8Dtype(),
+    pa.uint16(): pd.UInt16Dtype(),
+    pa.uint32(): pd.UInt32Dtype(),
+    pa.uint64(): pd.UInt64Dtype(),
     pa.int8(): pd.Int8Dtype(),
     pa.int16(): pd.Int16Dtype(),
     pa.int32(): pd.Int32Dtype(),
@@ -60,27 +65,33 @@ def _frame(what: str, batch: pa.RecordBatch, binding: Binding) -> ModelInput:
     given = [batch.column(field.index) for field in binding.fields]
     arrays = [_cast(what, array, field) for array, field in zip(given, binding.fields, strict=True)]
     names = [field.name for field in binding.fields]
-    frame = pa.Table.from_arrays(arrays, names=names).to_pandas()
+    if not arrays:
+        return ModelInput(pd.DataFrame(index=pd.RangeIndex(batch.num_rows)))
+    # integers inside of arrays stay exact beside a NULL as objects
+    frame = pa.Table.from_arrays(arrays, names=names).to_pandas(integer_object_nulls=True, maps_as_pydicts="strict")
     is_exact = True
     for i, (array, field) in enumerate(zip(given, binding.fields, strict=True)):
-        if array.null_count and array.type in _NULLABLE:
+        if arrays[i].null_count and arrays[i].type in NULLABLE:
             # plain pandas would make floats of them, and of 2**53 + 1 another number
-            frame.isetitem(i, arrays[i].to_pandas(types_mapper=_NULLABLE.get))
+            frame.isetitem(i, arrays[i].to_pandas(types_mapper=NULLABLE.get))
         is_number = pa.types.is_integer(array.type) or pa.types.is_floating(array.type)
         is_exact = is_exact and is_number and not array.null_count and array.type == field.type
     return ModelInput(frame, is_exact)
 
 
 def _expand(what: str, array: pa.Array, fields: tuple[Field, ...]) -> pd.DataFrame:
-    matrix = _tensor(what, array, Field(index=0, name="0"))
-    if matrix.ndim != 2 or matrix.shape[1] != len(fields):
+    """The elements of the rows' arrays as columns."""
+    width = _lengths(what, array, fields[0])
+    if width is not None and width != len(fields):
         raise SchemaMismatchError(
             what,
             f"the model takes {len(fields)} columns ({', '.join(f.name for f in fields)}), "
-            f"the array has {matrix.shape[1:]} elements",
+            f"the array has {width} elements",
         )
-    columns = [_cast(what, pa.array(np.ascontiguousarray(matrix[:, i])), field) for i, field in enumerate(fields)]
-    return pa.Table.from_arrays(columns, names=[f.name for f in fields]).to_pandas()
+    values = array.flatten()
+    columns = [values.take(pa.array(range(i, len(values), len(fields)), pa.int64())) for i in range(len(fields))]
+    table = pa.RecordBatch.from_arrays(columns, names=[f.name for f in fields])
+    return _frame(what, table, Binding(kind="frame", fields=fields)).data
 
 
 def _cast(what: str, array: pa.Array, field: Field) -> pa.Array:
@@ -103,30 +114,44 @@ def _numpy(what: str, array: pa.Array, field: Field) -> np.ndarray[Any, Any]:
     return np.asarray(values.to_numpy(zero_copy_only=False))
 
 
+def _lengths(what: str, array: pa.Array, field: Field) -> int | None:
+    """The one length of the rows' arrays, None without rows."""
+    if array.null_count:
+        raise SchemaMismatchError(what, f"column '{field.name}' has a NULL where the model takes an array")
+    lengths = pa.compute.list_value_length(array).unique().to_pylist()
+    if len(lengths) > 1:
+        raise SchemaMismatchError(
+            what, f"the arrays in column '{field.name}' have different lengths: {sorted(lengths)[:5]}"
+        )
+    return int(lengths[0]) if lengths else None
+
+
 def _tensor(what: str, array: pa.Array, field: Field) -> np.ndarray[Any, Any]:
     """Stack the rows' arrays; NULL elements of a float tensor are NaN."""
     rows = len(array)
     axes = [rows]
     while is_list(array.type):
-        if array.null_count:
-            raise SchemaMismatchError(what, f"column '{field.name}' has a NULL where the model takes an array")
-        lengths = pa.compute.list_value_length(array).unique().to_pylist()
-        if len(lengths) > 1:
-            raise SchemaMismatchError(
-                what, f"the arrays in column '{field.name}' have different lengths: {sorted(lengths)[:5]}"
-            )
-        axes.append(lengths[0] if lengths else 0)
+        axes.append(_lengths(what, array, field) or 0)
         array = array.flatten()
     values = _numpy(what, array, field)
-    if field.shape is None:
+    if field.shape is None or not rows:
+        return values.reshape(axes if field.shape is None else [0, *(max(axis, 0) for axis in field.shape[1:])])
+    wanted = field.shape[1:]
+    if len(axes) == len(field.shape) and all(w in (-1, a) for a, w in zip(axes[1:], wanted, strict=True)):
         return values.reshape(axes)
-    wanted = [rows, *field.shape[1:]]
-    if wanted.count(-1) > 1:
-        return values.reshape(axes)
-    try:
-        return values.reshape(wanted)
-    except ValueError as error:
+    is_nested = len(axes) > 2
+    if not is_nested and wanted.count(-1) > 1:
+        return values.reshape(axes)  # nothing says how to fold it
+    # a flat array is folded to the shape, and a nested one unfolded; from one nesting to another, rows and columns
+    # would get mixed up
+    if (is_nested and len(wanted) > 1) or not _divides(math.prod(axes[1:]), wanted):
         raise SchemaMismatchError(
-            what,
-            f"the arrays in column '{field.name}' have shape {axes[1:]}, the model takes {list(field.shape[1:])}",
-        ) from error
+            what, f"the arrays in column '{field.name}' have shape {axes[1:]}, the model takes {list(wanted)}"
+        )
+    return values.reshape([rows, *wanted])
+
+
+def _divides(width: int, shape: tuple[int, ...]) -> bool:
+    """Whether `width` elements fill the shape, which has at most one open axis."""
+    size = math.prod(axis for axis in shape if axis != -1)
+    return width == size if -1 not in shape else size > 0 and width % size == 0

@@ -17,7 +17,6 @@ from typing import Any
 from sparkmodel.errors import (
     NoPreviousVersionError,
     PoolGoneError,
-    SparkModelError,
 )
 from sparkmodel.pool.budget import RestartBudget
 from sparkmodel.pool.launcher import Launcher, Member
@@ -84,6 +83,7 @@ class Master:
         old one goes on as if nothing had been asked.
         """
         with self._change:
+            self._check_alive()
             version = max(self._generations, default=0) + 1
             self._move(Generation(version, spec, payload))
             return version
@@ -95,12 +95,14 @@ class Master:
             NoPreviousVersionError: there was none.
         """
         with self._change:
+            self._check_alive()
             if self._previous is None:
                 raise NoPreviousVersionError(
                     f"Cannot roll back model '{self.name}'",
                     f"version {self.current.version} is the first that this pool served",
                 )
-            self._move(self._generations[self._previous])
+            # a new object: a replacement that was under way for the version's first time must not join again
+            self._move(dataclasses.replace(self._generations[self._previous]))
             return self.current.version
 
     def supervise(self, timeout_s: float = 0.5) -> None:
@@ -117,7 +119,8 @@ class Master:
                 self._members.remove(member)
                 self.restarts += 1
                 self._publish()
-            threading.Thread(target=self._replace, args=(member.slot, self.current), daemon=True).start()
+                replace = threading.Thread(target=self._replace, args=(member.slot, self.current), daemon=True)
+            replace.start()
 
     def run(self) -> None:
         """Supervise until `stop`."""
@@ -164,6 +167,10 @@ class Master:
             "workers": workers,
         }
 
+    def _check_alive(self) -> None:
+        if self._stopped.is_set():
+            raise PoolGoneError(f"Cannot move model '{self.name}'", "its pool was dropped")
+
     def _move(self, generation: Generation) -> None:
         old = self._current
         options = generation.spec.options
@@ -171,8 +178,9 @@ class Master:
         reuse = old is not None and old.spec.options.bundle == options.bundle
         kept = self._slots[: options.workers] if reuse else []
         self.phase = "placing"
-        fresh = self._launcher.reserve(options.workers - len(kept), options.bundle, options.ready_timeout_s)
+        fresh: list[Any] = []
         try:
+            fresh = self._launcher.reserve(options.workers - len(kept), options.bundle, options.ready_timeout_s)
             members = self._start(generation, kept + fresh, deadline)
         except BaseException:
             self._launcher.release(fresh)
@@ -222,12 +230,13 @@ class Master:
             with self._lock:
                 if self._current is not generation or slot not in self._slots:
                     return  # a newer version has its own workers
-            member = self._launcher.start(generation.spec, generation.version, generation.payload, slot)
+            member: Member | None = None
             try:
+                member = self._launcher.start(generation.spec, generation.version, generation.payload, slot)
                 self._launcher.join([member], generation.spec.options.ready_timeout_s)
-            except SparkModelError as error:
+            except Exception as error:  # whatever it was: the slot must not stay empty
                 _log.warning("a replacement worker of '%s' did not start: %s", self.name, error)
-                self._close([member], 0.0)
+                self._close([member] if member else [], 0.0)
                 continue
             with self._lock:
                 if self._current is generation and not self._stopped.is_set():

@@ -28,9 +28,11 @@ class Scratch:
 
     def __init__(self, root: pathlib.Path = ROOT) -> None:
         sweep(root)
-        self.path = pathlib.Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
-        self._lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        made = pathlib.Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=root))
+        self._lock = os.open(made / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        # only now by a name that others sweep
+        self.path = made.rename(made.with_name(made.name.removeprefix(".")))
 
     def remove(self) -> None:
         """Remove it. Calling it twice does nothing."""

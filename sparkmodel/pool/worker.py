@@ -180,15 +180,15 @@ class Worker:
             return
         what = f"Cannot make model '{self.name}' ready"
         try:
-            result = model.predict(model.example)
+            to_array(what, model.predict(model.example), None, self.spec.result_type)
+        except SparkModelError as error:
+            raise ModelProbeError(what, f"its own input example: {error.fact}", error.hint, error.details) from error
         except BaseException as error:
             raise ModelProbeError(
                 what,
                 f"it raised {type(error).__name__} for its own input example: {error}",
                 details=_model_traceback(error),
             ) from error
-        rows = len(result) if hasattr(result, "__len__") else 0
-        to_array(what, result, rows, self.spec.result_type)
 
 
 class ScoringStream:

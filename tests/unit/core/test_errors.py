@@ -91,7 +91,6 @@ def test_details_follow_the_message_and_are_not_part_of_it() -> None:
     assert "boom" not in error.message
 
 
-@pytest.mark.xfail(strict=True, reason="message is said to be one line, and repeats a fact's line breaks")
 def test_a_message_is_one_line_whatever_the_model_said() -> None:
     assert "\n" not in PredictError("Cannot score with 'wine'", "the model raised ValueError: first\nsecond").message
 

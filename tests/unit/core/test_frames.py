@@ -76,7 +76,6 @@ def test_a_table_of_no_rows_with_categories_is_no_trouble() -> None:
     assert sum(batch.num_rows for batch in frames.to_batches(table)) == 0
 
 
-@pytest.mark.xfail(strict=True, reason="pa.Table.from_pylist takes the keys of the first row only")
 def test_a_key_that_the_first_row_lacks_is_not_lost() -> None:
     table, _ = frames.to_table(WHAT, [{"a": 1}, {"a": 2, "b": 3}])
     assert table.to_pydict() == {"a": [1, 2], "b": [None, 3]}
@@ -100,7 +99,6 @@ def test_a_column_of_no_one_type_is_refused(data: Any) -> None:
         frames.to_table(WHAT, data)
 
 
-@pytest.mark.xfail(strict=True, reason="OverflowError and ValueError are no pa.ArrowException and escape")
 @pytest.mark.parametrize(
     "data",
     [
@@ -151,7 +149,6 @@ def test_arrow_and_rows_come_back_in_their_own_kind() -> None:
     assert frames.like_input(result, [{"a": 1}, {"a": 2}]) == [BIG, None]
 
 
-@pytest.mark.xfail(strict=True, reason="to_pandas() without a types_mapper makes floats of integers beside a NULL")
 def test_integers_beside_a_null_stay_exact_on_the_way_out() -> None:
     result = frames.like_input(pa.chunked_array([[BIG, None]]), pd.DataFrame({"a": [1, 2]}))
     assert int(result[0]) == BIG

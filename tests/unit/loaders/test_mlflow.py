@@ -85,7 +85,6 @@ def test_latest_is_the_greatest_number_not_the_greatest_text(store: pathlib.Path
     assert resolve("many", "models:/many/latest").source.uri == "models:/many/11"
 
 
-@pytest.mark.xfail(strict=True, reason="a stage is a moving name too, and is handed on to the workers as it is")
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_a_stage_is_settled_to_one_version(store: pathlib.Path) -> None:
     client = mlflow.MlflowClient()

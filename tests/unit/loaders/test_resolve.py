@@ -173,7 +173,6 @@ def test_an_object_of_no_known_kind_is_refused(source: Any) -> None:
     assert "python:pkg.module:Class" in caught.value.hint
 
 
-@pytest.mark.xfail(strict=True, reason="a class counts as a callable: every predict lacks `self`")
 def test_a_class_is_not_taken_for_a_function_of_a_batch() -> None:
     with pytest.raises(UnsupportedSourceError):
         resolve("toy", models.DoubleModel)

@@ -219,9 +219,6 @@ class Held(RestartBudget):
         return 0.0
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a replacement that waits since before an update and a rollback starts after all"
-)
 def test_a_replacement_from_before_an_update_and_a_rollback_is_not_started(
     make_pool: MakePool, short_grace: None
 ) -> None:
@@ -286,7 +283,6 @@ def test_the_supervisor_survives_a_launcher_that_fails_once(pool: RunningPool, m
     eventually(lambda: is_whole(pool, 1))
 
 
-@pytest.mark.xfail(strict=True, reason="the thread that replaces ends at an error that is no SparkModelError")
 @pytest.mark.usefixtures("quiet_threads")
 def test_a_launcher_that_fails_once_to_start_a_replacement_is_asked_again(
     pool: RunningPool, monkeypatch: pytest.MonkeyPatch

@@ -194,7 +194,6 @@ def test_a_failed_load_brings_the_models_own_traceback(pool: RunningPool, tmp_pa
     assert "_raise_on_load" in caught.value.details
 
 
-@pytest.mark.xfail(strict=True, reason="reserve() is outside of the try, so the phase stays at 'placing'")
 def test_the_phase_is_ready_again_after_a_refused_placement(pool: RunningPool, tmp_path: pathlib.Path) -> None:
     pool.deploy(models.FactorModel(2))
     with pytest.raises(PoolNotPlacedError):
@@ -341,7 +340,6 @@ def test_stop_before_anything_was_deployed(pool: RunningPool) -> None:
     assert pool.directory.state == "stopped"
 
 
-@pytest.mark.xfail(strict=True, reason="deploy does not look whether the pool was stopped: its workers run for ever")
 def test_a_stopped_pool_takes_no_new_version(pool: RunningPool, short_grace: None) -> None:
     pool.deploy(models.FactorModel(2))
     pool.master.stop()

@@ -114,7 +114,6 @@ def test_what_is_not_ours_is_left_alone(tmp_path: pathlib.Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "sm-file", "sm-of-somebody"]
 
 
-@pytest.mark.xfail(strict=True, reason="the lock file is there before it is locked, and looks like a dead owner's")
 def test_a_directory_is_not_swept_while_it_is_being_made(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
