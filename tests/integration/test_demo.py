@@ -161,6 +161,23 @@ def test_demo_leaves_nothing_behind(finished: Run) -> None:
     finished.assert_nothing_is_left()
 
 
+def test_demo_fails_if_one_of_its_checks_does_not_hold() -> None:
+    code = """
+import contextlib, pathlib, sys
+from story import Demo
+
+class BrokenDemo(Demo):
+    def read(self): self.check("two is three", False)
+    def skip(self): pass
+    learn = start_pool = score_in_sql = score_data_frame = score_stream = score_one = show_pool = skip
+
+sys.exit(BrokenDemo(pathlib.Path("unused"), None, 1, contextlib.ExitStack()).run())
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=DEMO.parent, capture_output=True, text=True, timeout=GONE_S)
+    assert done.returncode == 1, done.stderr
+    assert "FAILED  two is three" in done.stdout
+
+
 def _name(process: psutil.Process) -> str:
     try:
         return process.name()

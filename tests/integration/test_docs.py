@@ -47,6 +47,7 @@ def test_python_blocks_run(
         for number, code in enumerate(blocks(page, "python")):
             # MLflow keeps one open database for each URI in a process, and "mlflow.db" means another on each page
             code = code.replace("sqlite:///mlflow.db", f"sqlite:///{tmp_path}/mlflow.db")
+            code = code.replace('parquet("incoming")', f'parquet("{tmp_path}/incoming")')  # the JVM stays where it is
             exec(compile(code, f"{page.name}, block {number}", "exec"), namespace)
         assert sm.models() == [], "the page leaves a pool"
     finally:
