@@ -24,6 +24,7 @@ class DeployProgress:
         self._last = ""
 
     def __enter__(self) -> DeployProgress:
+        self._show("starting")
         return self
 
     def __call__(self, status: dict[str, Any]) -> None:

@@ -156,7 +156,7 @@ class Master:
             workers = list(threads.map(lambda member: member.stats(), members))
         totals = {
             key: sum(worker.get(key, 0) for worker in workers)
-            for key in ("loads", "batches", "rows", "errors", "predict_s", "load")
+            for key in ("loads", "batches", "rows", "errors", "predict_s", "queued")
         }
         return {
             "name": self.name,

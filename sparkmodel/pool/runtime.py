@@ -78,8 +78,11 @@ def connect(address: str | None = None, namespace: str = NAMESPACE, **ray_option
 def _start_local(namespace: str, ray_options: dict[str, Any]) -> Runtime:
     scratch = Scratch()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray warns at each start that it uses a token, which is what we want
+    logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
     options = {
         "include_dashboard": False,
+        "log_to_driver": False,  # else what a model prints, a progress bar for each batch, lands in the session
         "logging_level": logging.WARNING,
         "_temp_dir": str(scratch.path),
         **ray_options,

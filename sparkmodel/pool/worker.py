@@ -34,7 +34,7 @@ class WorkerStats:
         load_s: Seconds that loading took.
         batches, rows, errors: Batches scored, their rows, batches that failed.
         predict_s: Seconds in the model.
-        load: Batches waiting or in the model now.
+        queued: Batches waiting or in the model now.
     """
 
     pid: int = 0
@@ -45,7 +45,7 @@ class WorkerStats:
     rows: int = 0
     errors: int = 0
     predict_s: float = 0.0
-    load: int = 0
+    queued: int = 0
 
 
 class Worker:
@@ -114,7 +114,7 @@ class Worker:
     def stats(self) -> WorkerStats:
         """The counters now."""
         with self._lock:
-            return dataclasses.replace(self._stats, load=self._server.gate.load if self._server else 0)
+            return dataclasses.replace(self._stats, queued=self._server.gate.load if self._server else 0)
 
     def close(self, drain_s: float = 0.0) -> None:
         """Send callers elsewhere, let batches in the model finish for `drain_s`, and stop serving."""

@@ -205,7 +205,7 @@ def test_counters_count_batches_rows_errors_and_loads(serve: Serve) -> None:
             score(client, [-1.0, 1.0])
     stats = worker.stats()
     assert (stats.loads, stats.batches, stats.rows, stats.errors) == (1, 3, 10, 2)
-    assert (stats.pid, stats.version, stats.load) == (os.getpid(), 7, 0)
+    assert (stats.pid, stats.version, stats.queued) == (os.getpid(), 7, 0)
     assert stats.predict_s > 0
     assert stats.load_s > 0
 
@@ -217,10 +217,10 @@ def test_a_batch_in_the_model_is_seen_as_load(load_as: Callable[[LoadedModel], N
     thread = threading.Thread(target=score, args=(client, [1.0]))
     thread.start()
     assert inside.wait(30)
-    assert worker.stats().load == 1
+    assert worker.stats().queued == 1
     leave.set()
     thread.join(30)
-    assert worker.stats().load == 0
+    assert worker.stats().queued == 0
 
 
 def test_a_pin_to_another_version_is_refused_and_to_its_own_is_not(serve: Serve) -> None:

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmarks run, at a tiny size, as a newcomer runs them. What they take is nobody's business here."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.__main__ import TRIAL_OUTPUT, main
+from benchmarks.common import OutputsDifferError, compare, interleaved, versus
+
+ROOT = pathlib.Path(__file__).parents[2]
+TINY = ("--rows-scale", "0.005", "--runs", "2")
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=800, check=False)
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("bench")
+    done = run(*TINY, "--output", str(folder))
+    assert done.returncode == 0, done.stderr[-5000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(output: pathlib.Path) -> dict[str, Any]:
+    raw: dict[str, Any] = json.loads((output / "results.json").read_text())
+    return raw
+
+
+@pytest.mark.slow
+def test_every_benchmark_ends_with_equal_outputs_and_a_line_for_each_contender(results: dict[str, Any]) -> None:
+    contenders = {part["id"]: [line["name"] for line in part["measures"]] for part in results["benchmarks"]}
+    assert list(contenders) == ["P1", "P2", "P3", "P4", "P6", "P7"]
+    for id_, names in contenders.items():
+        assert any("sparkmodel" in name for name in names), id_
+        assert any("sparkmodel" not in name for name in names), id_
+
+
+@pytest.mark.slow
+def test_raw_runs_are_kept(results: dict[str, Any]) -> None:
+    timed = [line for part in results["benchmarks"] if part["id"] != "P6" for line in part["measures"]]
+    assert timed
+    for line in timed:
+        assert len(line["runs"]) == 2, line["name"]
+        assert all(value > 0 for value in line["runs"]), line["name"]
+
+
+@pytest.mark.slow
+def test_the_pool_loads_once_for_each_worker_and_mlflow_once_for_each_task(results: dict[str, Any]) -> None:
+    loads = {line["name"]: line for part in results["benchmarks"] if part["id"] == "P6" for line in part["measures"]}
+    assert loads["sparkmodel"]["value"] == 2
+    assert loads["sparkmodel"]["verdict"] == "met"
+    assert loads["mlflow spark_udf"]["value"] == 2 * 16 + 20
+
+
+@pytest.mark.slow
+def test_the_page_has_the_prose_and_a_table_with_every_contender_and_the_versions(
+    output: pathlib.Path, results: dict[str, Any]
+) -> None:
+    page = (output / "README.md").read_text()
+    source = (ROOT / "benchmarks" / "README.md").read_text()
+    assert page.split("<!-- results: begin -->")[0] == source.split("<!-- results: begin -->")[0]
+    assert page.split("<!-- results: end -->")[1] == source.split("<!-- results: end -->")[1]
+    for part in results["benchmarks"]:
+        for line in part["measures"]:
+            assert line["name"] in page
+    assert results["environment"]["versions"]["pyspark"] in page
+    assert "python -m benchmarks --rows-scale 0.005" in page
+    assert (output / "results.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_a_part_can_be_chosen_and_does_not_replace_the_full_table(tmp_path: pathlib.Path) -> None:
+    before = (ROOT / "benchmarks" / "README.md").read_text()
+    done = run("--only", "P2", *TINY)
+    assert done.returncode == 0, done.stderr[-5000:]
+    assert "| P2 |" in done.stdout
+    assert "| P1 |" not in done.stdout
+    assert (ROOT / "benchmarks" / "README.md").read_text() == before
+    assert "| P2 |" in (ROOT / TRIAL_OUTPUT / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1.0, 2.0], [1.0, 2.0001]),
+        ([1.0], [1.0, 2.0]),
+        ([1.0, float("nan")], [1.0, 2.0]),
+    ],
+)
+def test_other_values_are_an_error_that_names_the_contender(values: list[float], expected: list[float]) -> None:
+    with pytest.raises(OutputsDifferError, match=r"^them gave"):
+        compare("them", np.array(values), np.array(expected))
+
+
+def test_a_contender_that_goes_wrong_in_a_later_run_is_an_error() -> None:
+    answers = iter([1.0, 1.0, 2.0])
+    with pytest.raises(OutputsDifferError, match="late"):
+        interleaved({"late": lambda: next(answers)}, runs=2, expected={"late": 1.0})
+
+
+def test_contenders_take_turns() -> None:
+    calls: list[str] = []
+    contenders = {name: lambda name=name: calls.append(name) or 0.0 for name in "AB"}
+    seconds = interleaved(contenders, runs=3, expected={"A": 0.0, "B": 0.0})
+    assert "".join(calls) == "AB" + "AB" * 3
+    assert [len(runs) for runs in seconds.values()] == [3, 3]
+
+
+def test_a_missed_goal_says_so() -> None:
+    seconds = {"ours": [4.0, 1.0, 0.79], "near": [1.3] * 3, "far": [1.0] * 3, "info": [0.1] * 3}
+    pairs = dict.fromkeys(("near", "far", "info"), "ours")
+    lines = versus(seconds, pairs, {"near": (0.75, 0.8), "far": (1.05, None)})
+    verdicts = {line.name: line.verdict for line in lines}
+    assert verdicts == {"ours": "", "near": "missed (the first step, 0.8x, is met)", "far": "met", "info": ""}
+    assert {line.name: line.ratio for line in lines}["info"] == pytest.approx(10.0)
+
+
+def test_impossible_options_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--only", "p5"], ["--runs", "0"], ["--rows-scale", "0"]):
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        assert stopped.value.code == 2
+    assert "invalid choice" in capsys.readouterr().err
