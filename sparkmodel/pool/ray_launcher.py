@@ -80,7 +80,7 @@ class RayLauncher:
         return PoolNotPlacedError(
             f"Cannot place {count} workers of model '{self._name}'",
             f"asked for {asked} in total, there is {there} (waited {limit_s:g} s)",
-            "lower workers, num_cpus (fractions are allowed) or num_gpus, or give a local Ray more: sm.init(num_cpus=n)",
+            "lower workers, num_cpus (fractions count) or num_gpus, or give a local Ray more: sm.init(num_cpus=n)",
         )
 
     def release(self, slots: Sequence[Any]) -> None:
