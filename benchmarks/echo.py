@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server of the wire with nothing behind it, in a process of its own: what the transport costs by itself."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from sparkmodel.wire.client import PoolClient
+from sparkmodel.wire.handle import Handle
+from sparkmodel.wire.server import Server
+from sparkmodel.wire.service import Directory
+
+_ANSWER = pa.schema([("prediction", pa.float64())])
+_NAME, _TOKEN = "echo", "echo"
+
+
+class _EchoStream:
+    """Gives back the first column."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self.schema = schema
+
+    def predict(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        return pa.RecordBatch.from_arrays([batch.column(0)], schema=_ANSWER)
+
+
+class _EchoService:
+    """Stands where a worker stands, without Ray, a model or pandas."""
+
+    name, token, version = _NAME, _TOKEN, 1
+    directory = Directory()
+
+    def open(self, schema: pa.Schema, options: dict[str, Any]) -> tuple[_EchoStream, pa.Schema]:
+        return _EchoStream(schema), _ANSWER
+
+
+def _serve(pipe: Any) -> None:
+    service = _EchoService()
+    server = Server(service, "127.0.0.1")
+    service.directory = _directory(server.endpoint)
+    pipe.send(server.endpoint)
+    with contextlib.suppress(EOFError):
+        pipe.recv()  # until the other side closes it, or dies
+    server.close()
+
+
+def _directory(endpoint: tuple[str, int]) -> Directory:
+    return Directory(epoch=1, endpoints=(endpoint,), state="ready", version=1)
+
+
+@contextlib.contextmanager
+def echo_client() -> Iterator[PoolClient]:
+    """A client of such a server."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs,), daemon=True)
+    process.start()
+    theirs.close()
+    endpoint = ours.recv()
+    client = PoolClient(
+        Handle(
+            name=_NAME,
+            pool_id=_NAME,
+            token=_TOKEN,
+            master=endpoint,
+            directory=_directory(endpoint),
+            result_type=pa.float64(),
+        )
+    )
+    try:
+        yield client
+    finally:
+        client.close()
+        ours.close()
+        process.join(10)
+        process.kill()
