@@ -65,7 +65,7 @@ class Model:
 
     def transform(self, df: DataFrame, output_col: str = "prediction") -> DataFrame:
         """The frame with the prediction as one more column; its columns are bound by name."""
-        return df.withColumn(output_col, self._udf(functions.whole_row(df.columns)))
+        return df.withColumn(output_col, self._udf(*functions.whole_row(df.columns, self._spec.signature)))
 
     def predict(self, data: Any, timeout_s: float | None = None) -> Any:
         """Score local data through the same pool, without Spark.

@@ -61,11 +61,19 @@ def as_arguments(columns: tuple[Column | str, ...], signature: Signature) -> lis
     """
     wanted = [column.name for column in signature.inputs or ()]
     given = [column for column in columns if isinstance(column, str)]
-    if len(wanted) > 1 and len(given) == len(columns) and set(given) == set(wanted):
-        return [f.struct(*[f.col(name) for name in given])]
+    if len(given) == len(columns) == len(wanted) and set(given) == set(wanted):
+        return [f.col(name) for name in wanted if name is not None]  # in order; a struct costs the JVM a copy
     return [f.col(column) if isinstance(column, str) else column for column in columns]
 
 
-def whole_row(columns: list[str]) -> Column:
-    """All columns of a frame as one struct, to be bound by name."""
-    return f.struct(*[f.col(f"`{name}`") for name in columns])
+def whole_row(columns: list[str], signature: Signature) -> list[Column]:
+    """The arguments for a whole frame: the signature's columns, or one struct that is bound by name."""
+    wanted = [column.name for column in signature.inputs or ()]
+    names = [name for name in wanted if name in columns]
+    if names and len(names) == len(wanted):
+        return [f.col(_quoted(name)) for name in names]
+    return [f.struct(*[f.col(_quoted(name)) for name in columns])]
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"

@@ -81,8 +81,8 @@ class PoolClient:
             for batch in batches:
                 if stream is None or not batch.schema.equals(stream.schema):
                     stream = StreamKey(batch.schema, by_name)
-                for piece in _pieces(batch):
-                    window.append(self._submit(stream, piece, timeout_s))
+                for payload, rows in _payloads(batch):
+                    window.append(self._submit(stream, payload, rows, timeout_s))
                     if len(window) >= self.handle.max_in_flight:
                         yield self._collect(window.popleft())
             while window:
@@ -108,11 +108,11 @@ class PoolClient:
                 route.idle = []
         _close(idle)
 
-    def _submit(self, stream: StreamKey, batch: pa.RecordBatch, timeout_s: float | None) -> Ticket | None:
-        if not batch.num_rows:
+    def _submit(self, stream: StreamKey, payload: pa.Buffer, rows: int, timeout_s: float | None) -> Ticket | None:
+        if not rows:
             return None
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        ticket = Ticket(stream, p.batch_to_buffer(batch), batch.num_rows, deadline)
+        ticket = Ticket(stream, payload, rows, deadline)
         self._dispatch(ticket)
         return ticket
 
@@ -294,15 +294,17 @@ class PoolClient:
         raise DeadlineExceededError(self._what, "no answer came within the deadline", "raise timeout_s, or add workers")
 
 
-def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """The batch, in slices of about 64 MiB where it is larger."""
-    count = min(-(-batch.nbytes // _PIECE_BYTES), batch.num_rows)
+def _payloads(batch: pa.RecordBatch) -> Iterator[tuple[pa.Buffer, int]]:
+    """The batch as a message with its rows; a large one in slices of about 64 MiB."""
+    payload = p.batch_to_buffer(batch)
+    count = min(-(-len(payload) // _PIECE_BYTES), batch.num_rows)
     if count <= 1:
-        yield batch
+        yield payload, batch.num_rows
         return
     rows = -(-batch.num_rows // count)
     for start in range(0, batch.num_rows, rows):
-        yield batch.slice(start, rows)
+        piece = batch.slice(start, rows)
+        yield p.batch_to_buffer(piece), piece.num_rows
 
 
 def _close(connections: list[Connection]) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import socket
+import struct
 import time
 from typing import Any
 
@@ -57,8 +59,12 @@ class Connection:
         self._seq = 0
         self._deadline: float | None = None
         self._timeout_s = _CONNECT_S
+        self._limit_tenths = 0
         self._sock = socket.create_connection(endpoint, timeout=_CONNECT_S)
         try:
+            # Python's own timeouts cost a poll for each read and write; the kernel's cost nothing
+            self._sock.settimeout(None)
+            self._limit(_CONNECT_S)
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             hello = p.to_json({"token": token, "model": name, "client": f"python/{__version__}"})
             self._hello = p.pack_request(p.HELLO, 0, hello)
@@ -79,7 +85,7 @@ class Connection:
 
     def locate(self) -> Directory:
         """The newest directory that the other side knows."""
-        self._sock.settimeout(_CONNECT_S)
+        self._limit(_CONNECT_S)
         p.send(self._sock, self._hello)
         self.directory = Directory.from_dict(self._expect_info())
         return self.directory
@@ -88,7 +94,7 @@ class Connection:
         """Make the connection ready for batches of a schema; nothing is sent if it is already."""
         if self._stream is not stream and self._stream != stream:
             self._stream = None
-            self._sock.settimeout(timeout_s)
+            self._limit(timeout_s)
             p.send(self._sock, p.pack_request(p.OPEN, 0, stream.to_json()))
             reply = self._expect_info()
             self._result_schema = p.schema_from_text(reply["schema"], self._what)
@@ -110,7 +116,7 @@ class Connection:
         self._seq = (self._seq + 1) & 0xFFFFFFFF
         self._timeout_s = timeout_s
         self._deadline = None if budget_s is None else time.monotonic() + budget_s
-        self._sock.settimeout(timeout_s)
+        self._limit(timeout_s)
         budget_ms = 0 if budget_s is None else max(1, int(budget_s * 1000))
         p.send(self._sock, p.pack_request(p.BATCH, self._seq, payload, budget_ms))
 
@@ -121,17 +127,20 @@ class Connection:
             TimeoutError: the worker was silent too long, or the deadline passed.
         """
         while True:
-            if self._deadline is not None:
-                left = self._deadline - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError
-                self._sock.settimeout(min(left, self._timeout_s))
-            answer = p.read_answer(self._sock, self._what)
+            try:
+                answer = p.read_answer(self._sock, self._what)
+            except BlockingIOError as error:
+                raise TimeoutError from error
             if answer.seq != self._seq and (answer.status, answer.seq) != (p.ERROR, 0):  # 0: about the connection
                 # Spark cannot see rows in the wrong order, so a wrong number must never pass
                 raise ProtocolError(self._what, f"batch {self._seq} was asked, {answer.seq} was answered")
             if answer.status != p.ALIVE:
                 return answer
+            if self._deadline is not None:
+                left = self._deadline - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError
+                self._limit(min(left, self._timeout_s))
 
     def decode(self, answer: p.Answer) -> pa.Array:
         """The predictions in an answer."""
@@ -144,9 +153,8 @@ class Connection:
 
     def is_stale(self) -> bool:
         """Whether the worker closed it, or broke the silence, while it lay idle."""
-        self._sock.settimeout(0)  # with a timeout set, Python would wait even for MSG_DONTWAIT
         try:
-            self._sock.recv(1, socket.MSG_PEEK)
+            self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
         except OSError:
@@ -157,6 +165,15 @@ class Connection:
         """Close the connection; the worker drops what it has not begun."""
         with contextlib.suppress(OSError):
             self._sock.close()
+
+    def _limit(self, seconds: float) -> None:
+        """Bound each wait of the socket: in tenths of a second, so that it seldom has to be set anew."""
+        tenths = max(1, math.ceil(seconds * 10))
+        if tenths != self._limit_tenths:
+            self._limit_tenths = tenths
+            value = struct.pack("ll", tenths // 10, tenths % 10 * 100_000)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
 
     def _expect_info(self) -> dict[str, Any]:
         answer = p.read_answer(self._sock, self._what)

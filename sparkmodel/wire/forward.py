@@ -6,13 +6,16 @@ It imports nothing but pyarrow and the wire; the model, pandas, Ray and MLflow l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
 
 from sparkmodel.wire.client import client_of
 from sparkmodel.wire.handle import Handle
+
+_JOIN_ROWS = 10_000  # as spark.sql.execution.arrow.maxRecordsPerBatch
+_JOIN_BYTES = 1 << 23
 
 
 def make_forward(handle: Handle) -> Callable[[Iterator[pa.Array]], Iterator[pa.Array]]:
@@ -24,7 +27,7 @@ def make_forward(handle: Handle) -> Callable[[Iterator[pa.Array]], Iterator[pa.A
         first = next(batches, None)
         if first is None:
             return
-        yield from client_of(handle).predict(batches.after(first), batches.by_name)
+        yield from client_of(handle).predict(join_small(batches.after(first)), batches.by_name)
 
     forward.__name__ = handle.name
     return forward
@@ -56,3 +59,26 @@ class _Batches:
         """All batches, the first of which was looked at already."""
         yield first
         yield from self
+
+
+def join_small(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Join batches up to about 10,000 rows or 8 MiB.
+
+    Spark 4.3 hands on the 4,096 rows of its Parquet reader as they are, and a model pays for each call. All batches of
+    a task come anyway, so waiting for the next one delays nothing but the first answer.
+    """
+    held: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        held.append(batch)
+        rows += batch.num_rows
+        size += pa.ipc.get_record_batch_size(batch)
+        if rows >= _JOIN_ROWS or size >= _JOIN_BYTES:
+            yield _concat(held)
+            held, rows, size = [], 0, 0
+    if held:
+        yield _concat(held)
+
+
+def _concat(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)

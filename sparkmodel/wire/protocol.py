@@ -154,7 +154,7 @@ def receive_exactly(sock: socket.socket, size: int) -> Any:
         received = 0
     view = memoryview(target).cast("B")
     while received < size:
-        count = sock.recv_into(view[received:])
+        count = sock.recv_into(view[received:], 0, socket.MSG_WAITALL)
         if not count:
             raise EOFError(f"the connection was closed after {received} of {size} bytes")
         received += count

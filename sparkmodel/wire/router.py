@@ -53,7 +53,12 @@ class Router:
         usable = [route for route in self.routes.values() if route.avoid_until <= now]
         if not usable:
             return None
-        return min(random.sample(usable, min(2, len(usable))), key=lambda route: route.cost)
+        if len(usable) == 1:
+            return usable[0]
+        first, second = usable if len(usable) == 2 else random.sample(usable, 2)
+        if first.cost == second.cost:
+            return first if random.random() < 0.5 else second
+        return first if first.cost < second.cost else second
 
     def avoid(self, endpoint: tuple[str, int], seconds: float = _AVOID_S) -> list[Connection]:
         """Leave an endpoint alone for a while; returns its idle connections, which lead to the same dead end."""

@@ -108,10 +108,12 @@ class Gate:
                 raise PoolBusyError(what, f"{self._load} batches wait in this worker")
             self._load += 1
         try:
-            while not self._slots.acquire(timeout=0.2):
+            # a free slot is taken without a look at the caller, which costs as much as the rest of this
+            waited = not self._slots.acquire(blocking=False)
+            while waited and not self._slots.acquire(timeout=0.2):
                 self._check(what, deadline, gone)
             try:
-                self._check(what, deadline, gone)
+                self._check(what, deadline, gone if waited else None)
                 ticket = Pass(time.monotonic())
                 with self._lock:
                     self._inside.add(ticket)
@@ -126,8 +128,8 @@ class Gate:
             with self._lock:
                 self._load -= 1
 
-    def _check(self, what: str, deadline: float, gone: Callable[[], bool]) -> None:
-        if self.stopping or gone():
+    def _check(self, what: str, deadline: float, gone: Callable[[], bool] | None) -> None:
+        if self.stopping or (gone is not None and gone()):
             raise WorkerStoppingError(what, "the worker is stopping, or the caller has gone")
         if time.monotonic() > deadline:
             raise DeadlineExceededError(what, "the deadline passed while the batch waited")

@@ -42,8 +42,22 @@ def test_a_handle_does_not_show_its_token_and_can_be_found_in_a_pickle(handle: H
 
 def test_one_argument_comes_as_a_bare_array_and_has_no_name(handle: Handle, service: ToyService) -> None:
     arrays = [pa.array([1.0, 2.0]), pa.array([], pa.float64()), pa.array([3.0])]
-    assert [a.to_pylist() for a in make_forward(handle)(iter(arrays))] == [[2.0, 4.0], [], [6.0]]
+    assert [a.to_pylist() for a in make_forward(handle)(iter(arrays))] == [[2.0, 4.0, 6.0]]
     assert service.opened == [{"binding": "position", "pin": None}]
+
+
+def test_small_batches_are_joined_and_large_ones_are_left_alone(handle: Handle, service: ToyService) -> None:
+    sizes = [4096, 4096, 4096, 10_000, 1, 0, 20_000, 5]
+    arrays = [pa.array([float(n)] * n, pa.float64()) for n in sizes]
+    answers = list(make_forward(handle)(iter(arrays)))
+    assert [len(answer) for answer in answers] == [12_288, 10_000, 20_001, 5]
+    assert pa.concat_arrays(answers).to_pylist() == [2.0 * n for n in sizes for _ in range(n)]
+
+
+def test_only_empty_batches_are_answered_without_the_pool(handle: Handle, service: ToyService) -> None:
+    empty = pa.array([], pa.float64())
+    assert [len(answer) for answer in make_forward(handle)(iter([empty, empty]))] == [0]
+    assert service.opened == []
 
 
 def test_several_arguments_come_as_a_tuple_and_keep_their_order(handle: Handle, service: ToyService) -> None:
