@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import hmac
-import logging
 import select
 import socket
 import threading
@@ -24,7 +23,6 @@ from sparkmodel.errors import (
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.service import Gate, Pass, Service, Stream
 
-_log = logging.getLogger(__name__)
 _HELLO_S = 10.0  # a stranger that connects and says nothing must not hold a thread
 _LINGER_S = 1.0
 _RETRIABLE = (PoolBusyError, WorkerStoppingError)
