@@ -124,6 +124,12 @@ class ModelLoadError(SparkModelError):
     condition = "MODEL_LOAD_FAILED"
 
 
+class ModelCorruptError(SparkModelError):
+    """A stored model is damaged or incomplete: pieces are missing, doubled, changed, or would land elsewhere."""
+
+    condition = "MODEL_CORRUPT"
+
+
 class ModelProbeError(SparkModelError):
     """The model loaded but could not predict its own input example."""
 
@@ -182,6 +188,18 @@ class WrongResultTypeError(SparkModelError):
     """The model's result does not fit the declared type without loss."""
 
     condition = "WRONG_RESULT_TYPE"
+
+
+class ErrorThresholdError(SparkModelError):
+    """More rows were at fault than `error_threshold` allows."""
+
+    condition = "ERROR_THRESHOLD_EXCEEDED"
+
+
+class ModelEnvironmentError(SparkModelError):
+    """The model's own Python environment could not be made."""
+
+    condition = "MODEL_ENVIRONMENT"
 
 
 class WorkerLostError(SparkModelError):

@@ -40,12 +40,25 @@ class PoolOptions:
         memory: Bytes of memory reserved for each worker (Ray); None reserves none.
         resources: Custom Ray resources for each worker.
         runtime_env: Ray runtime environment of the workers.
+        env_manager: Where the model's libraries come from: `local` (the workers' own, with a warning for those of other
+            versions than the model's), `virtualenv` or `uv` (the model's requirements, installed once for each node).
+        extra_env: Environment variables of the workers.
+        batch_format: What a model gets for a batch: `pandas` (a DataFrame; an ndarray for tensors) or `pyarrow` (a
+            RecordBatch).
+        batch_size: Rows that the model is given at most at once; larger batches are cut, small ones of concurrent
+            callers are joined up to it. None leaves batches as they come.
+        batch_wait_s: Longest time that a small batch waits for others to join it; needs `batch_size`.
         max_concurrency: Model calls that one worker may run at the same time.
         max_in_flight: Batches that one caller may have sent and not yet received back.
         max_queued: Batches that may wait in one worker; a caller beyond that waits outside.
         timeout_s: Longest time the model may take for one batch; also the deadline of `Model.predict`.
         ready_timeout_s: Longest time from the call until all workers are placed, loaded and probed.
         max_retries: How often a batch may lose its worker and be sent to another before it fails.
+        on_error: What happens to rows that the model raises for or gives no fitting result for: `fail` fails the query,
+            `null` gives them NULL, `struct` gives every row a struct of prediction, error and version.
+        error_threshold: Largest share of such rows, of the last 10,000 of a caller, before the query fails after all.
+        refresh_s: Seconds between looks at the registry for where the source's alias or `latest` points to; the pool
+            follows it. None looks only at `Model.update`.
         detached: Keep the pool after the driver's end (needs a Ray cluster that outlives the driver).
         trust_pickle: Allow a loose pickle, cloudpickle or joblib file to be loaded.
     """
@@ -56,12 +69,20 @@ class PoolOptions:
     memory: int | None = None
     resources: Mapping[str, float] | None = None
     runtime_env: Mapping[str, Any] | None = None
+    env_manager: str = "local"
+    extra_env: Mapping[str, str] | None = None
+    batch_format: str = "pandas"
+    batch_size: int | None = None
+    batch_wait_s: float = 0.0
     max_concurrency: int = 1
     max_in_flight: int = 2
     max_queued: int = 100
     timeout_s: float = 60.0
     ready_timeout_s: float = 300.0
     max_retries: int = 3
+    on_error: str = "fail"
+    error_threshold: float = 1.0
+    refresh_s: float | None = None
     detached: bool = False
     trust_pickle: bool = False
 
@@ -70,6 +91,10 @@ class PoolOptions:
             value = getattr(self, key)
             if not holds(value):
                 raise InvalidOptionError(f"Cannot use option '{key}'", f"{value!r} is not {claim}")
+        if self.batch_wait_s and self.batch_size is None:
+            raise InvalidOptionError(
+                "Cannot use option 'batch_wait_s'", "there is no batch_size to wait for", "give batch_size too"
+            )
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> PoolOptions:
@@ -126,6 +151,19 @@ def _is_resources(value: Any) -> bool:
     return not {"CPU", "GPU", "memory"} & set(value) and all(map(_not_negative, value.values()))
 
 
+def _is_environment(value: Any) -> bool:
+    if not isinstance(value, Mapping):
+        return value is None
+    return all(isinstance(text, str) for pair in value.items() for text in pair)
+
+
+def _one_of(*words: str) -> tuple[str, Callable[[Any], bool]]:
+    return "one of " + ", ".join(f"'{word}'" for word in words), lambda value: value in words
+
+
+ENV_MANAGERS = ("local", "virtualenv", "uv")
+ON_ERROR = ("fail", "null", "struct")
+
 _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "workers": ("a whole number of at least 1", _at_least_one),
     "num_cpus": ("a number of at least 0", _not_negative),
@@ -133,12 +171,20 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "memory": ("a whole number of bytes or None", lambda value: value is None or _is_int(value, 1)),
     "resources": ("a mapping of custom resource names (not CPU, GPU, memory) to numbers of at least 0", _is_resources),
     "runtime_env": ("a mapping or None", _is_mapping),
+    "env_manager": _one_of(*ENV_MANAGERS),
+    "extra_env": ("a mapping of strings to strings or None", _is_environment),
+    "batch_format": _one_of("pandas", "pyarrow"),
+    "batch_size": ("a whole number of at least 1 or None", lambda value: value is None or _at_least_one(value)),
+    "batch_wait_s": ("a number of seconds of at least 0", _not_negative),
     "max_concurrency": ("a whole number of at least 1", _at_least_one),
     "max_in_flight": ("a whole number of at least 1", _at_least_one),
     "max_queued": ("a whole number of at least 1", _at_least_one),
     "timeout_s": ("a number of seconds above 0", _positive),
     "ready_timeout_s": ("a number of seconds above 0", _positive),
     "max_retries": ("a whole number of at least 0", lambda value: _is_int(value, 0)),
+    "on_error": _one_of(*ON_ERROR),
+    "error_threshold": ("a number from 0 to 1", lambda value: _not_negative(value) and value <= 1),
+    "refresh_s": ("a number of seconds above 0 or None", lambda value: value is None or _positive(value)),
     "detached": ("True or False", lambda value: isinstance(value, bool)),
     "trust_pickle": ("True or False", lambda value: isinstance(value, bool)),
 }

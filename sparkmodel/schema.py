@@ -22,27 +22,34 @@ class Column:
 
     Attributes:
         name: Name of the input, None in an unnamed signature.
-        type: Arrow type of one row's value; of one element for a tensor.
+        type: Arrow type of one row's value; of one element for a tensor; None takes any.
         required: False where the caller may leave the column out.
         shape: For a tensor its shape with the batch axis first, such as (-1, 64); else None.
     """
 
     name: str | None
-    type: pa.DataType
+    type: pa.DataType | None
     required: bool = True
     shape: tuple[int, ...] | None = None
 
     def __str__(self) -> str:
-        kind = f"tensor({self.type}, {list(self.shape)})" if self.shape else str(self.type)
+        kind = f"tensor({self.type}, {list(self.shape)})" if self.shape else str(self.type or "any")
         return f"{self.name} {kind}" if self.name else kind
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Signature:
-    """What a model takes and gives; None where the model does not say."""
+    """What a model takes and gives; None where the model does not say.
+
+    Attributes:
+        inputs: Its columns or tensors.
+        output: Type of the prediction of one row.
+        params: Names of its inference parameters.
+    """
 
     inputs: tuple[Column, ...] | None = None
     output: pa.DataType | None = None
+    params: tuple[str, ...] | None = None
 
     def __str__(self) -> str:
         inputs = "?" if self.inputs is None else ", ".join(map(str, self.inputs))
@@ -72,6 +79,13 @@ class Binding:
     kind: str
     fields: tuple[Field, ...]
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the model gets a frame in which each column has a scalar type of the signature."""
+        return self.kind in ("frame", "expand") and all(
+            field.type is not None and not pa.types.is_nested(field.type) for field in self.fields
+        )
+
 
 def bind(
     what: str,
@@ -79,6 +93,9 @@ def bind(
     by_name: bool,
     inputs: Sequence[Column] | None,
     feature_names: Sequence[str] | None = None,
+    *,
+    drop_extra: bool = False,
+    as_table: bool = False,
 ) -> Binding:
     """Fit the columns of a call to a model's inputs, by name where names exist, else by position.
 
@@ -88,13 +105,17 @@ def bind(
         by_name: Whether the names in `given` mean anything.
         inputs: The signature's inputs, None if the model has no signature.
         feature_names: Names that an unsigned model knows of itself, such as scikit-learn's `feature_names_in_`.
+        drop_extra: Drop unnamed columns beyond the signature's, as MLflow does, instead of refusing them.
+        as_table: Keep the columns apart, also where an ndarray would be made of them.
 
     Raises:
         SchemaMismatchError: a column is missing, there are too many, or a type cannot be widened.
     """
-    if inputs is None:
-        return _bind_unsigned(given, by_name, feature_names)
-    if inputs and inputs[0].shape is not None:
+    given = pa.schema([f.with_type(VECTOR) if is_ml_vector(f.type) else f for f in given])
+    has_tensors = bool(inputs) and inputs is not None and inputs[0].shape is not None
+    if inputs is None or (as_table and has_tensors):
+        return _bind_unsigned(given, by_name, feature_names, as_table)
+    if has_tensors:
         return _bind_tensors(what, given, by_name, inputs)
     names = [column.name for column in inputs]
     if by_name and None not in names:
@@ -108,11 +129,13 @@ def bind(
                 Field(index=i, name=column.name or str(i), type=column.type) for i, column in enumerate(inputs)
             ),
         )
+    if drop_extra and not by_name:
+        given = pa.schema(list(given)[: len(inputs)])
     return _bind_by_position(what, given, inputs)
 
 
-def _bind_unsigned(given: pa.Schema, by_name: bool, known: Sequence[str] | None) -> Binding:
-    if not by_name and len(given) == 1 and is_vector(given.field(0).type):
+def _bind_unsigned(given: pa.Schema, by_name: bool, known: Sequence[str] | None, as_table: bool) -> Binding:
+    if not as_table and not by_name and len(given) == 1 and is_vector(given.field(0).type):
         return Binding(kind="tensor", fields=(Field(index=0, name="0"),))
     names = list(given.names)
     if not by_name and known is not None and len(known) == len(names):
@@ -193,7 +216,7 @@ def _bind_tensors(what: str, given: pa.Schema, by_name: bool, inputs: Sequence[C
 
 
 def _check_type(what: str, name: str, given: pa.DataType, column: Column) -> None:
-    if not can_widen(given, column.type):
+    if column.type is not None and not can_widen(given, column.type):
         raise SchemaMismatchError(
             what, f"column '{name}' is {given}, the model takes {column.type}", f"cast it to {column.type}"
         )
@@ -212,6 +235,18 @@ def _element(type_: pa.DataType) -> pa.DataType:
 def is_list(type_: pa.DataType) -> bool:
     """Whether values are lists of any of Arrow's kinds."""
     return bool(pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_fixed_size_list(type_))
+
+
+VECTOR = pa.list_(pa.float64())
+_ML_VECTOR = {"type": pa.int8(), "size": pa.int32(), "indices": pa.int32(), "values": pa.float64()}
+
+
+def is_ml_vector(type_: pa.DataType) -> bool:
+    """Whether values are what Spark ML's vectors look like in Arrow: a struct of type, size, indices and values."""
+    if not pa.types.is_struct(type_) or [field.name for field in type_] != list(_ML_VECTOR):
+        return False
+    lists = is_list(type_.field("indices").type) and is_list(type_.field("values").type)
+    return lists and all(_element(field.type) == _ML_VECTOR[field.name] for field in type_)
 
 
 def is_number(type_: pa.DataType) -> bool:

@@ -18,11 +18,13 @@ class Source:
     """Where a model comes from, settled once on the driver so that every worker loads the same one.
 
     Attributes:
-        kind: `mlflow`, `pickle`, `joblib`, `python` or `object`.
+        kind: `mlflow`, `pickle`, `joblib`, `python`, `object` or `directory`.
         given: The source as the user wrote it, for messages.
-        uri: What a worker loads: an immutable MLflow URI, a file name, an import path; empty for an object.
+        uri: What a worker loads: an immutable MLflow URI, a file name, an import path; the digest of shipped files;
+            empty for an object.
         tracking_uri: MLflow tracking server of the driver, for `mlflow`.
         registry_uri: MLflow registry of the driver, for `mlflow`.
+        shipped: Whether the model's directory is shipped by Ray, to each node once.
     """
 
     kind: str
@@ -30,6 +32,7 @@ class Source:
     uri: str = ""
     tracking_uri: str = ""
     registry_uri: str = ""
+    shipped: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,11 @@ class ModelSpec:
         options: Workers, resources, limits.
         params: Inference parameters given to every predict, as in MLflow.
         model_config: Given to MLflow when it loads the model.
+        method: The model's method that predicts, such as `predict_proba`; None is its usual one.
+        like_mlflow: Keep the rules of `mlflow.pyfunc.spark_udf` where they are laxer: arguments beyond the
+            signature's are dropped, and of several result columns the leftmost that fits is taken.
+        time_zone: The session's time zone when the model was registered.
+        requirements: What is installed for the model, as in a requirements.txt, unless `env_manager` is `local`.
     """
 
     name: str
@@ -53,3 +61,18 @@ class ModelSpec:
     options: PoolOptions
     params: Mapping[str, Any] | None = None
     model_config: Mapping[str, Any] | None = None
+    method: str | None = None
+    like_mlflow: bool = False
+    time_zone: str = "UTC"
+    requirements: tuple[str, ...] = ()
+
+
+def answer_type(result_type: pa.DataType, on_error: str) -> pa.DataType:
+    """The type of one row of the SQL function: the prediction's own, or with `on_error="struct"` what tells more.
+
+    Returns:
+        For `struct`: prediction, error (a string, NULL for a row that was scored), and the version that scored it.
+    """
+    if on_error != "struct":
+        return result_type
+    return pa.struct([("prediction", result_type), ("error", pa.string()), ("version", pa.int32())])

@@ -64,7 +64,11 @@ class PoolClient:
         return f"PoolClient({self.handle.name!r}, {len(self._router.routes)} workers)"
 
     def predict(
-        self, batches: Iterable[pa.RecordBatch], by_name: bool, timeout_s: float | None = None
+        self,
+        batches: Iterable[pa.RecordBatch],
+        by_name: bool,
+        timeout_s: float | None = None,
+        caller: Handle | None = None,
     ) -> Iterator[pa.Array]:
         """The predictions for each batch, in order; up to `max_in_flight` batches are under way at once.
 
@@ -74,19 +78,21 @@ class PoolClient:
             batches: Record batches, all of one schema or not.
             by_name: Whether column names mean anything.
             timeout_s: Deadline of each batch from now on; None waits as long as its worker is alive.
+            caller: The handle of the function that is called, where it is another than this client was made with.
         """
+        caller = caller or self.handle
         window: deque[Ticket | None] = deque()
         stream: StreamKey | None = None
         try:
             for batch in batches:
                 if stream is None or not batch.schema.equals(stream.schema):
-                    stream = StreamKey(batch.schema, by_name)
+                    stream = StreamKey(batch.schema, by_name, caller.call)
                 for payload, rows in _payloads(batch):
                     window.append(self._submit(stream, payload, rows, timeout_s))
                     if len(window) >= self.handle.max_in_flight:
-                        yield self._collect(window.popleft())
+                        yield self._collect(window.popleft(), caller)
             while window:
-                yield self._collect(window.popleft())
+                yield self._collect(window.popleft(), caller)
         finally:  # the caller stopped early, such as for a LIMIT, or one batch failed
             for ticket in window:
                 if ticket is not None:
@@ -144,10 +150,10 @@ class PoolClient:
                 self._release(ticket, keep=False)
                 raise
 
-    def _collect(self, ticket: Ticket | None) -> pa.Array:
+    def _collect(self, ticket: Ticket | None, caller: Handle) -> pa.Array:
         """Wait for the predictions of a batch; a batch that lost its worker goes to another."""
         if ticket is None:
-            return pa.nulls(0, self.handle.result_type)
+            return pa.nulls(0, caller.result_type)
         while True:
             connection = ticket.connection
             assert connection is not None

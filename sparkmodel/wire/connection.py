@@ -20,6 +20,7 @@ import pyarrow as pa
 from sparkmodel.errors import BatchTooLargeError, ProtocolError, SparkModelError
 from sparkmodel.version import __version__
 from sparkmodel.wire import protocol as p
+from sparkmodel.wire.handle import NO_OPTIONS, CallOptions
 from sparkmodel.wire.service import Directory
 
 _CONNECT_S = 5.0
@@ -31,11 +32,13 @@ class StreamKey:
 
     schema: pa.Schema
     by_name: bool
+    call: CallOptions = NO_OPTIONS
 
     def to_json(self) -> bytes:
         """The payload of an open request. `pin` is kept free for the version that a query is held to."""
         return p.to_json(
             {
+                **self.call.to_dict(),
                 "schema": p.schema_to_text(self.schema),
                 "binding": "name" if self.by_name else "position",
                 "pin": None,

@@ -6,11 +6,13 @@ It imports nothing but pyarrow and the wire; the model, pandas, Ray and MLflow l
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
 
+from sparkmodel.schema import is_ml_vector
 from sparkmodel.wire.client import client_of
 from sparkmodel.wire.handle import Handle
 
@@ -27,10 +29,22 @@ def make_forward(handle: Handle) -> Callable[[Iterator[pa.Array]], Iterator[pa.A
         first = next(batches, None)
         if first is None:
             return
-        yield from client_of(handle).predict(join_small(batches.after(first)), batches.by_name)
+        caller = _in_session(handle)
+        yield from client_of(handle).predict(join_small(batches.after(first)), batches.by_name, caller=caller)
 
     forward.__name__ = handle.name
     return forward
+
+
+def _in_session(handle: Handle) -> Handle:
+    """The handle with the time zone of the session that runs the query, which may not be the one that registered it."""
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    zone = context.getLocalProperty("spark.sql.session.timeZone") if context else None
+    if zone is None or zone == handle.call.time_zone:
+        return handle
+    return dataclasses.replace(handle, call=dataclasses.replace(handle.call, time_zone=zone))
 
 
 class _Batches:
@@ -49,7 +63,7 @@ class _Batches:
 
     def __next__(self) -> pa.RecordBatch:
         given = next(self._arguments)
-        if isinstance(given, pa.StructArray):
+        if isinstance(given, pa.StructArray) and not is_ml_vector(given.type):
             self.by_name = True
             return pa.RecordBatch.from_struct_array(given)
         arrays = list(given) if isinstance(given, tuple) else [given]

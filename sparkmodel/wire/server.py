@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from sparkmodel.errors import PredictTimeoutError, SparkModelError
 from sparkmodel.wire import protocol as p
+from sparkmodel.wire.joiner import Joiner
 from sparkmodel.wire.service import Gate, Service
 from sparkmodel.wire.session import Session
 
@@ -30,6 +31,9 @@ class Server:
         timeout_s: Longest stay of one batch in the model.
         on_hang: Called once, after the callers were told, when a batch stayed longer; a thread that is stuck in a
             model cannot be stopped, so this should end the process.
+        max_batch_bytes: Longest message that is read.
+        join_rows: Rows up to which small batches of several callers are joined; None joins none.
+        join_wait_s: Longest time that a batch waits for others to join it.
     """
 
     def __init__(
@@ -42,10 +46,13 @@ class Server:
         timeout_s: float = 60.0,
         on_hang: Callable[[], None] = lambda: None,
         max_batch_bytes: int = p.MAX_BATCH_BYTES,
+        join_rows: int | None = None,
+        join_wait_s: float = 0.0,
     ) -> None:
         self.service = service
         self.gate = Gate(max_concurrency, max_queued)
         self.max_batch_bytes = max_batch_bytes
+        self._joiner = Joiner(self.gate, join_rows, join_wait_s)
         self._timeout_s, self._on_hang = timeout_s, on_hang
         self._sessions: set[Session] = set()
         self._lock = threading.Lock()
@@ -94,7 +101,7 @@ class Server:
                 sock.close()
 
     def _start(self, sock: socket.socket) -> None:
-        session = Session(sock, self.service, self.gate, self.max_batch_bytes)
+        session = Session(sock, self.service, self.gate, self.max_batch_bytes, self._joiner)
         thread = threading.Thread(target=self._serve, args=(session,), name="sparkmodel-session", daemon=True)
         thread.start()
 

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -50,6 +50,7 @@ class Stream(Protocol):
     """One opened stream of batches with one schema."""
 
     schema: pa.Schema
+    key: Hashable  # equal for streams whose batches may be joined
 
     def predict(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The predictions of one batch, row by row."""

@@ -21,6 +21,7 @@ from sparkmodel.errors import (
     WorkerStoppingError,
 )
 from sparkmodel.wire import protocol as p
+from sparkmodel.wire.joiner import Entry, Joiner
 from sparkmodel.wire.service import Gate, Pass, Service, Stream
 
 _HELLO_S = 10.0  # a stranger that connects and says nothing must not hold a thread
@@ -32,11 +33,14 @@ _HUNG_UP: int = getattr(select, "POLLRDHUP", 0)  # Linux only
 class Session:
     """Serves one client until it closes the connection or breaks the protocol."""
 
-    def __init__(self, sock: socket.socket, service: Service, gate: Gate, max_batch_bytes: int) -> None:
+    def __init__(
+        self, sock: socket.socket, service: Service, gate: Gate, max_batch_bytes: int, joiner: Joiner | None = None
+    ) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._sock, self._service, self._gate = sock, service, gate
         self._max_batch_bytes = max_batch_bytes
+        self._joiner = joiner or Joiner(gate)
         self._write_lock = threading.Lock()
         self._pending: int | None = None  # number of the batch that was read and not answered
         self._stay: Pass | None = None
@@ -166,17 +170,20 @@ class Session:
             raise ProtocolError(self._what, "a batch came before a stream was opened")
         budget_s = request.budget_ms / 1000 or float("inf")
         batch = p.batch_from_buffer(request.payload, self._stream.schema, self._what)
+        entry = Entry(self._what, self._stream, batch, arrived + budget_s, self.is_gone, self._began)
         try:
-            with self._gate.enter(self._what, arrived + budget_s, self.is_gone) as self._stay:
-                started = self._stay.started
-                with self._guarded():
-                    result = self._stream.predict(batch)
+            with self._guarded():
+                result = self._joiner.score(entry)
+            started = self._stay.started if self._stay else arrived
         finally:
             self._stay = None
         done = time.monotonic()
         payload = p.batch_to_buffer(result)
         head = self._head(p.OK, request.seq, int((started - arrived) * 1e6), int((done - started) * 1e6), payload)
         self._answer(head)
+
+    def _began(self, stay: Pass) -> None:
+        self._stay = stay
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:

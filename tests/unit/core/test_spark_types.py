@@ -94,10 +94,10 @@ def test_a_spark_type_without_a_counterpart_is_refused(spark: t.DataType) -> Non
 
 
 def test_a_result_type_that_is_a_data_type_needs_no_session() -> None:
-    assert parse_result_type(None, t.LongType()) == t.LongType()  # type: ignore[arg-type]
+    assert parse_result_type(t.LongType()) == t.LongType()
 
 
 @pytest.mark.parametrize("given", [float, 1, t.LongType, ["double"]])
 def test_a_result_type_of_another_kind_is_refused(given: Any) -> None:
     with pytest.raises(InvalidOptionError, match="Cannot use option 'result_type'"):
-        parse_result_type(None, given)  # type: ignore[arg-type]
+        parse_result_type(given)
