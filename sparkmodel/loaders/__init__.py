@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from sparkmodel.loaders.base import LoadedModel
+from sparkmodel.loaders.base import Calls, LoadedModel
 from sparkmodel.loaders.load import load
 from sparkmodel.loaders.resolve import Resolved, resolve
 
-__all__ = ["LoadedModel", "Resolved", "load", "resolve"]
+__all__ = ["Calls", "LoadedModel", "Resolved", "load", "resolve"]

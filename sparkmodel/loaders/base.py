@@ -4,24 +4,35 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
-@dataclasses.dataclass
-class LoadedModel:
-    """A model in memory.
+@dataclasses.dataclass(frozen=True)
+class Calls:
+    """A model's functions for one set of params.
 
     Attributes:
         predict: Takes a pandas DataFrame, an ndarray or a dict of ndarrays, as the binding says, and returns one
             value for each row.
-        predict_exact: The same for a frame whose numeric columns have the signature's own types and no NULL: it
-            may leave out checks that would change nothing. None where there is no such short cut.
+        exact: The same for a frame whose columns have the signature's own scalar types: it leaves out checks that
+            would change nothing. None where there is no such short cut.
+    """
+
+    predict: Callable[[Any], Any]
+    exact: Callable[[Any], Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedModel:
+    """A model in memory.
+
+    Attributes:
+        calls: Makes the model's functions for params; raises if the model does not take them.
         feature_names: Column names that the model knows without a signature.
         example: Zero or one input that the model must be able to predict before it is declared ready.
     """
 
-    predict: Callable[[Any], Any]
-    predict_exact: Callable[[Any], Any] | None = None
+    calls: Callable[[Mapping[str, Any]], Calls]
     feature_names: Sequence[str] | None = None
     example: Any = None

@@ -3,25 +3,28 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import io
+import pathlib
 import pickle
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from sparkmodel.errors import ModelLoadError, SparkModelError
-from sparkmodel.loaders.base import LoadedModel
+from sparkmodel.loaders.base import Calls, LoadedModel
 from sparkmodel.spec import ModelSpec
 
 
-def load(spec: ModelSpec, payload: Any = None) -> LoadedModel:
+def load(spec: ModelSpec, payload: Any = None, directory: pathlib.Path | None = None) -> LoadedModel:
     """Load the model of a spec.
 
     Args:
         spec: What to load; its source was settled by `resolve`.
         payload: Bytes of the pickle for the kinds that are shipped, else None.
+        directory: Where the shipped files of the model are on this node, for a source that is shipped.
 
     Raises:
         ModelLoadError: loading failed; `details` has the model's own traceback.
@@ -30,8 +33,11 @@ def load(spec: ModelSpec, payload: Any = None) -> LoadedModel:
         if spec.source.kind == "mlflow":
             from sparkmodel.loaders.mlflow_model import load_mlflow
 
-            return load_mlflow(spec)
-        return wrap(_OPENERS[spec.source.kind](spec.source.uri, payload), spec.params)
+            return load_mlflow(spec, directory)
+        if spec.source.kind == "directory":
+            load_, predict = _open_pickle("", payload)
+            return wrap((lambda: load_(str(directory or spec.source.uri)), predict))
+        return wrap(_OPENERS[spec.source.kind](spec.source.uri, payload), spec.method)
     except SparkModelError:
         raise
     except BaseException as error:  # a model's code may raise anything, SystemExit included
@@ -71,20 +77,27 @@ _OPENERS: dict[str, Callable[[str, Any], Any]] = {
 }
 
 
-def wrap(target: Any, params: Mapping[str, Any] | None) -> LoadedModel:
+def wrap(target: Any, method: str | None = None) -> LoadedModel:
     """A loaded model from an object with `predict`, a function of a batch, or a `(load, predict)` pair.
 
-    `params` become keyword arguments of the predict function.
+    Args:
+        target: The object, function or pair; params become keyword arguments of the predict function.
+        method: Name of the object's method that predicts, `predict` by default.
     """
-    keywords = dict(params or {})
     if isinstance(target, tuple):
         load_, predict = target
         model = load_()
-        return LoadedModel(lambda data: predict(model, data, **keywords), feature_names=_names(model))
-    predict = getattr(target, "predict", target)
+        return _of(functools.partial(predict, model), model)
+    predict = getattr(target, method or "predict", None if method else target)
     if not callable(predict):
-        raise TypeError(f"{type(target).__name__} has no predict method and is not callable")
-    return LoadedModel(lambda data: predict(data, **keywords), feature_names=_names(target))
+        raise TypeError(f"{type(target).__name__} has no {method or 'predict'} method and is not callable")
+    return _of(predict, target)
+
+
+def _of(predict: Callable[..., Any], model: Any) -> LoadedModel:
+    return LoadedModel(
+        lambda params: Calls(functools.partial(predict, **params) if params else predict), feature_names=_names(model)
+    )
 
 
 def _names(model: Any) -> list[str] | None:

@@ -3,20 +3,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import inspect
+import logging
 import os
 import pathlib
 import re
 import warnings
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import mlflow
 import numpy as np
 import pyarrow as pa
+from mlflow.models.utils import _enforce_params_schema
 from mlflow.types import DataType
-from mlflow.types.schema import AnyType, Array, Map, Object, Schema, TensorSpec
+from mlflow.types.schema import AnyType, Array, Map, Object, Property, Schema, TensorSpec
 
 from sparkmodel.errors import ModelNotFoundError, UnsupportedTypeError
-from sparkmodel.loaders.base import LoadedModel
+from sparkmodel.loaders.base import Calls, LoadedModel
 from sparkmodel.schema import Column, Signature
 from sparkmodel.spec import ModelSpec, Source
 
@@ -32,7 +38,7 @@ _TYPES = {
     DataType.double: pa.float64(),
     DataType.string: pa.string(),
     DataType.binary: pa.binary(),
-    DataType.datetime: pa.timestamp("us"),
+    DataType.datetime: pa.timestamp("ns"),  # pandas' own, as pyfunc makes it: the clock on the wall
 }
 
 
@@ -91,56 +97,117 @@ def _pinned(uri: str) -> str:
     return uri
 
 
-def load_mlflow(spec: ModelSpec) -> LoadedModel:
-    """Load a pyfunc model."""
-    source = spec.source
+def metadata_of(uri: str) -> Any:
+    """MLflow's `Model`, what it knows about a model beside the model itself."""
+    return mlflow.models.Model.load(uri)
+
+
+def use_stores(source: Source) -> None:
+    """Look models up where the driver does."""
     mlflow.set_tracking_uri(source.tracking_uri)
     mlflow.set_registry_uri(source.registry_uri)
+
+
+def requirements_file(uri: str) -> str:
+    """Path of the model's requirements.txt, fetched from its store."""
+    with _quiet():  # MLflow explains on the way how to install it by hand
+        return str(mlflow.pyfunc.get_model_dependencies(uri))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    logger = logging.getLogger("mlflow.pyfunc")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def load_mlflow(spec: ModelSpec, directory: pathlib.Path | None = None) -> LoadedModel:
+    """Load a pyfunc model, from its store or from the directory that it was shipped to."""
+    source = spec.source
+    use_stores(source)
     config = dict(spec.model_config) if spec.model_config else None
-    model = mlflow.pyfunc.load_model(source.uri, model_config=config)
-    params = dict(spec.params) if spec.params else None
-    return LoadedModel(
-        predict=lambda data: model.predict(data, params=params),
-        predict_exact=None if params else _exact(model, spec.signature),
-        example=model.input_example,
-    )
+    model = mlflow.pyfunc.load_model(str(directory or source.uri), model_config=config)
+    if spec.method:
+        raw = model.get_raw_model()
+        predict = getattr(raw, spec.method, None)
+        if not callable(predict):
+            raise TypeError(f"{type(raw).__name__} has no method '{spec.method}'")
+        return LoadedModel(lambda params: Calls(functools.partial(predict, **params) if params else predict))
+    return LoadedModel(functools.partial(_calls, model), example=model.input_example)
 
 
-def _exact(model: Any, signature: Signature) -> Any:
-    """The model's own predict, without pyfunc's enforcement, where that would hand the frame on unchanged.
+def _calls(model: Any, params: Mapping[str, Any]) -> Calls:
+    """pyfunc's predict, and the model's own without pyfunc's enforcement of the signature.
 
-    Enforcement costs as much as a linear model's prediction. It changes nothing if the frame has exactly the
-    signature's columns in its numeric types without a missing value, which the caller checks, and if pyfunc does
-    not convert the frame for other reasons, which is checked here.
+    Enforcement costs as much as a linear model's prediction. It changes nothing for a frame of the signature's
+    columns in its scalar types, save that it cannot hold a NULL among integers or booleans, which pandas' nullable
+    types can; what it does to params is done here, once.
     """
-    plain = all(column.required and column.shape is None for column in signature.inputs or ())
-    known = model.loader_module == "mlflow.sklearn" and model.metadata.get_params_schema() is None
-    return getattr(model, "_predict_fn", None) if signature.inputs and plain and known else None
+    given = dict(params) or None
+    by_hint = model.metadata._is_signature_from_type_hint() or model.metadata._is_type_hint_from_example()
+    settled = _enforce_params_schema(given, model.metadata.get_params_schema())
+    own = getattr(model, "_predict_fn", None)  # absent from models that are not mlflow.pyfunc's own
+    exact = None
+    if own is not None and not by_hint:
+        takes = inspect.signature(own).parameters.get("params")
+        has_params = takes is not None and takes.kind is not inspect.Parameter.VAR_KEYWORD
+        exact = functools.partial(own, params=settled) if has_params else own
+    return Calls(lambda data: model.predict(data, params=given), exact)
 
 
 def signature_of(signature: Any) -> Signature:
     """MLflow's signature in Arrow types."""
     if signature is None:
-        return Signature()
+        return Signature(params=())
     inputs = signature.inputs
+    params = signature.params.params if signature.params else ()
     return Signature(
-        inputs=None if inputs is None else tuple(_column(spec) for spec in inputs.inputs),
+        params=tuple(param.name for param in params),
+        inputs=None if inputs is None else tuple(_column(spec) for spec in _columns(inputs)),
         output=None if signature.outputs is None else _output(signature.outputs),
     )
+
+
+def _columns(schema: Schema) -> list[Any]:
+    """The columns of a frame; for one unnamed object, which is what a pydantic type hint gives, its properties."""
+    specs = list(schema.inputs)
+    if len(specs) == 1 and specs[0].name is None and isinstance(specs[0].type, Object):
+        return list(specs[0].type.properties)
+    return specs
 
 
 def _column(spec: Any) -> Column:
     if isinstance(spec, TensorSpec):
         return Column(name=spec.name, type=_from_numpy(spec.type), shape=tuple(spec.shape))
-    return Column(name=spec.name, type=_arrow(spec.type), required=spec.required is not False)
+    type_ = spec.dtype if isinstance(spec, Property) else spec.type
+    # AnyType is MLflow's for what it cannot name, such as decimals: such a column is passed on as it comes
+    known = None if isinstance(type_, AnyType) else _arrow(type_)
+    return Column(name=spec.name, type=known, required=spec.required is not False)
 
 
 def _output(schema: Schema) -> pa.DataType:
-    types = [_tensor(spec) if isinstance(spec, TensorSpec) else _arrow(spec.type) for spec in schema.inputs]
+    types = [_tensor(spec) if isinstance(spec, TensorSpec) else _result(_arrow(spec.type)) for spec in schema.inputs]
     if len(types) == 1:
         return types[0]
     names = [spec.name or str(i) for i, spec in enumerate(schema.inputs)]
     return pa.struct(list(zip(names, types, strict=True)))
+
+
+def _result(type_: pa.DataType) -> pa.DataType:
+    """Spark's TIMESTAMP is an instant, and what MLflow takes a datetime for where it is a result."""
+    if pa.types.is_timestamp(type_):
+        return pa.timestamp("us", "UTC")
+    if pa.types.is_list(type_):
+        return pa.list_(_result(type_.value_type))
+    if pa.types.is_struct(type_):
+        return pa.struct([(field.name, _result(field.type)) for field in type_])
+    if pa.types.is_map(type_):
+        return pa.map_(type_.key_type, _result(type_.item_type))
+    return type_
 
 
 def _tensor(spec: TensorSpec) -> pa.DataType:

@@ -31,11 +31,19 @@ _FORMS = (
 
 @dataclasses.dataclass(frozen=True)
 class Resolved:
-    """A settled source, its signature, and the bytes to ship, if the workers cannot fetch the model themselves."""
+    """A settled source, its signature, and what is shipped, if the workers cannot fetch the model themselves.
+
+    Attributes:
+        source: What it is.
+        signature: What the model takes and gives.
+        payload: The pickle of an object.
+        directory: The model's files, here on the driver, to be shipped.
+    """
 
     source: Source
     signature: Signature
     payload: bytes | None = None
+    directory: pathlib.Path | None = None
 
 
 def resolve(name: str, source: Any, *, trust_pickle: bool = False) -> Resolved:
@@ -61,6 +69,8 @@ def resolve(name: str, source: Any, *, trust_pickle: bool = False) -> Resolved:
         if match is None:
             raise _unsupported(name, source, "an import path reads python:pkg.module:Name")
         return Resolved(Source(kind="python", given=source, uri=match["path"]), Signature())
+    if source.startswith("table:"):
+        raise _unsupported(name, source, "a table is read through Spark", "register it with sm.register")
     path = _local_path(source)
     if path is not None and path.suffix.lower() in _PICKLES:
         return _resolve_pickle(name, source, path, trust_pickle)
@@ -71,13 +81,42 @@ def resolve(name: str, source: Any, *, trust_pickle: bool = False) -> Resolved:
                 f"no such file or directory: {path.absolute()}",
                 f"a source is {_FORMS}",
             )
-        raise _unsupported(name, source, "it is neither an MLflow model directory nor a pickle file")
-    scheme = urlparse(source).scheme
-    if scheme == "table":
-        raise _unsupported(name, source, "models in tables are not supported yet")
+        raise _unsupported(
+            name,
+            source,
+            "it is neither an MLflow model directory nor a pickle file",
+            "pass load= and predict= functions for a directory of another kind",
+        )
     from sparkmodel.loaders.mlflow_model import resolve_mlflow
 
     return Resolved(*resolve_mlflow(name, str(path.absolute()) if path is not None else source))
+
+
+def resolve_directory(
+    name: str, given: str, directory: pathlib.Path, digest: str, functions: tuple[Any, Any] | None
+) -> Resolved:
+    """A source that is a directory on the driver, whose files are shipped to the workers' nodes.
+
+    Args:
+        name: The model's name, for messages.
+        given: The source as the user wrote it.
+        directory: An MLflow model, or anything that `functions` can load.
+        digest: Identifies its content.
+        functions: `load` and `predict`; None for an MLflow model.
+
+    Raises:
+        UnsupportedSourceError: no functions, and it is no MLflow model.
+        ModelLoadError: the functions cannot be pickled.
+    """
+    if functions is not None:
+        source = Source(kind="directory", given=given, uri=digest, shipped=True)
+        return Resolved(source, Signature(), _pickled(name, functions), directory)
+    if not (directory / "MLmodel").is_file():
+        raise _unsupported(name, given, "it holds no MLflow model", "pass load= and predict= functions")
+    from sparkmodel.loaders.mlflow_model import resolve_mlflow
+
+    source, signature = resolve_mlflow(name, str(directory))
+    return Resolved(dataclasses.replace(source, given=given, uri=digest, shipped=True), signature, directory=directory)
 
 
 def _local_path(source: str) -> pathlib.Path | None:
@@ -109,15 +148,19 @@ def _resolve_object(name: str, source: Any) -> Resolved:
     if not (pair or callable(source) or callable(getattr(source, "predict", None))):
         raise _unsupported(name, source, f"a {type(source).__name__} has no predict and is not callable")
     given = "(load, predict)" if pair else f"{type(source).__module__}.{type(source).__qualname__}"
+    return Resolved(Source(kind="object", given=given), Signature(), _pickled(name, source))
+
+
+def _pickled(name: str, target: Any) -> bytes:
     try:
-        payload = cloudpickle.dumps(source)
+        payload: bytes = cloudpickle.dumps(target)
     except Exception as error:
         raise ModelLoadError(
             f"Cannot ship model '{name}' to the workers",
             f"it cannot be pickled: {type(error).__name__}: {error}",
             "pass a (load, predict) pair whose load builds the model in the worker",
         ) from error
-    return Resolved(Source(kind="object", given=given), Signature(), payload)
+    return payload
 
 
 def _unsupported(name: str, source: Any, fact: str, hint: str = "") -> UnsupportedSourceError:

@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import mlflow
 import pandas as pd
 import pytest
 from mlflow.models import infer_signature
 from sklearn.linear_model import LinearRegression
+
+from sparkmodel.loaders import LoadedModel
 
 FRAME = pd.DataFrame({"acid": [1.0, 2.0, 4.0], "sugar": [0.0, 1.0, 1.0]})
 
@@ -55,3 +59,27 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
     mlflow.set_tracking_uri(before)  # type: ignore[arg-type]
     mlflow.set_registry_uri(None)  # type: ignore[arg-type]
     patch.undo()
+
+
+@dataclasses.dataclass
+class Opened:
+    """A loaded model with its functions for the spec's params."""
+
+    model: LoadedModel
+    params: dict[str, Any] | None
+
+    @property
+    def predict(self) -> Any:
+        return self.model.calls(self.params or {}).predict
+
+    @property
+    def exact(self) -> Any:
+        return self.model.calls(self.params or {}).exact
+
+    @property
+    def feature_names(self) -> Any:
+        return self.model.feature_names
+
+    @property
+    def example(self) -> Any:
+        return self.model.example

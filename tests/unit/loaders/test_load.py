@@ -18,10 +18,11 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from sparkmodel.errors import ModelLoadError
-from sparkmodel.loaders import LoadedModel, load, resolve
+from sparkmodel.loaders import load, resolve
 from sparkmodel.options import PoolOptions
 from sparkmodel.spec import ModelSpec
 from tests import models
+from tests.unit.loaders.conftest import Opened
 
 FRAME = pd.DataFrame({"x": [1.0, 2.0]})
 
@@ -57,7 +58,7 @@ number = 5
 """
 
 
-def open_(source: Any, params: dict[str, Any] | None = None) -> LoadedModel:
+def open_(source: Any, params: dict[str, Any] | None = None) -> Opened:
     """Resolve a source as a driver does and load it as a worker does."""
     resolved = resolve("toy", source, trust_pickle=True)
     spec = ModelSpec(
@@ -69,7 +70,7 @@ def open_(source: Any, params: dict[str, Any] | None = None) -> LoadedModel:
         params=params,
     )
     payload = None if resolved.payload is None else memoryview(resolved.payload)  # as Ray hands it over
-    return load(spec, payload)
+    return Opened(load(spec, payload), params)
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_a_file_is_opened_with_what_wrote_it(
     model = open_(path)
     np.testing.assert_allclose(model.predict(FRAME), [3, 5])
     assert model.feature_names == ["x"]
-    assert model.predict_exact is None
+    assert model.exact is None
     assert model.example is None
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 from typing import Any
 
@@ -15,15 +14,17 @@ import pytest
 from mlflow.models import infer_signature
 
 from sparkmodel.errors import ModelLoadError, ModelNotFoundError, ModelProbeError
-from sparkmodel.loaders import LoadedModel, Resolved, load, resolve
+from sparkmodel.loaders import Resolved, load, resolve
 from sparkmodel.options import PoolOptions
 from sparkmodel.pool.worker import Worker
 from sparkmodel.schema import Column, Signature
 from sparkmodel.spec import ModelSpec
-from tests.unit.loaders.conftest import FRAME, fitted
+from tests.unit.loaders.conftest import FRAME, Opened, fitted
 
 WINE = Signature(
-    inputs=(Column(name="acid", type=pa.float64()), Column(name="sugar", type=pa.float64())), output=pa.float64()
+    params=(),
+    inputs=(Column(name="acid", type=pa.float64()), Column(name="sugar", type=pa.float64())),
+    output=pa.float64(),
 )
 
 
@@ -38,11 +39,12 @@ def spec_of(resolved: Resolved, **rest: Any) -> ModelSpec:
     )
 
 
-def open_(source: Any, **rest: Any) -> LoadedModel:
-    return load(spec_of(resolve("wine", source), **rest))
+def open_(source: Any, **rest: Any) -> Opened:
+    spec = spec_of(resolve("wine", source), **rest)
+    return Opened(load(spec), rest.get("params"))
 
 
-def version_of(model: LoadedModel) -> int:
+def version_of(model: Opened) -> int:
     """The factor that the model was trained with."""
     return round(float(model.predict(pd.DataFrame({"acid": [1.0], "sugar": [0.0]}))[0]))
 
@@ -64,7 +66,7 @@ def test_a_registry_uri_is_settled_to_one_version(store: pathlib.Path, uri: str,
     assert resolved.source.uri == f"models:/wine/{version}"
     assert (resolved.source.kind, resolved.source.given, resolved.payload) == ("mlflow", uri, None)
     assert resolved.signature == WINE
-    assert version_of(load(spec_of(resolved))) == version
+    assert version_of(Opened(load(spec_of(resolved)), None)) == version
 
 
 def test_workers_load_what_the_alias_meant_when_it_was_registered(store: pathlib.Path) -> None:
@@ -72,7 +74,7 @@ def test_workers_load_what_the_alias_meant_when_it_was_registered(store: pathlib
     client.set_registered_model_alias("wine", "moving", "1")
     before = resolve("wine", "models:/wine@moving")
     client.set_registered_model_alias("wine", "moving", "3")
-    assert version_of(load(spec_of(before))) == 1
+    assert version_of(Opened(load(spec_of(before)), None)) == 1
     assert version_of(open_("models:/wine@moving")) == 3
 
 
@@ -100,7 +102,7 @@ def test_a_worker_finds_the_store_of_the_driver(store: pathlib.Path, tmp_path: p
     mlflow.set_tracking_uri(elsewhere)
     mlflow.set_registry_uri(elsewhere)
     try:
-        assert version_of(load(spec_of(resolved))) == 2
+        assert version_of(Opened(load(spec_of(resolved)), None)) == 2
         assert mlflow.get_tracking_uri() == uri
     finally:
         mlflow.set_tracking_uri(uri)
@@ -133,11 +135,11 @@ def test_a_model_directory_is_taken_without_trust(directory: pathlib.Path, monke
         resolved = resolve("wine", source)
         assert resolved.source.kind == "mlflow"
         assert resolved.signature.inputs == WINE.inputs
-        assert version_of(load(spec_of(resolved))) == 5
+        assert version_of(Opened(load(spec_of(resolved)), None)) == 5
     monkeypatch.chdir(directory.parent)
     relative = resolve("wine", "my model")
     monkeypatch.chdir("/")  # a worker runs elsewhere
-    assert version_of(load(spec_of(relative))) == 5
+    assert version_of(Opened(load(spec_of(relative)), None)) == 5
 
 
 @pytest.mark.parametrize(
@@ -174,16 +176,8 @@ def test_a_directory_with_a_broken_mlmodel_file_is_an_error_of_ours(
 
 def test_the_models_own_predict_and_pyfuncs_agree_where_both_may_be_used(store: pathlib.Path) -> None:
     model = open_("models:/wine/2")
-    assert model.predict_exact is not None
-    np.testing.assert_array_equal(model.predict_exact(FRAME), model.predict(FRAME))
-
-
-def test_there_is_no_short_cut_around_params_or_optional_columns(store: pathlib.Path) -> None:
-    assert open_("models:/wine/2", params={"any": 1}).predict_exact is None
-    resolved = resolve("wine", "models:/wine/2")
-    optional = Signature(inputs=tuple(Column(name=n, type=pa.float64(), required=n == "acid") for n in FRAME.columns))
-    assert load(dataclasses.replace(spec_of(resolved), signature=optional)).predict_exact is None
-    assert load(dataclasses.replace(spec_of(resolved), signature=Signature())).predict_exact is None
+    assert model.exact is not None
+    np.testing.assert_array_equal(model.exact(FRAME), model.predict(FRAME))
 
 
 class Scaled(mlflow.pyfunc.PythonModel):
@@ -215,7 +209,9 @@ def test_params_and_model_config_reach_a_python_model(store: pathlib.Path, tmp_p
     assert list(open_(path).predict(FRAME)) == [2.5, 4.5, 8.5]
     assert list(open_(path, params={"factor": 10.0}).predict(FRAME)) == [10.5, 20.5, 40.5]
     assert list(open_(path, model_config={"offset": 0}).predict(FRAME)) == [2, 4, 8]
-    assert open_(path).predict_exact is None
+    fast = open_(path, params={"factor": 10.0})
+    assert list(fast.exact(FRAME)) == list(fast.predict(FRAME))  # with defaults and types of the params' schema
+    assert list(open_(path).exact(FRAME)) == [2.5, 4.5, 8.5]
 
 
 def test_the_input_example_of_a_model_is_its_probe(store: pathlib.Path, tmp_path: pathlib.Path) -> None:

@@ -25,7 +25,7 @@ TYPES = [
     (DataType.double, pa.float64()),
     (DataType.string, pa.string()),
     (DataType.binary, pa.binary()),
-    (DataType.datetime, pa.timestamp("us")),
+    (DataType.datetime, pa.timestamp("ns")),
     (Array(DataType.float), pa.list_(pa.float32())),
     (Array(Array(DataType.long)), pa.list_(pa.list_(pa.int64()))),
     (Map(DataType.double), pa.map_(pa.string(), pa.float64())),
@@ -38,6 +38,10 @@ TYPES = [
         pa.list_(pa.struct([("x", pa.map_(pa.string(), pa.int64()))])),
     ),
 ]
+
+
+# an instant, as MLflow's spark_udf makes of it; what reaches a model is a clock on the wall
+RESULTS = {pa.timestamp("ns"): pa.timestamp("us", "UTC")}
 
 
 def signature(inputs: list[Any] | None = None, outputs: list[Any] | None = None) -> Signature:
@@ -55,7 +59,7 @@ def test_every_type_of_mlflow_is_covered() -> None:
 @pytest.mark.parametrize(("mlflow_type", "arrow"), TYPES, ids=str)
 def test_a_column_has_the_arrow_type_of_its_mlflow_type(mlflow_type: Any, arrow: pa.DataType) -> None:
     got = signature([ColSpec(mlflow_type, "a")], [ColSpec(mlflow_type)])
-    assert got == Signature(inputs=(Column(name="a", type=arrow),), output=arrow)
+    assert got == Signature(inputs=(Column(name="a", type=arrow),), output=RESULTS.get(arrow, arrow), params=())
 
 
 def test_names_order_and_optional_columns_are_kept() -> None:
@@ -129,7 +133,7 @@ def test_several_outputs_become_a_struct_and_one_stays_a_value() -> None:
 
 
 def test_a_half_signature_and_none_at_all() -> None:
-    assert signature_of(None) == Signature()
+    assert signature_of(None) == Signature(params=())
     assert signature(inputs=[ColSpec("double", "a")]).output is None
     assert signature(outputs=[ColSpec("double")]).inputs is None
 
@@ -141,6 +145,7 @@ def test_a_half_signature_and_none_at_all() -> None:
             pd.DataFrame({"a": [1.5], "b": ["x"], "c": [True]}),
             np.array([1, 0]),
             Signature(
+                params=(),
                 inputs=(
                     Column(name="a", type=pa.float64()),
                     Column(name="b", type=pa.string()),
@@ -152,12 +157,15 @@ def test_a_half_signature_and_none_at_all() -> None:
         (
             np.zeros((2, 64), np.float32),
             np.zeros((2, 10), np.float32),
-            Signature(inputs=(Column(name=None, type=pa.float32(), shape=(-1, 64)),), output=pa.list_(pa.float32())),
+            Signature(
+                inputs=(Column(name=None, type=pa.float32(), shape=(-1, 64)),), output=pa.list_(pa.float32()), params=()
+            ),
         ),
         (
             pd.DataFrame({"a": [1.5, None]}),
             pd.DataFrame({"label": ["x"], "p": [0.5]}),
             Signature(
+                params=(),
                 inputs=(Column(name="a", type=pa.float64(), required=False),),
                 output=pa.struct([("label", pa.string()), ("p", pa.float64())]),
             ),

@@ -195,6 +195,6 @@ def test_a_file_or_directory_of_another_kind_is_refused(tmp_path: pathlib.Path) 
             resolve("toy", tmp_path / source)
 
 
-def test_a_source_that_comes_later_is_refused_by_name() -> None:
-    with pytest.raises(UnsupportedSourceError, match="models in tables are not supported yet"):
+def test_a_table_is_refused_where_no_session_can_read_it() -> None:
+    with pytest.raises(UnsupportedSourceError, match="a table is read through Spark"):
         resolve("toy", "table:db.models@3")
