@@ -7,6 +7,7 @@ Errors cross as values, not as exceptions: so they arrive as the class they left
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import pathlib
 import tempfile
@@ -15,12 +16,14 @@ from typing import Any
 
 import ray
 
+from sparkmodel import bundle
 from sparkmodel.errors import PoolGoneError, SparkModelError
-from sparkmodel.pool.scratch import Scratch
+from sparkmodel.loaders.threads import limit_imports, limit_loaded, limit_threads
+from sparkmodel.pool.node_files import NodeFiles
+from sparkmodel.pool.scratch import ROOT, Scratch
 from sparkmodel.spec import ModelSpec
 from sparkmodel.wire.service import Directory
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _HUNG = 70  # exit code of a worker whose model hangs: EX_SOFTWARE
 
 
@@ -49,10 +52,16 @@ class WorkerProcess:
 
     def __init__(self, spec: ModelSpec, version: int, token: str, scratch: str) -> None:
         # before numpy and the model's libraries are imported: they read it once
-        threads = str(max(1, int(spec.options.num_cpus)))
-        os.environ.update(dict.fromkeys(_THREAD_VARIABLES, threads))
-        self._scratch = Scratch(pathlib.Path(scratch)) if scratch else Scratch()
+        self._threads = max(1, int(spec.options.num_cpus))
+        theirs = {**(spec.options.runtime_env or {}).get("env_vars", {}), **(spec.options.extra_env or {})}
+        os.environ.update({**limit_threads(self._threads), **theirs})
+        limit_imports(self._threads)
+        root = pathlib.Path(scratch) if scratch else ROOT
+        self._scratch = Scratch(root)
+        self._root, self._spec, self._token = root, spec, token
+        self._files: NodeFiles | None = None
         tempfile.tempdir = str(self._scratch.path)  # MLflow downloads to it and never cleans up
+        os.environ.setdefault("SPARK_LOCAL_DIRS", str(self._scratch.path))  # of the Spark that a Spark ML model starts
         from sparkmodel.pool.worker import Worker
 
         self._worker = Worker(
@@ -64,9 +73,27 @@ class WorkerProcess:
         )
 
     def start(self, payload: list[Any]) -> dict[str, Any]:
-        """Load and serve. The payload comes in a list, so that Ray hands over the reference and not the bytes."""
-        data = memoryview(ray.get(payload[0])) if payload else None
-        return _wrap(self._worker.start, data)
+        """Load and serve. The payload comes in a list, so that Ray hands over references and not the bytes.
+
+        Args:
+            payload: A reference to the pickle or None, then references to lists of the pieces of shipped files.
+        """
+        return _wrap(self._start, payload)
+
+    def _start(self, payload: list[Any]) -> tuple[str, int]:
+        head, *files = payload or [None]
+        data = None if head is None else memoryview(ray.get(head))
+        if files:
+            # nobody else on the node can know or foresee the name
+            key = hashlib.sha256(f"{self._token}{self._spec.source.uri}".encode()).hexdigest()[:24]
+            self._files = NodeFiles(self._root, key, lambda target: self._unpack(files, target))
+        endpoint = self._worker.start(data, self._files.path if self._files else None)
+        limit_loaded(self._threads)
+        return endpoint
+
+    def _unpack(self, files: list[Any], target: pathlib.Path) -> None:
+        pieces = (piece for ref in files for piece in ray.get(ref))
+        bundle.unpack(pieces, target, f"Cannot load model '{self._spec.name}' from '{self._spec.source.given}'")
 
     def publish(self, directory: Directory) -> None:
         self._worker.publish(directory)
@@ -76,14 +103,19 @@ class WorkerProcess:
 
     def close(self, drain_s: float) -> None:
         self._worker.close(drain_s)
-        self._scratch.remove()
+        self._clean()
 
     def park(self) -> None:
         """Never return: the master waits on this call, and Ray ends it when the process dies."""
         threading.Event().wait()
 
-    def _exit(self) -> None:
+    def _clean(self) -> None:
+        if self._files is not None:
+            self._files.release()
         self._scratch.remove()
+
+    def _exit(self) -> None:
+        self._clean()
         os._exit(_HUNG)
 
 
@@ -91,6 +123,8 @@ class MasterProcess:
     """One process that supervises a pool. It holds no model and sees no batch."""
 
     def __init__(self, name: str, pool_id: str, token: str, scratch: str) -> None:
+        from sparkmodel.loaders.successor import refreshed
+        from sparkmodel.pool.follower import Follower
         from sparkmodel.pool.master import Master
         from sparkmodel.pool.ray_launcher import RayLauncher
         from sparkmodel.wire.server import Server
@@ -98,7 +132,10 @@ class MasterProcess:
         self.name, self.version, self.token, self._pool_id = name, 0, token, pool_id
         self._master = Master(name, RayLauncher(name, token, scratch))
         self._server = Server(self, _host(scratch))
-        threading.Thread(target=self._master.run, name="sparkmodel-supervisor", daemon=True).start()
+        follower = Follower(self._master, refreshed)
+        for target in (self._master.run, follower.run):
+            threading.Thread(target=target, name="sparkmodel-supervisor", daemon=True).start()
+        self._follower = follower
 
     @property
     def directory(self) -> Directory:
@@ -109,9 +146,9 @@ class MasterProcess:
         raise PoolGoneError(f"Cannot score with '{self.name}'", "a master does not score")
 
     def deploy(self, spec: ModelSpec, payload: list[Any]) -> dict[str, Any]:
-        # put again by the master: what the driver put would be lost with the driver
-        kept = [ray.put(ray.get(payload[0]))] if payload else []
-        return _wrap(self._master.deploy, spec, kept)
+        if spec.options.detached:  # put again by the master: what the driver put will be lost with the driver
+            payload = [ref and ray.put(ray.get(ref)) for ref in payload]
+        return _wrap(self._master.deploy, spec, payload)
 
     def rollback(self) -> dict[str, Any]:
         return _wrap(self._master.rollback)
@@ -120,7 +157,7 @@ class MasterProcess:
         return self._master.status()
 
     def stats(self) -> dict[str, Any]:
-        return self._master.stats()
+        return {**self._master.stats(), "refresh_error": self._follower.error}
 
     def describe(self) -> dict[str, Any]:
         """What a handle is made of."""

@@ -7,6 +7,8 @@ Nothing above it knows Ray, so it can move into a process of its own.
 from __future__ import annotations
 
 import contextlib
+import itertools
+import pathlib
 import secrets
 import time
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 import ray
 
+from sparkmodel import bundle
 from sparkmodel.errors import (
     InvalidOptionError,
     ModelNotFoundError,
@@ -26,13 +29,14 @@ from sparkmodel.errors import (
 )
 from sparkmodel.pool import runtime
 from sparkmodel.pool.actors import MasterActor, unwrap
-from sparkmodel.spec import ModelSpec
+from sparkmodel.spec import ModelSpec, answer_type
 from sparkmodel.wire.client import forget
 from sparkmodel.wire.handle import Handle
 
 _PREFIX = "sparkmodel:"
 _CONTROL_S = 30.0
 _POLL_S = 0.2
+_PIECES = 32  # of 1 MiB: an object of Ray's
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -44,9 +48,22 @@ class Pool:
         self.name, self._master = name, master
         self._pool_id = ""
 
-    def deploy(self, spec: ModelSpec, payload: bytes | None, progress: Progress = lambda status: None) -> int:
-        """Serve a new version; returns its number. The old one goes on if this fails."""
-        boxed = [] if payload is None else [ray.put(np.frombuffer(payload, np.uint8))]
+    def deploy(
+        self,
+        spec: ModelSpec,
+        payload: bytes | None,
+        progress: Progress = lambda status: None,
+        directory: pathlib.Path | None = None,
+    ) -> int:
+        """Serve a new version; returns its number. The old one goes on if this fails.
+
+        Args:
+            spec: What to serve.
+            payload: The pickle of a shipped object.
+            progress: Is told the master's status from time to time.
+            directory: The files of a shipped model.
+        """
+        boxed = _box(payload, directory)
         answer = self._master.deploy.remote(spec, boxed)
         # the master keeps the time; the margin is for a master that does not answer at all
         deadline = time.monotonic() + 2 * spec.options.ready_timeout_s + _CONTROL_S
@@ -82,7 +99,7 @@ class Pool:
             token=parts["token"],
             master=parts["master"],
             directory=parts["directory"],
-            result_type=spec.result_type,
+            result_type=answer_type(spec.result_type, options.on_error),
             max_in_flight=options.max_in_flight,
             max_retries=options.max_retries,
             timeout_s=options.timeout_s,
@@ -121,7 +138,7 @@ class Pool:
             ) from error
 
 
-def deploy(spec: ModelSpec, payload: bytes | None, progress: Progress) -> Pool:
+def deploy(spec: ModelSpec, payload: bytes | None, progress: Progress, directory: pathlib.Path | None = None) -> Pool:
     """Start a pool and wait until it is ready.
 
     Raises:
@@ -157,12 +174,23 @@ def deploy(spec: ModelSpec, payload: bytes | None, progress: Progress) -> Pool:
         raise taken from error
     pool = Pool(spec.name, master)
     try:
-        pool.deploy(spec, payload, progress)
+        pool.deploy(spec, payload, progress, directory)
     except BaseException:  # Ctrl-C included: leave nothing half-started
         pool.kill()
         raise
     runtime.owned[spec.name] = master
     return pool
+
+
+def _box(payload: bytes | None, directory: pathlib.Path | None) -> list[Any]:
+    """What is shipped, in Ray's object store: from there each node fetches it once."""
+    if payload is None and directory is None:
+        return []
+    boxed: list[Any] = [None if payload is None else ray.put(np.frombuffer(payload, np.uint8))]
+    pieces = bundle.pack(directory) if directory is not None else iter(())
+    while some := list(itertools.islice(pieces, _PIECES)):  # the driver holds no more than these at a time
+        boxed.append(ray.put(some))
+    return boxed
 
 
 def find(name: str) -> Pool:
@@ -177,6 +205,13 @@ def find(name: str) -> Pool:
             f"Cannot find model '{name}'", "no such pool on this Ray cluster", suggest(name, names())
         )
     return pool
+
+
+def cpus() -> int:
+    """CPUs of the Ray cluster."""
+    runtime.current()
+    ask: Any = ray.cluster_resources
+    return int(ask().get("CPU", 0))
 
 
 def names() -> list[str]:

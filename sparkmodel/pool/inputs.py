@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 from typing import Any
@@ -14,6 +13,8 @@ import pyarrow as pa
 import pyarrow.compute
 
 from sparkmodel.errors import SchemaMismatchError
+from sparkmodel.pool.casts import cast
+from sparkmodel.pool.vectors import with_dense_vectors
 from sparkmodel.schema import Binding, Field, is_list
 
 NULLABLE = {
@@ -29,37 +30,25 @@ NULLABLE = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class ModelInput:
-    """A model's input.
-
-    Attributes:
-        data: The DataFrame, ndarray or dict.
-        is_exact: Whether `data` is a frame whose numeric columns had the signature's own types and no NULL.
-    """
-
-    data: Any
-    is_exact: bool = False
-
-
-def build_input(what: str, batch: pa.RecordBatch, binding: Binding) -> ModelInput:
-    """Convert one batch.
+def build_input(what: str, batch: pa.RecordBatch, binding: Binding, batch_format: str = "pandas") -> Any:
+    """Convert one batch to a DataFrame, ndarray, dict of ndarrays, or RecordBatch, as binding and format say.
 
     Raises:
         SchemaMismatchError: a value does not fit the signature's type, or rows do not make up a tensor.
     """
-    if binding.kind == "frame":
-        return _frame(what, batch, binding)
+    batch = with_dense_vectors(what, batch)
     if binding.kind == "expand":
-        return ModelInput(_expand(what, batch.column(0), binding.fields))
+        batch, binding = _expand(what, batch.column(0), binding)
+    if binding.kind == "frame":
+        return (_table if batch_format == "pyarrow" else _frame)(what, batch, binding)
     if binding.kind == "stack":
         columns = [_numpy(what, batch.column(f.index), f) for f in binding.fields]
         shape = binding.fields[0].shape
         assert shape is not None
-        return ModelInput(np.column_stack(columns).reshape((batch.num_rows, *shape[1:])))
+        return np.column_stack(columns).reshape((batch.num_rows, *shape[1:]))
     if binding.kind == "tensor":
-        return ModelInput(_tensor(what, batch.column(0), binding.fields[0]))
-    return ModelInput({f.name: _tensor(what, batch.column(f.index), f) for f in binding.fields})
+        return _tensor(what, batch.column(0), binding.fields[0])
+    return {f.name: _tensor(what, batch.column(f.index), f) for f in binding.fields}
 
 
 @functools.lru_cache(maxsize=64)
@@ -83,28 +72,33 @@ def _float_frame(arrays: list[pa.Array], binding: Binding) -> pd.DataFrame:
     return pd.DataFrame(block.T, columns=_labels(binding), copy=False)
 
 
-def _frame(what: str, batch: pa.RecordBatch, binding: Binding) -> ModelInput:
+def _frame(what: str, batch: pa.RecordBatch, binding: Binding) -> pd.DataFrame:
     given = [batch.column(field.index) for field in binding.fields]
     if _is_float_block(given, binding):
-        return ModelInput(_float_frame(given, binding), all(field.type is not None for field in binding.fields))
-    arrays = [_cast(what, array, field) for array, field in zip(given, binding.fields, strict=True)]
-    names = [field.name for field in binding.fields]
-    if not arrays:
-        return ModelInput(pd.DataFrame(index=pd.RangeIndex(batch.num_rows)))
+        return _float_frame(given, binding)
+    if not given:
+        return pd.DataFrame(index=pd.RangeIndex(batch.num_rows))
+    table = pa.Table.from_batches([_table(what, batch, binding)])
     # integers inside of arrays stay exact beside a NULL as objects
-    frame = pa.Table.from_arrays(arrays, names=names).to_pandas(integer_object_nulls=True, maps_as_pydicts="strict")
-    is_exact = True
-    for i, (array, field) in enumerate(zip(given, binding.fields, strict=True)):
-        if arrays[i].null_count and arrays[i].type in NULLABLE:
+    frame = table.to_pandas(integer_object_nulls=True, maps_as_pydicts="strict")
+    for i, column in enumerate(table.columns):
+        if column.null_count and column.type in NULLABLE:
             # plain pandas would make floats of them, and of 2**53 + 1 another number
-            frame.isetitem(i, arrays[i].to_pandas(types_mapper=NULLABLE.get))
-        is_number = pa.types.is_integer(array.type) or pa.types.is_floating(array.type)
-        is_exact = is_exact and is_number and not array.null_count and array.type == field.type
-    return ModelInput(frame, is_exact)
+            frame.isetitem(i, column.to_pandas(types_mapper=NULLABLE.get))
+    return frame
 
 
-def _expand(what: str, array: pa.Array, fields: tuple[Field, ...]) -> pd.DataFrame:
+def _table(what: str, batch: pa.RecordBatch, binding: Binding) -> pa.RecordBatch:
+    """The model's columns in its order, under its names, in its types."""
+    arrays = [_cast(what, batch.column(field.index), field) for field in binding.fields]
+    if not arrays:
+        return batch.select([])
+    return pa.RecordBatch.from_arrays(arrays, names=[field.name for field in binding.fields])
+
+
+def _expand(what: str, array: pa.Array, binding: Binding) -> tuple[pa.RecordBatch, Binding]:
     """The elements of the rows' arrays as columns."""
+    fields = binding.fields
     width = _lengths(what, array, fields[0])
     if width is not None and width != len(fields):
         raise SchemaMismatchError(
@@ -114,8 +108,7 @@ def _expand(what: str, array: pa.Array, fields: tuple[Field, ...]) -> pd.DataFra
         )
     values = array.flatten()
     columns = [values.take(pa.array(range(i, len(values), len(fields)), pa.int64())) for i in range(len(fields))]
-    table = pa.RecordBatch.from_arrays(columns, names=[f.name for f in fields])
-    return _frame(what, table, Binding(kind="frame", fields=fields)).data
+    return pa.RecordBatch.from_arrays(columns, names=[f.name for f in fields]), Binding(kind="frame", fields=fields)
 
 
 def _cast(what: str, array: pa.Array, field: Field) -> pa.Array:
@@ -124,8 +117,8 @@ def _cast(what: str, array: pa.Array, field: Field) -> pa.Array:
     if field.type is None or array.type == field.type:
         return array
     try:
-        return array.cast(field.type)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        return cast(array, field.type)
+    except (pa.ArrowException, ValueError, TypeError) as error:
         raise SchemaMismatchError(what, f"column '{field.name}' does not fit {field.type}: {error}") from error
 
 

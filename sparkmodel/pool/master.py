@@ -60,7 +60,7 @@ class Master:
         self._generations: dict[int, Generation] = {}
         self._current: Generation | None = None
         self._previous: int | None = None
-        self._stopped = threading.Event()
+        self.stopped = threading.Event()
 
     def __repr__(self) -> str:
         return f"Master({self.name!r}, {self.directory})"
@@ -75,6 +75,11 @@ class Master:
         if self._current is None:
             raise PoolGoneError(f"Cannot use model '{self.name}'", "no version of it is deployed")
         return self._current
+
+    @property
+    def serving(self) -> ModelSpec | None:
+        """What the pool serves, None before the first deploy."""
+        return self._current.spec if self._current else None
 
     def deploy(self, spec: ModelSpec, payload: Any = None) -> int:
         """Serve a new version; returns its number.
@@ -110,11 +115,11 @@ class Master:
         with self._lock:
             members = list(self._members)
         if not members:
-            self._stopped.wait(timeout_s)
+            self.stopped.wait(timeout_s)
             return
         for member in self._launcher.wait_dead(members, timeout_s):
             with self._lock:
-                if self._stopped.is_set() or member not in self._members:
+                if self.stopped.is_set() or member not in self._members:
                     continue
                 self._members.remove(member)
                 self.restarts += 1
@@ -124,16 +129,16 @@ class Master:
 
     def run(self) -> None:
         """Supervise until `stop`."""
-        while not self._stopped.is_set():
+        while not self.stopped.is_set():
             try:
                 self.supervise()
             except Exception:  # the pool must not lose its supervisor to one bad answer
                 _log.exception("supervision of '%s' failed once", self.name)
-                self._stopped.wait(1.0)
+                self.stopped.wait(1.0)
 
     def stop(self) -> None:
         """End all workers and give their slots back."""
-        self._stopped.set()
+        self.stopped.set()
         with self._change, self._lock:
             members, self._members = self._members + self._starting, []
             slots, self._slots = self._slots, []
@@ -156,7 +161,7 @@ class Master:
             workers = list(threads.map(lambda member: member.stats(), members))
         totals = {
             key: sum(worker.get(key, 0) for worker in workers)
-            for key in ("loads", "batches", "rows", "errors", "predict_s", "queued")
+            for key in ("loads", "batches", "rows", "errors", "calls", "rows_failed", "predict_s", "queued")
         }
         return {
             "name": self.name,
@@ -168,7 +173,7 @@ class Master:
         }
 
     def _check_alive(self) -> None:
-        if self._stopped.is_set():
+        if self.stopped.is_set():
             raise PoolGoneError(f"Cannot move model '{self.name}'", "its pool was dropped")
 
     def _move(self, generation: Generation) -> None:
@@ -225,7 +230,7 @@ class Master:
     def _replace(self, slot: Any, generation: Generation) -> None:
         """Start a worker in a dead one's slot, again and again with growing pauses until one lives."""
         while True:
-            if self._stopped.wait(self._budget.take()):
+            if self.stopped.wait(self._budget.take()):
                 return
             with self._lock:
                 if self._current is not generation or slot not in self._slots:
@@ -239,7 +244,7 @@ class Master:
                 self._close([member] if member else [], 0.0)
                 continue
             with self._lock:
-                if self._current is generation and not self._stopped.is_set():
+                if self._current is generation and not self.stopped.is_set():
                     self._members.append(member)
                     self._publish()
                     return
@@ -247,7 +252,7 @@ class Master:
             return
 
     def _publish(self, retired: Sequence[Member] = ()) -> None:
-        if self._stopped.is_set():
+        if self.stopped.is_set():
             state = "stopped"
         elif self._current and len(self._members) >= self._current.spec.options.workers:
             state = "ready"

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from sparkmodel.errors import WrongResultTypeError, WrongRowCountError
 from sparkmodel.pool.casts import cast
+from sparkmodel.pool.mlflow_rules import pick_columns
 from sparkmodel.schema import is_list
 
 RESULT_FIELD = "prediction"
@@ -24,7 +25,9 @@ def result_schema(type_: pa.DataType) -> pa.Schema:
     return pa.schema([pa.field(RESULT_FIELD, type_)])
 
 
-def to_array(what: str, result: Any, rows: int | None, type_: pa.DataType) -> pa.Array:
+def to_array(
+    what: str, result: Any, rows: int | None, type_: pa.DataType, *, time_zone: str = "UTC", like_mlflow: bool = False
+) -> pa.Array:
     """Convert what a model returned for a batch.
 
     Args:
@@ -32,6 +35,8 @@ def to_array(what: str, result: Any, rows: int | None, type_: pa.DataType) -> pa
         result: An Arrow array or table, a pandas Series or DataFrame, an ndarray, a list, or a dict of those.
         rows: Rows of the batch; None takes what comes.
         type_: The declared type of one row's prediction.
+        time_zone: Whose wall clock a timestamp without a zone shows.
+        like_mlflow: Pick columns as `mlflow.pyfunc.spark_udf` does.
 
     Raises:
         WrongRowCountError: not one prediction for each row.
@@ -47,7 +52,8 @@ def to_array(what: str, result: Any, rows: int | None, type_: pa.DataType) -> pa
     if rows is not None and count != rows:
         raise WrongRowCountError(what, f"the model gave {count} rows for a batch of {rows}")
     try:
-        return cast(_convert(result, type_), type_)
+        picked = pick_columns(result, type_) if like_mlflow else result
+        return cast(_convert(picked, type_, time_zone), type_, time_zone)
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         raise WrongResultTypeError(
             what,
@@ -79,22 +85,22 @@ def _describe(result: Any) -> str:
     return f"a {type(result).__name__}"
 
 
-def _convert(result: Any, type_: pa.DataType) -> pa.Array:
+def _convert(result: Any, type_: pa.DataType, time_zone: str) -> pa.Array:
     if isinstance(result, pa.Array | pa.ChunkedArray):
         return result
     if isinstance(result, pa.Table | pa.RecordBatch):
         columns = {name: result.column(i) for i, name in enumerate(result.schema.names)}
-        return _from_columns(columns, type_)
+        return _from_columns(columns, type_, time_zone)
     if isinstance(result, pd.DataFrame):
-        return _from_columns({str(c): result.iloc[:, i] for i, c in enumerate(result.columns)}, type_)
+        return _from_columns({str(c): result.iloc[:, i] for i, c in enumerate(result.columns)}, type_, time_zone)
     if isinstance(result, dict):
-        return _from_columns({str(name): column for name, column in result.items()}, type_)
+        return _from_columns({str(name): column for name, column in result.items()}, type_, time_zone)
     if isinstance(result, pd.Series):
         return _from_series(result, type_)
     if isinstance(result, np.ndarray):
-        return _from_numpy(result, type_)
+        return _from_numpy(result, type_, time_zone)
     if hasattr(result, "toarray"):  # scipy's sparse matrices
-        return _from_numpy(np.asarray(result.toarray()), type_)
+        return _from_numpy(np.asarray(result.toarray()), type_, time_zone)
     return _from_values(list(result), type_)
 
 
@@ -121,7 +127,7 @@ def _from_series(series: pd.Series, type_: pa.DataType) -> pa.Array:
     return pa.array(series, from_pandas=not is_float)
 
 
-def _from_columns(columns: dict[str, Any], type_: pa.DataType) -> pa.Array:
+def _from_columns(columns: dict[str, Any], type_: pa.DataType, time_zone: str) -> pa.Array:
     """Several columns become a struct by name, or by position where no name fits; or an array for each row."""
     if pa.types.is_struct(type_):
         fields = [type_.field(i) for i in range(type_.num_fields)]
@@ -130,18 +136,20 @@ def _from_columns(columns: dict[str, Any], type_: pa.DataType) -> pa.Array:
             if set(wanted) & set(columns) or len(wanted) != len(columns):
                 raise ValueError(f"columns {list(columns)} are not the fields {wanted}")
             columns = dict(zip(wanted, columns.values(), strict=True))
-        parts = [cast(_convert(columns[field.name], field.type), field.type) for field in fields]
+        parts = [cast(_convert(columns[field.name], field.type, time_zone), field.type, time_zone) for field in fields]
         return pa.StructArray.from_arrays(parts, fields=fields)
     if len(columns) == 1:
-        return _convert(next(iter(columns.values())), type_)
+        return _convert(next(iter(columns.values())), type_, time_zone)
     if is_list(type_):
-        return _from_numpy(np.column_stack([np.asarray(column) for column in columns.values()]), type_)
+        return _from_numpy(np.column_stack([np.asarray(column) for column in columns.values()]), type_, time_zone)
     raise ValueError(f"{len(columns)} columns {list(columns)} for one value")
 
 
-def _from_numpy(array: np.ndarray[Any, Any], type_: pa.DataType) -> pa.Array:
+def _from_numpy(array: np.ndarray[Any, Any], type_: pa.DataType, time_zone: str) -> pa.Array:
+    if array.ndim == 1 and array.dtype != object and pa.types.is_struct(type_):
+        array = array.reshape(-1, 1)
     if array.ndim == 2 and pa.types.is_struct(type_):
-        return _from_columns({str(i): array[:, i] for i in range(array.shape[1])}, type_)
+        return _from_columns({str(i): array[:, i] for i in range(array.shape[1])}, type_, time_zone)
     if array.ndim == 2 and array.shape[1] == 1 and not is_list(type_):
         array = array[:, 0]
     if array.ndim == 1:

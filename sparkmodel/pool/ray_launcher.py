@@ -16,7 +16,7 @@ import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from sparkmodel.errors import PoolNotPlacedError, PoolNotReadyError, SparkModelError
+from sparkmodel.errors import ModelEnvironmentError, PoolNotPlacedError, PoolNotReadyError, SparkModelError
 from sparkmodel.pool.actors import WorkerActor, unwrap
 from sparkmodel.pool.launcher import Member
 from sparkmodel.spec import ModelSpec
@@ -92,8 +92,9 @@ class RayLauncher:
         options: dict[str, Any] = {"num_cpus": 0, "num_gpus": spec.options.num_gpus / 2}
         if slot is not None:
             options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(slot)
-        if spec.options.runtime_env:
-            options["runtime_env"] = dict(spec.options.runtime_env)
+        environment = runtime_env(spec)
+        if environment:
+            options["runtime_env"] = environment
         actor = WorkerActor.options(**options).remote(spec, version, self._token, self._scratch)
         return RayMember(actor, slot, payload or [])
 
@@ -117,6 +118,13 @@ class RayLauncher:
             return endpoint
         except SparkModelError:
             raise
+        except ray.exceptions.RuntimeEnvSetupError as error:
+            raise ModelEnvironmentError(
+                f"Cannot make the environment of model '{self._name}'",
+                "its requirements could not be installed",
+                "look at the end of the installer's output below; env_manager='local' uses the workers' own libraries",
+                str(error)[-5000:],
+            ) from error
         except ray.exceptions.RayError as error:
             raise self._not_ready(
                 "a worker died while it loaded the model", "look into the worker's log", str(error)
@@ -133,6 +141,19 @@ class RayLauncher:
         lifelines = {member.lifeline: member for member in members if isinstance(member, RayMember)}
         done, _ = ray.wait(list(lifelines), num_returns=1, timeout=timeout_s)
         return [lifelines[ref] for ref in done]
+
+
+def runtime_env(spec: ModelSpec) -> dict[str, Any]:
+    """What Ray is to set up on a node before the model's workers start there, once for all of them."""
+    options = spec.options
+    environment = dict(options.runtime_env or {})
+    if options.extra_env:
+        environment["env_vars"] = {**environment.get("env_vars", {}), **options.extra_env}
+    if options.env_manager != "local":
+        installer = {"virtualenv": "pip", "uv": "uv"}[options.env_manager]
+        environment[installer] = list(spec.requirements)
+        environment["config"] = {"setup_timeout_seconds": int(options.ready_timeout_s) + 1}
+    return environment
 
 
 def _resources(ask: Any) -> Mapping[str, float]:

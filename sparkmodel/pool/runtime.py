@@ -78,6 +78,7 @@ def connect(address: str | None = None, namespace: str = NAMESPACE, **ray_option
 def _start_local(namespace: str, ray_options: dict[str, Any]) -> Runtime:
     scratch = Scratch()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RUNTIME_ENV_RETRY_TIMES", "1")  # a requirement that does not exist will not be there soon
     # Ray warns at each start that it uses a token, which is what we want
     logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
     options = {

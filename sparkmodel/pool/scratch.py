@@ -11,12 +11,13 @@ import contextlib
 import fcntl
 import os
 import pathlib
+import secrets
 import shutil
 import tempfile
 
 PREFIX = "sm-"
 ROOT = pathlib.Path("/tmp")  # short: Ray puts sockets there, whose paths must fit into 107 characters
-_LOCK = ".sparkmodel.lock"
+LOCK = ".sparkmodel.lock"
 
 
 class Scratch:
@@ -29,7 +30,7 @@ class Scratch:
     def __init__(self, root: pathlib.Path = ROOT) -> None:
         sweep(root)
         made = pathlib.Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=root))
-        self._lock = os.open(made / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        self._lock = os.open(made / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         # only now by a name that others sweep
         self.path = made.rename(made.with_name(made.name.removeprefix(".")))
@@ -44,18 +45,40 @@ class Scratch:
 
 def sweep(root: pathlib.Path = ROOT) -> None:
     """Remove the directories of dead owners."""
-    for lock in root.glob(f"{PREFIX}*/{_LOCK}"):
+    for lock in root.glob(f"{PREFIX}*/{LOCK}"):
         with contextlib.suppress(OSError):  # somebody else's, or just removed
-            if lock.stat().st_uid == os.getuid() and _is_free(lock):
-                shutil.rmtree(lock.parent, ignore_errors=True)
+            if lock.stat().st_uid == os.getuid():
+                remove_if_free(lock.parent)
 
 
-def _is_free(lock: pathlib.Path) -> bool:
-    file = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+def remove_if_free(directory: pathlib.Path) -> None:
+    """Remove a directory with a lock file, if nobody holds the lock."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        lock = os.open(directory / LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    try:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if is_current(lock, directory):
+                remove(directory)
     finally:
-        os.close(file)
-    return True
+        os.close(lock)
+
+
+def is_current(lock: int, directory: pathlib.Path) -> bool:
+    """Whether the lock is of the directory that has the name now; while it is held, that stays so."""
+    try:
+        return os.path.samestat(os.fstat(lock), os.stat(directory / LOCK))
+    except FileNotFoundError:
+        return False
+
+
+def remove(directory: pathlib.Path) -> None:
+    """Remove it as the holder of its lock. The name is free at once; `sweep` finishes if this process is killed."""
+    gone = directory.with_name(f"{PREFIX}gone-{secrets.token_hex(8)}")
+    directory.rename(gone)
+    for part in gone.iterdir():
+        if part.name != LOCK:  # it goes last
+            shutil.rmtree(part, ignore_errors=True)
+    shutil.rmtree(gone, ignore_errors=True)

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from sparkmodel.pool import master
-from tests.unit.pool.toys import RunningPool
+from sparkmodel.pool.worker import Worker
+from sparkmodel.wire.client import PoolClient
+from sparkmodel.wire.service import Directory
+from tests.unit.pool.toys import HOST, TOKEN, RunningPool, Serve, client_for, spec_of
 
 
 @pytest.fixture
@@ -42,3 +45,22 @@ def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 def quiet_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drops what a thread dies of; Python 3.11 cannot format tracebacks in two threads at a time."""
     monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts a worker for a source; returns it and a client of it."""
+    made: list[tuple[Worker, PoolClient]] = []
+
+    def start(source: Any, version: int = 1, **rest: Any) -> tuple[Worker, PoolClient]:
+        spec, payload = spec_of(source, **rest)
+        worker = Worker(spec, version=version, token=TOKEN, host=HOST)
+        endpoint = worker.start(payload.data)
+        worker.publish(Directory(1, (endpoint,), "ready", version))
+        made.append((worker, client_for(worker.directory, endpoint, spec)))
+        return made[-1]
+
+    yield start
+    for worker, client in made:
+        client.close()
+        worker.close()

@@ -63,7 +63,7 @@ def to_batch(values: list[Any], type_: pa.DataType) -> pa.RecordBatch:
 def through(batch: pa.RecordBatch, type_: pa.DataType, model: Any) -> list[Any]:
     """The answer of a model with one column in and one out."""
     binding = bind(WHAT, batch.schema, True, (Column(name="a", type=type_),))
-    result = model(build_input(WHAT, batch, binding).data)
+    result = model(build_input(WHAT, batch, binding))
     array = to_array(WHAT, result, batch.num_rows, type_)
     answer = pa.RecordBatch.from_arrays([array], schema=result_schema(type_))
     answer.validate(full=True)
@@ -115,7 +115,7 @@ def test_a_tensor_comes_back_exactly(rows: int, shape: list[int], dtype: Any, da
         type_ = pa.list_(type_)
     batch = to_batch(tensor.tolist(), type_)
     column = Column(name=None, type=pa.from_numpy_dtype(dtype), shape=(-1, *shape))
-    given_ = build_input(WHAT, batch, bind(WHAT, batch.schema, True, (column,))).data
+    given_ = build_input(WHAT, batch, bind(WHAT, batch.schema, True, (column,)))
     assert given_.dtype == dtype
     np.testing.assert_array_equal(given_, tensor)
     assert to_array(WHAT, given_, rows, type_).to_pylist() == tensor.tolist()

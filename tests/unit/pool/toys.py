@@ -18,13 +18,15 @@ from sparkmodel.pool.launcher import Member
 from sparkmodel.pool.master import Master
 from sparkmodel.pool.worker import Worker
 from sparkmodel.schema import Signature
-from sparkmodel.spec import ModelSpec
+from sparkmodel.spec import ModelSpec, answer_type
 from sparkmodel.wire.client import PoolClient
 from sparkmodel.wire.handle import Handle
 from sparkmodel.wire.server import Server
 from sparkmodel.wire.service import Directory
 
 NAME, TOKEN, HOST = "toy", "secret", "127.0.0.1"
+
+Serve = Callable[..., tuple[Worker, PoolClient]]
 
 
 def eventually(claim: Callable[[], bool], seconds: float = 20.0) -> None:
@@ -75,7 +77,7 @@ def client_for(directory: Directory, master: tuple[str, int], spec: ModelSpec) -
             token=TOKEN,
             master=master,
             directory=directory,
-            result_type=spec.result_type,
+            result_type=answer_type(spec.result_type, options.on_error),
             max_in_flight=options.max_in_flight,
             max_retries=options.max_retries,
             timeout_s=options.timeout_s,

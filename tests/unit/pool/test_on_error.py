@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows at fault: found by halving, made NULL or a struct, and too many of them an error."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparkmodel.errors import (
+    ErrorThresholdError,
+    InvalidOptionError,
+    PredictError,
+    SchemaMismatchError,
+    SparkModelError,
+    WrongResultTypeError,
+    WrongRowCountError,
+)
+from sparkmodel.pool.faults import ErrorWindow, isolate
+from sparkmodel.schema import Column, Signature
+from sparkmodel.spec import answer_type
+from sparkmodel.wire.client import PoolClient
+from sparkmodel.wire.handle import CallOptions
+from tests import models
+from tests.unit.pool.toys import Serve
+
+
+def score(client: PoolClient, values: list[Any], **call: Any) -> list[Any]:
+    """The answers for one batch."""
+    caller = dataclasses.replace(client.handle, call=CallOptions(**call))
+    (answer,) = client.predict([pa.record_batch({"x": pa.array(values)})], True, 60, caller)
+    return list(answer.to_pylist())
+
+
+def test_one_poison_row_in_ten_thousand_costs_two_calls_for_each_halving(serve: Serve) -> None:
+    worker, client = serve(models.ErrorModel(), on_error="null")
+    values = [float(i) for i in range(10_000)]
+    values[6_789] = -1.0
+    answer = score(client, values)
+    assert answer[6_789] is None
+    assert [value for i, value in enumerate(answer) if i != 6_789] == [v for i, v in enumerate(values) if i != 6_789]
+    stats = worker.stats()
+    assert stats.rows_failed == 1
+    assert stats.errors == 0
+    assert stats.calls - 1 <= 2 * math.ceil(math.log2(10_000))
+
+
+def test_a_struct_carries_prediction_error_and_version(serve: Serve) -> None:
+    _, client = serve(models.ErrorModel(), version=7, on_error="struct")
+    good, bad = score(client, [1.0, -2.0])
+    assert good == {"prediction": 1.0, "error": None, "version": 7}
+    assert bad["prediction"] is None
+    assert bad["version"] == 7
+    assert "[PREDICT_FAILED]" in bad["error"]
+    assert "negative input -2" in bad["error"]
+
+
+def test_without_it_the_models_own_error_fails_the_call(serve: Serve) -> None:
+    _, client = serve(models.ErrorModel())
+    with pytest.raises(PredictError, match="negative input -1"):
+        score(client, [1.0, -1.0])
+
+
+def test_a_call_may_ask_for_another_way_than_was_registered(serve: Serve) -> None:
+    _, client = serve(models.ErrorModel())
+    assert score(client, [1.0, -1.0], on_error="null") == [1.0, None]
+    assert score(client, [-1.0, 2.0], on_error="struct")[1]["prediction"] == 2.0
+    with pytest.raises(PredictError):
+        score(client, [-1.0])
+    with pytest.raises(InvalidOptionError, match="on_error='ignore' is none of"):
+        score(client, [-1.0], on_error="ignore")
+
+
+class Short:
+    """One row too few, in batches with a negative value."""
+
+    def predict(self, data: Any) -> Any:
+        values = models.first_column(data)
+        return values[:-1] if (values < 0).any() else values
+
+
+class Texts:
+    """Text for a negative value."""
+
+    def predict(self, data: Any) -> Any:
+        return ["bad" if value < 0 else value for value in models.first_column(data)]
+
+
+@pytest.mark.parametrize(
+    ("source", "condition"), [(Short(), WrongRowCountError), (Texts(), WrongResultTypeError)], ids=str
+)
+def test_results_that_do_not_fit_are_rows_at_fault_too(
+    serve: Serve, source: Any, condition: type[SparkModelError]
+) -> None:
+    _, client = serve(source, on_error="struct")
+    answers = score(client, [1.0, -1.0, 2.0])
+    assert [answer["prediction"] for answer in answers] == [1.0, None, 2.0]
+    assert condition.condition in answers[1]["error"]
+
+
+def test_input_that_does_not_fit_is_a_row_at_fault_but_a_column_that_does_not_is_not(serve: Serve) -> None:
+    tensor = Signature(inputs=(Column(name=None, type=pa.float64(), shape=(-1, 2)),))
+    _, client = serve(models.DoubleModel(), signature=tensor, on_error="null")
+    assert score(client, [[1.0, 0.0], [2.0], [3.0, 0.0]]) == [2.0, None, 6.0]
+    with pytest.raises(SchemaMismatchError):
+        score(client, ["text"])
+
+
+def test_more_rows_at_fault_than_the_threshold_are_an_error(serve: Serve) -> None:
+    _, client = serve(models.ErrorModel(), on_error="null", error_threshold=0.01)
+    mostly = [float(i) for i in range(1000)]
+    mostly[3] = -3.0
+    assert score(client, mostly)[3] is None
+    with pytest.raises(ErrorThresholdError, match=r"error_threshold=0.01 allows 1.00%; the last: .*negative input"):
+        score(client, [-1.0] * 40 + mostly)
+
+
+def test_a_threshold_of_zero_lets_nothing_pass(serve: Serve) -> None:
+    _, client = serve(models.ErrorModel(), on_error="null", error_threshold=0)
+    with pytest.raises(ErrorThresholdError, match="1 of the last 2 rows"):
+        score(client, [1.0, -1.0])
+
+
+def test_the_search_stops_when_there_are_too_many() -> None:
+    calls = []
+
+    def never(batch: pa.RecordBatch) -> pa.Array:
+        calls.append(batch.num_rows)
+        raise PredictError("Cannot score", "no")
+
+    window = ErrorWindow("Cannot score", 0.01)
+    with pytest.raises(ErrorThresholdError):
+        isolate(never, pa.record_batch({"x": list(range(10_000))}), pa.float64(), window.check)
+    assert len(calls) < 500
+
+
+def test_old_batches_are_forgotten() -> None:
+    window = ErrorWindow("Cannot score", 0.1)
+    window.add(1_000, 1_000)
+    error = PredictError("Cannot score", "no")
+    with pytest.raises(ErrorThresholdError):
+        window.check(1_000, 1, error)
+    for _ in range(10):
+        window.add(1_000, 0)
+    window.check(1_000, 1, error)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1)))))
+def test_exactly_the_rows_at_fault_are_found(case: tuple[int, set[int]]) -> None:
+    rows, bad = case
+
+    def predict(batch: pa.RecordBatch) -> pa.Array:
+        values = batch.column(0).to_numpy()
+        if set(values) & bad:
+            raise PredictError("Cannot score", f"{sorted(set(values) & bad)}")
+        return pa.array(values * 2.0)
+
+    result, faults = isolate(predict, pa.record_batch({"x": np.arange(rows)}), pa.float64())
+    assert result.to_pylist() == [None if i in bad else i * 2.0 for i in range(rows)]
+    assert [fault.row for fault in faults] == sorted(bad)
+
+
+def test_the_answers_type_says_what_is_in_the_struct() -> None:
+    assert answer_type(pa.int64(), "null") == answer_type(pa.int64(), "fail") == pa.int64()
+    assert [field.name for field in answer_type(pa.int64(), "struct")] == ["prediction", "error", "version"]
