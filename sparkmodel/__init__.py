@@ -10,36 +10,46 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from sparkmodel.version import __version__
+from sparkmodel.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from sparkmodel.api import get, init, models, register, shutdown, unregister
+    from sparkmodel.drop_in import predict_batch_udf, spark_udf
     from sparkmodel.errors import SparkModelError
-    from sparkmodel.model import Model
+    from sparkmodel.model import Model as Model
+    from sparkmodel.predictor import Predictor
     from sparkmodel.spark.session import configure_spark
+    from sparkmodel.spark.tables import save_to_table
 
 _HOMES = {
     "Model": "sparkmodel.model",
+    "Predictor": "sparkmodel.predictor",
     "SparkModelError": "sparkmodel.errors",
     "configure_spark": "sparkmodel.spark.session",
     "get": "sparkmodel.api",
     "init": "sparkmodel.api",
     "models": "sparkmodel.api",
+    "predict_batch_udf": "sparkmodel.drop_in",
     "register": "sparkmodel.api",
+    "save_to_table": "sparkmodel.spark.tables",
     "shutdown": "sparkmodel.api",
+    "spark_udf": "sparkmodel.drop_in",
     "unregister": "sparkmodel.api",
 }
 
+# what is promised; Model and __version__ are there too
 __all__ = [
-    "Model",
+    "Predictor",
     "SparkModelError",
-    "__version__",
     "configure_spark",
     "get",
     "init",
     "models",
+    "predict_batch_udf",
     "register",
+    "save_to_table",
     "shutdown",
+    "spark_udf",
     "unregister",
 ]
 
@@ -51,4 +61,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*_HOMES, "__version__"]

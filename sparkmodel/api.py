@@ -3,23 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import pyarrow as pa
 from pyspark.sql import SparkSession
 from pyspark.sql.types import DataType
 
-from sparkmodel.errors import ModelNotFoundError, ResultTypeError
-from sparkmodel.loaders import Resolved, resolve
+from sparkmodel.calls import as_functions
+from sparkmodel.errors import ModelNotFoundError
+from sparkmodel.fetch import fetch
 from sparkmodel.model import Model
 from sparkmodel.options import PoolOptions, check_name
+from sparkmodel.plan import make_spec
 from sparkmodel.pool import control, runtime
 from sparkmodel.progress import DeployProgress
 from sparkmodel.spark import functions
 from sparkmodel.spark.session import check_executors
-from sparkmodel.spark.types import parse_result_type, to_arrow, to_spark
-from sparkmodel.spec import ModelSpec
 
 
 def init(address: str | None = None, namespace: str = runtime.NAMESPACE, **ray_options: Any) -> None:
@@ -50,6 +49,9 @@ def register(
     result_type: DataType | str | None = None,
     params: Mapping[str, Any] | None = None,
     model_config: Mapping[str, Any] | None = None,
+    method: str | None = None,
+    load: Callable[[str], Any] | None = None,
+    predict: Callable[..., Any] | None = None,
     replace: bool = False,
     progress: bool | None = None,
     **options: Any,
@@ -59,12 +61,17 @@ def register(
     Args:
         spark: The session that gets the function, classic or Connect.
         name: Name of the function and of the pool.
-        source: An MLflow URI (`models:/wine@champion`) or model directory; a pickle, cloudpickle or joblib file
-            (with `trust_pickle=True`); an import path (`python:pkg.module:Class`); an object with `predict`, a
-            function of a batch, or a `(load, predict)` pair of functions.
+        source: An MLflow URI (`models:/wine@champion`) or model directory; a table that `save_to_table` wrote
+            (`table:db.name`, `table:db.name@3`); a pickle, cloudpickle or joblib file (with `trust_pickle=True`); an
+            import path (`python:pkg.module:Class`); an object with `predict`, a function of a batch, or a
+            `(load, predict)` pair of functions.
         result_type: Type of one prediction, a DataType or DDL; by default the signature's output.
         params: MLflow inference parameters; keyword arguments of `predict` for other models.
         model_config: Given to MLflow when it loads the model.
+        method: The model's method to call instead of `predict`, such as `predict_proba`; for an MLflow model, of the
+            model that it wraps.
+        load, predict: For a directory or table of another kind than MLflow's: `load(path)` returns the model in each
+            worker, `predict(model, frame)` one value for each row.
         replace: If the name is served already, move that pool to this source and these options instead.
         progress: Show progress on stderr; None does so on terminals only.
         **options: See `sparkmodel.options.PoolOptions`.
@@ -80,22 +87,24 @@ def register(
     existing = _existing(name) if replace else None
     if not replace:
         functions.check_free(spark, name)
-    resolved = resolve(name, source, trust_pickle=pool_options.trust_pickle)
-    spec = ModelSpec(
-        name=name,
-        source=resolved.source,
-        signature=resolved.signature,
-        result_type=_result_type(spark, name, resolved, result_type),
-        options=pool_options,
-        params=params,
-        model_config=model_config,
-    )
-    with DeployProgress(name, progress) as shown:
-        if existing is not None:
-            existing.deploy(spec, resolved.payload, shown)
-            pool = existing
-        else:
-            pool = control.deploy(spec, resolved.payload, shown)
+    functions_ = as_functions(name, load, predict)
+    with fetch(spark, name, source, functions_, pool_options.trust_pickle) as resolved:
+        spec = make_spec(
+            name,
+            resolved,
+            pool_options,
+            spark=spark,
+            result_type=result_type,
+            params=params,
+            model_config=model_config,
+            method=method,
+        )
+        with DeployProgress(name, progress) as shown:
+            if existing is not None:
+                existing.deploy(spec, resolved.payload, shown, resolved.directory)
+                pool = existing
+            else:
+                pool = control.deploy(spec, resolved.payload, shown, resolved.directory)
     try:
         check_executors(spark, pool.handle())
         functions.register_function(spark, pool.handle())
@@ -141,19 +150,6 @@ def _existing(name: str) -> control.Pool | None:
         return control.find(name)
     except ModelNotFoundError:
         return None
-
-
-def _result_type(spark: SparkSession, name: str, resolved: Resolved, given: DataType | str | None) -> pa.DataType:
-    if given is not None:
-        return to_arrow(parse_result_type(spark, given))
-    if resolved.signature.output is None:
-        raise ResultTypeError(
-            f"Cannot register model '{name}'",
-            "the model has no signature that says what it returns",
-            "pass result_type, such as result_type='double'",
-        )
-    # by way of Spark, which has no unsigned integers or 16-bit floats
-    return to_arrow(to_spark(resolved.signature.output))
 
 
 __all__ = ["get", "init", "models", "register", "shutdown", "unregister"]

@@ -4,19 +4,26 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 
 from sparkmodel import frames
-from sparkmodel.errors import InvalidOptionError, ResultTypeChangedError
-from sparkmodel.loaders import resolve
+from sparkmodel.calls import as_functions, for_call
+from sparkmodel.fetch import fetch
+from sparkmodel.loaders import Resolved
+from sparkmodel.loaders.successor import successor
+from sparkmodel.options import check_name
 from sparkmodel.pool.control import Pool
 from sparkmodel.progress import DeployProgress
+from sparkmodel.schema import Signature
 from sparkmodel.spark import functions
+from sparkmodel.spark.analysis import check_frame
 from sparkmodel.spec import ModelSpec
 from sparkmodel.wire.client import client_of
+from sparkmodel.wire.handle import Handle
 
 
 class Model:
@@ -29,7 +36,6 @@ class Model:
         self._pool, self._spark = pool, spark
         self._spec, self._version = pool.spec()
         self._handle = pool.handle()
-        self._function: Any = None
         self._what = f"Cannot score with '{pool.name}'"
 
     def __repr__(self) -> str:
@@ -48,31 +54,88 @@ class Model:
         """Number of what the pool serves, counted from 1 by this object's last change."""
         return self._version
 
-    def __call__(self, *columns: Column | str) -> Column:
+    @property
+    def signature(self) -> Signature:
+        """What the model takes and gives."""
+        return self._spec.signature
+
+    @property
+    def handle(self) -> Handle:
+        """The picklable client of the pool, with which any process that reaches it can score."""
+        return self._handle
+
+    def __call__(
+        self, *columns: Column | str, params: Mapping[str, Any] | None = None, on_error: str | None = None
+    ) -> Column:
         """The prediction as a column, for `select`, `withColumn`, `filter`.
 
         Args:
             *columns: Columns or names. Names that are the signature's are bound by name, others by position; a
-                struct column is bound by its field names; one array column is taken as the feature vector.
+                struct column is bound by its field names; one array or vector column is taken as the feature vector.
+                None at all are the signature's.
+            params: Inference parameters for this call, over those of the registration.
+            on_error: `fail`, `null` or `struct` for this call; as registered by default.
+
+        Raises:
+            SchemaMismatchError: too many or too few columns.
+            InvalidOptionError: the model has no such parameter.
         """
-        if not columns:
-            raise InvalidOptionError(
-                f"Cannot call model '{self.name}'",
-                "no columns were given",
-                f"it takes {self._spec.signature}; Model.transform takes a whole frame",
-            )
-        return self._udf(*functions.as_arguments(columns, self._spec.signature))
+        signature = self._spec.signature
+        if columns:
+            functions.check_arity(self.name, len(columns), signature)
+            arguments = functions.as_arguments(columns, signature)
+        else:
+            arguments = functions.signature_columns(self.name, signature)
+        return self._udf(self._handle_for(params, on_error), arguments)
 
     def transform(self, df: DataFrame, output_col: str = "prediction") -> DataFrame:
-        """The frame with the prediction as one more column; its columns are bound by name."""
-        return df.withColumn(output_col, self._udf(*functions.whole_row(df.columns, self._spec.signature)))
+        """The frame with the prediction as one more column; its columns are bound by name.
 
-    def predict(self, data: Any, timeout_s: float | None = None) -> Any:
+        Raises:
+            SchemaMismatchError: a column is missing or of a wrong type; at once, before Spark runs anything.
+        """
+        arguments, names = functions.whole_row(df.columns, self._spec.signature)
+        check_frame(self._spec, df, names)
+        return df.withColumn(output_col, self._udf(self._handle, arguments))
+
+    def register_as(
+        self,
+        spark: SparkSession,
+        name: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        on_error: str | None = None,
+    ) -> None:
+        """Make one more SQL function of this pool, with parameters of its own; nothing is loaded for it.
+
+        Args:
+            spark: The session that gets the function.
+            name: Name of the function.
+            params: Inference parameters of its calls, over those of the registration.
+            on_error: `fail`, `null` or `struct`; as registered by default.
+
+        Raises:
+            NameTakenError: the session has a function of that name.
+            InvalidOptionError: the model has no such parameter.
+        """
+        functions.check_free(spark, check_name(name))
+        functions.register_function(spark, self._handle_for(params, on_error), name)
+
+    def predict(
+        self,
+        data: Any,
+        timeout_s: float | None = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        on_error: str | None = None,
+    ) -> Any:
         """Score local data through the same pool, without Spark.
 
         Args:
             data: A pandas DataFrame, a pyarrow Table or RecordBatch, or a list of dicts.
             timeout_s: Deadline for each batch of 10,000 rows; the pool's `timeout_s` by default.
+            params: Inference parameters for this call, over those of the registration.
+            on_error: `fail`, `null` or `struct` for this call; as registered by default.
 
         Returns:
             One prediction for each row: a Series for pandas (a DataFrame if the prediction is a struct), a
@@ -83,11 +146,19 @@ class Model:
         """
         table, by_name = frames.to_table(self._what, data)
         limit_s = self._handle.timeout_s if timeout_s is None else timeout_s
-        chunks = client_of(self._handle).predict(frames.to_batches(table), by_name, limit_s)
-        result = pa.chunked_array(list(chunks), self._handle.result_type)
+        caller = self._handle_for(params, on_error)
+        chunks = client_of(caller).predict(frames.to_batches(table), by_name, limit_s, caller)
+        result = pa.chunked_array(list(chunks), caller.result_type)
         return frames.like_input(result, data)
 
-    def update(self, source: Any = None, *, progress: bool | None = None) -> Model:
+    def update(
+        self,
+        source: Any = None,
+        *,
+        load: Callable[[str], Any] | None = None,
+        predict: Callable[..., Any] | None = None,
+        progress: bool | None = None,
+    ) -> Model:
         """Move the pool to a new version without a failed call.
 
         The new version is loaded and probed beside the old one; then callers are sent to it and the old one ends. If
@@ -95,6 +166,7 @@ class Model:
 
         Args:
             source: As in `sparkmodel.register`; None resolves the present one again, which follows an alias.
+            load, predict: As in `sparkmodel.register`, for a directory or table that is no MLflow model.
             progress: None shows it on terminals only.
 
         Returns:
@@ -104,22 +176,10 @@ class Model:
             ResultTypeChangedError: the new version's result type is not the registered function's.
         """
         if source is None:
-            if self._spec.source.kind == "object":
-                raise InvalidOptionError(
-                    f"Cannot update model '{self.name}'", "it was shipped as an object", "pass the new one"
-                )
-            source = self._spec.source.given
-        resolved = resolve(self.name, source, trust_pickle=self._spec.options.trust_pickle)
-        output = resolved.signature.output
-        explicit = self._spec.signature.output != self._spec.result_type
-        if output is not None and output != self._spec.result_type and not explicit:
-            raise ResultTypeChangedError(
-                f"Cannot update model '{self.name}'",
-                f"the new version gives {output}, the registered function {self._spec.result_type}",
-                "register it with replace=True, or with an explicit result_type",
-            )
-        spec = dataclasses.replace(self._spec, source=resolved.source, signature=resolved.signature)
-        return self._deploy(spec, resolved.payload, progress)
+            return self._deploy(*successor(self._spec), progress)
+        pair = as_functions(self.name, load, predict)
+        with fetch(self._spark, self.name, source, pair, self._spec.options.trust_pickle) as resolved:
+            return self._deploy(*successor(self._spec, resolved), progress)
 
     def rollback(self) -> Model:
         """Move the pool back to the version before. Twice goes forth again."""
@@ -152,18 +212,19 @@ class Model:
         if self._spark is not None:
             functions.drop_function(self._spark, self.name)
 
-    def _udf(self, *arguments: Column) -> Column:
-        if self._function is None:
-            self._function = functions.make_function(self._handle)
-        column: Column = self._function(*arguments)
+    def _handle_for(self, params: Mapping[str, Any] | None, on_error: str | None) -> Handle:
+        return for_call(self._handle, self._spec, params, on_error)
+
+    def _udf(self, handle: Handle, arguments: list[Column]) -> Column:
+        column: Column = functions.make_function(functions.in_session(self._spark, handle))(*arguments)
         return column
 
-    def _deploy(self, spec: ModelSpec, payload: bytes | None, progress: bool | None) -> Model:
+    def _deploy(self, spec: ModelSpec, resolved: Resolved, progress: bool | None) -> Model:
         with DeployProgress(self.name, progress) as shown:
-            self._pool.deploy(spec, payload, shown)
+            self._pool.deploy(spec, resolved.payload, shown, resolved.directory)
         return self._refresh()
 
     def _refresh(self) -> Model:
         self._spec, self._version = self._pool.spec()
-        self._handle, self._function = self._pool.handle(), None
+        self._handle = self._pool.handle()
         return self

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pyarrow as pa
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
 from pyspark.sql import types as t
 
 from sparkmodel.errors import InvalidOptionError, UnsupportedTypeError
@@ -89,7 +88,7 @@ def to_spark(type_: pa.DataType) -> t.DataType:
     raise UnsupportedTypeError(f"Cannot use type '{type_}'", "Spark has no such type", "pass result_type")
 
 
-def parse_result_type(spark: SparkSession, given: t.DataType | str) -> t.DataType:
+def parse_result_type(given: t.DataType | str) -> t.DataType:
     """A result type given as a DataType or as a DDL string such as `double` or `label string, p double`.
 
     Raises:

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a registration or one call asks for, checked on the driver."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sparkmodel.errors import InvalidOptionError, suggest
+from sparkmodel.options import ON_ERROR
+from sparkmodel.schema import Signature
+from sparkmodel.spec import ModelSpec, answer_type
+from sparkmodel.wire.handle import CallOptions, Handle
+
+
+def check_params(name: str, params: Mapping[str, Any] | None, signature: Signature) -> None:
+    """Refuse inference parameters that the model does not have.
+
+    Raises:
+        InvalidOptionError: one is unknown.
+    """
+    for key in params or {}:
+        if signature.params is not None and key not in signature.params:
+            known = signature.params
+            raise InvalidOptionError(
+                f"Cannot use param '{key}' of model '{name}'",
+                "its signature has no such param",
+                suggest(key, known) if known else "log the model with a signature that has params",
+            )
+
+
+def for_call(handle: Handle, spec: ModelSpec, params: Mapping[str, Any] | None, on_error: str | None) -> Handle:
+    """The handle of a function with its own params and `on_error`.
+
+    Raises:
+        InvalidOptionError: the model has no such param, or a value that JSON cannot carry.
+    """
+    if params is None and on_error is None:
+        return handle
+    check_params(spec.name, params, spec.signature)
+    if on_error is not None and on_error not in ON_ERROR:
+        raise InvalidOptionError("Cannot use option 'on_error'", f"{on_error!r} is none of {list(ON_ERROR)}")
+    try:
+        text = json.dumps(dict(params), default=_plain, sort_keys=True) if params else ""
+    except (TypeError, ValueError) as error:
+        raise InvalidOptionError(
+            "Cannot use option 'params'", f"{error}", "pass numbers, strings, booleans, or lists of them"
+        ) from error
+    return dataclasses.replace(
+        handle,
+        call=CallOptions(params=text, on_error=on_error, time_zone=handle.call.time_zone),
+        result_type=answer_type(spec.result_type, on_error or spec.options.on_error),
+    )
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's scalars and arrays as Python's."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"a {type(value).__name__} cannot be sent as a param")
+
+
+def as_functions(
+    name: str, load: Callable[[str], Any] | None, predict: Callable[..., Any] | None
+) -> tuple[Callable[[str], Any], Callable[..., Any]] | None:
+    """The pair of functions, None if there is none.
+
+    Raises:
+        InvalidOptionError: only one was given, or one that cannot be called.
+    """
+    if load is None and predict is None:
+        return None
+    if not (callable(load) and callable(predict)):
+        raise InvalidOptionError(
+            f"Cannot register model '{name}'",
+            "load= and predict= come together, as two functions",
+            "load(path) returns the model, predict(model, frame) one value for each row",
+        )
+    return load, predict

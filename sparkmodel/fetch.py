@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From what a user calls a source to what a pool deploys; files that only the driver can reach are fetched."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from sparkmodel import bundle
+from sparkmodel.errors import InvalidOptionError, ModelNotFoundError
+from sparkmodel.loaders import Resolved, resolve
+from sparkmodel.loaders.resolve import resolve_directory
+from sparkmodel.pool.scratch import Scratch
+from sparkmodel.spark.tables import read_pieces
+
+Functions = tuple[Callable[..., Any], Callable[..., Any]]
+
+
+@contextlib.contextmanager
+def fetch(
+    spark: SparkSession | None, name: str, source: Any, functions: Functions | None, trust_pickle: bool
+) -> Iterator[Resolved]:
+    """Settle a source; what was fetched for it is removed at the end of the block, when it has been shipped.
+
+    Args:
+        spark: Reads a `table:` source.
+        name: The model's name, for messages.
+        source: See `sparkmodel.register`.
+        functions: `load` and `predict` for a directory or table.
+        trust_pickle: Whether a loose pickle file may be loaded.
+    """
+    text = str(source) if isinstance(source, str | pathlib.PurePath) else ""
+    if text.startswith("table:"):
+        if spark is None:
+            raise InvalidOptionError(
+                f"Cannot read model '{name}' from '{text}'",
+                "no Spark session is at hand to read the table",
+                "take the model with sm.get(name, spark)",
+            )
+        scratch = Scratch()
+        try:
+            target = scratch.path / "model"
+            target.mkdir()
+            what = f"Cannot register model '{name}' from '{text}'"
+            digest = bundle.unpack(read_pieces(spark, name, text), target, what)
+            yield resolve_directory(name, text, target, digest, functions)
+        finally:
+            scratch.remove()
+    elif functions is not None:
+        directory = pathlib.Path(text.removeprefix("file://"))
+        if not text or not directory.is_dir():
+            raise ModelNotFoundError(
+                f"Cannot register model '{name}' from '{source}'",
+                "load= and predict= take a directory or a table, and there is no such directory",
+            )
+        digest = next(bundle.pack(directory)).digest
+        yield resolve_directory(name, text, directory, digest, functions)
+    else:
+        yield resolve(name, source, trust_pickle=trust_pickle)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From what was asked for to the spec that a pool deploys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+from pyspark.sql.types import DataType
+
+from sparkmodel.calls import check_params
+from sparkmodel.errors import InvalidOptionError, ResultTypeError
+from sparkmodel.loaders import Resolved
+from sparkmodel.loaders.environment import requirements_of
+from sparkmodel.options import PoolOptions
+from sparkmodel.spark.types import parse_result_type, to_arrow, to_spark
+from sparkmodel.spec import ModelSpec
+
+_PROBABILITIES = ("predict_proba", "predict_log_proba")  # scikit-learn's: a number for each class
+
+
+def make_spec(
+    name: str,
+    resolved: Resolved,
+    options: PoolOptions,
+    *,
+    spark: SparkSession | None,
+    result_type: DataType | str | None,
+    params: Mapping[str, Any] | None = None,
+    model_config: Mapping[str, Any] | None = None,
+    method: str | None = None,
+    like_mlflow: bool = False,
+) -> ModelSpec:
+    """Settle everything that a pool needs to know.
+
+    Raises:
+        ResultTypeError: nothing says what the model returns.
+        InvalidOptionError: an option, or a param, that this model cannot have.
+    """
+    if options.refresh_s is not None and (resolved.source.kind != "mlflow" or resolved.source.shipped):
+        raise InvalidOptionError(
+            "Cannot use option 'refresh_s'",
+            f"'{resolved.source.given}' has no name in a registry that could move",
+            "use it with an MLflow alias, such as models:/wine@champion",
+        )
+    check_params(name, params, resolved.signature)
+    return ModelSpec(
+        name=name,
+        source=resolved.source,
+        signature=resolved.signature,
+        result_type=_result_type(name, resolved, result_type, method),
+        options=options,
+        params=params,
+        model_config=model_config,
+        method=method,
+        like_mlflow=like_mlflow,
+        time_zone=str(spark.conf.get("spark.sql.session.timeZone")) if spark is not None else "UTC",
+        requirements=requirements_of(name, resolved, options.env_manager),
+    )
+
+
+def _result_type(name: str, resolved: Resolved, given: DataType | str | None, method: str | None) -> pa.DataType:
+    if given is not None:
+        return to_arrow(parse_result_type(given))
+    if method in _PROBABILITIES:
+        return pa.list_(pa.float64())
+    output = None if method else resolved.signature.output
+    if output is None:
+        raise ResultTypeError(
+            f"Cannot register model '{name}'",
+            f"nothing says what its method '{method}' returns"
+            if method
+            else "the model has no signature that says what it returns",
+            "pass result_type, such as result_type='double'",
+        )
+    # by way of Spark, which has no unsigned integers or 16-bit floats
+    return to_arrow(to_spark(output))
