@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One Spark session and one local Ray for all integration tests of a run."""
+"""One Spark session and one local Ray for all tests of a run that want them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,16 @@ import pytest
 from pyspark.sql import SparkSession
 
 import sparkmodel as sm
+
+# a Connect session's server has one port for all
+_CONNECT = ("test_drop_in_sessions.py", "test_sessions.py", "test_tables.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run in several processes, those of one file run in one: they share models."""
+    for item in items:
+        group = "connect" if item.path.name in _CONNECT else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ def _open_python(uri: str, payload: Any) -> Any:
         target = getattr(target, attribute)
     if inspect.isclass(target):
         target = target()
-        if callable(getattr(target, "load", None)):
+        if callable(getattr(target, "load", None)) and not hasattr(target, "load_context"):
             target.load()
     return target
 
@@ -88,6 +88,8 @@ def wrap(target: Any, method: str | None = None) -> LoadedModel:
         load_, predict = target
         model = load_()
         return _of(functools.partial(predict, model), model)
+    if hasattr(target, "load_context") and not method:
+        return _of_python_model(target)
     predict = getattr(target, method or "predict", None if method else target)
     if not callable(predict):
         raise TypeError(f"{type(target).__name__} has no {method or 'predict'} method and is not callable")
@@ -98,6 +100,14 @@ def _of(predict: Callable[..., Any], model: Any) -> LoadedModel:
     return LoadedModel(
         lambda params: Calls(functools.partial(predict, **params) if params else predict), feature_names=_names(model)
     )
+
+
+def _of_python_model(target: Any) -> LoadedModel:
+    """MLflow's PythonModel, `sparkmodel.Predictor` among them, without the context of artifacts that MLflow keeps."""
+    target.load_context(None)
+    takes_context = "context" in inspect.signature(target.predict).parameters
+    predict = functools.partial(target.predict, None) if takes_context else target.predict
+    return LoadedModel(lambda params: Calls(functools.partial(predict, params=dict(params)) if params else predict))
 
 
 def _names(model: Any) -> list[str] | None:

@@ -25,9 +25,12 @@ class Script:
         code: Its Python code.
         cwd: Where it runs.
         env: Variables on top of this process's; None as a value takes one away.
+        python: The interpreter; this process's by default.
     """
 
-    def __init__(self, code: str, cwd: pathlib.Path, env: Mapping[str, str | None] | None = None) -> None:
+    def __init__(
+        self, code: str, cwd: pathlib.Path, env: Mapping[str, str | None] | None = None, python: str = sys.executable
+    ) -> None:
         path = cwd / "driver.py"
         path.write_text(textwrap.dedent(code))
         merged = {**os.environ, "PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1", **(env or {})}
@@ -35,7 +38,7 @@ class Script:
         self.tag = f"{os.getpid()}-{time.monotonic_ns()}"
         merged["SPARKMODEL_TEST_TAG"] = self.tag
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", str(path)],
+            [python, "-W", "ignore", str(path)],
             cwd=cwd,
             env={key: value for key, value in merged.items() if value is not None},
             stdout=subprocess.PIPE,

@@ -18,7 +18,7 @@ from pyspark.sql import functions as f
 from sklearn.linear_model import LinearRegression
 
 import sparkmodel as sm
-from sparkmodel.errors import InvalidOptionError, SchemaMismatchError
+from sparkmodel.errors import SchemaMismatchError
 from tests.models import DoubleModel
 
 ROWS = 1000
@@ -185,8 +185,19 @@ def test_local_data_that_does_not_fit(linear: sm.Model) -> None:
         linear.predict([{"a": 1.0, "b": 2.0}])
     with pytest.raises(SchemaMismatchError, match="the input is a str"):
         linear.predict("text")
-    with pytest.raises(InvalidOptionError, match=r"no columns were given.*a double, b double, c double"):
-        linear()
+    with pytest.raises(SchemaMismatchError, match=r"the model takes 3 columns \(a double, b double, c double\), given"):
+        linear("a", "b")
+
+
+def test_a_call_without_columns_takes_those_of_the_signature(linear: sm.Model, table: DataFrame) -> None:
+    assert table.select(linear().alias("p")).collect() == table.select(linear("a", "b", "c").alias("p")).collect()
+
+
+def test_a_frame_that_does_not_fit_is_refused_before_spark_runs_anything(linear: sm.Model, table: DataFrame) -> None:
+    with pytest.raises(SchemaMismatchError, match=r"column 'c' is missing.*given are \['a', 'b', 'cc'\].*did you mean"):
+        linear.transform(table.withColumnRenamed("c", "cc"))
+    with pytest.raises(SchemaMismatchError, match="column 'b' is string, the model takes double"):
+        linear.transform(table.withColumn("b", f.lit("text")))
 
 
 VALUES = {

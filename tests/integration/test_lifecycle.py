@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pathlib
 import shutil
@@ -17,6 +18,7 @@ import pytest
 
 import sparkmodel as sm
 from sparkmodel.errors import InvalidOptionError
+from sparkmodel.pool.scratch import LOCK, ROOT
 from tests.integration.scripts import Script, free_port, scratch_directories, wait_until, with_suppress
 from tests.models import DoubleModel
 
@@ -59,9 +61,18 @@ def assert_nothing_left(script: Script, before: set[str]) -> None:
 
 def other_scratch() -> set[str]:
     """Directories whose owner lives: other tests run at the same time."""
-    from sparkmodel.pool.scratch import _LOCK, ROOT, _is_free
+    return {str(lock.parent) for lock in ROOT.glob(f"sm-*/{LOCK}") if not is_free(lock)}
 
-    return {str(lock.parent) for lock in ROOT.glob(f"sm-*/{_LOCK}") if not _is_free(lock)}
+
+def is_free(lock: pathlib.Path) -> bool:
+    try:
+        with lock.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except FileNotFoundError:  # removed meanwhile
+        return True
+    return True
 
 
 def test_drop_leaves_no_actor_process_or_socket(register: Callable[..., sm.Model]) -> None:
@@ -78,7 +89,7 @@ def test_drop_leaves_no_actor_process_or_socket(register: Callable[..., sm.Model
             socket.create_connection(("127.0.0.1", port), timeout=1)
     own = [c for c in psutil.Process().net_connections() if c.raddr and c.raddr.port in ports]
     assert own == []
-    assert scratch_directories() <= directories
+    wait_until(lambda: scratch_directories() <= directories | other_scratch())
     model.drop()
 
 
@@ -128,7 +139,7 @@ def test_killed_driver_leaves_no_process_and_the_next_one_sweeps(tmp_path: pathl
     from sparkmodel.pool.scratch import sweep
 
     sweep()
-    assert scratch_directories() <= before | other_scratch()
+    wait_until(lambda: scratch_directories() <= before | other_scratch())
 
 
 @pytest.fixture

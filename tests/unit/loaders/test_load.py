@@ -11,6 +11,7 @@ from typing import Any
 
 import cloudpickle
 import joblib
+import mlflow
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -20,6 +21,7 @@ from sklearn.linear_model import LinearRegression
 from sparkmodel.errors import ModelLoadError
 from sparkmodel.loaders import load, resolve
 from sparkmodel.options import PoolOptions
+from sparkmodel.predictor import Predictor
 from sparkmodel.spec import ModelSpec
 from tests import models
 from tests.unit.loaders.conftest import Opened
@@ -226,3 +228,29 @@ def test_a_pickle_of_something_else_is_a_failed_load(tmp_path: pathlib.Path) -> 
     path.write_bytes(pickle.dumps({"weights": [1, 2]}))
     with pytest.raises(ModelLoadError, match="dict has no predict method and is not callable"):
         open_(path)
+
+
+class Chain(Predictor):
+    """Loads without artifacts."""
+
+    def load(self, context: Any) -> None:
+        self.factor = 2.0
+
+    def preprocess(self, data: Any, params: Any = None) -> Any:
+        return data["x"]
+
+    def predict(self, data: Any, params: Any = None) -> Any:
+        return data * self.factor + (params or {}).get("add", 0)
+
+
+class Plain(mlflow.pyfunc.PythonModel):
+    """As MLflow had them first."""
+
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+        return model_input["x"] * 3
+
+
+def test_a_python_model_may_be_handed_over_alive() -> None:
+    assert list(open_(Chain()).predict(FRAME)) == list(FRAME.x * 2)
+    assert list(open_(Chain(), {"add": 1}).predict(FRAME)) == list(FRAME.x * 2 + 1)
+    assert list(open_(Plain()).predict(FRAME)) == list(FRAME.x * 3)

@@ -163,7 +163,7 @@ def test_an_object_that_cannot_be_pickled_is_refused_with_a_way_out() -> None:
         (abs, abs, abs),
         type("NotCallable", (), {"predict": 5})(),
     ],
-    ids=repr,
+    ids=lambda source: type(source).__name__,
 )
 def test_an_object_of_no_known_kind_is_refused(source: Any) -> None:
     with pytest.raises(

@@ -93,7 +93,7 @@ class Texts:
 
 
 @pytest.mark.parametrize(
-    ("source", "condition"), [(Short(), WrongRowCountError), (Texts(), WrongResultTypeError)], ids=str
+    ("source", "condition"), [(Short(), WrongRowCountError), (Texts(), WrongResultTypeError)], ids=["short", "texts"]
 )
 def test_results_that_do_not_fit_are_rows_at_fault_too(
     serve: Serve, source: Any, condition: type[SparkModelError]

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models with libraries of their own, beside a driver and executors that have other versions of them."""
+
+from __future__ import annotations
+
+import pathlib
+import site
+import subprocess
+import sys
+
+import pytest
+
+from tests.integration.scripts import Script
+
+PROGRAM = """
+    import logging, mlflow, numpy as np, pandas as pd, sys, toolz
+    import sparkmodel as sm
+    from mlflow.models import infer_signature
+    from pyspark.sql import SparkSession, functions as F
+
+    class Version(mlflow.pyfunc.PythonModel):
+        def predict(self, context, model_input, params=None):
+            import toolz
+            return [toolz.__version__] * len(model_input)
+
+    def save(name, *requirements):
+        frame = pd.DataFrame({{"id": np.array([1, 2])}})
+        signature = infer_signature(frame, ["text"])
+        mlflow.pyfunc.save_model(name, python_model=Version(), pip_requirements=list(requirements), signature=signature)
+        return name
+
+    if __name__ == "__main__":
+        mlflow.set_tracking_uri("sqlite:///mlflow.db")
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
+        builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+        spark = sm.configure_spark(builder).getOrCreate()
+        sm.init(num_cpus=4)
+        {body}
+        spark.stop()
+"""
+
+
+def program(body: str) -> str:
+    lines = [line.strip("\n") for line in body.strip("\n").splitlines()]
+    return PROGRAM.format(body="\n".join(lines).strip())
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An almost empty virtual environment that sees this one's packages.
+
+    Ray copies the environment that it runs in for each model's: this one can be copied in no time.
+    """
+    home = tmp_path_factory.mktemp("environment") / "slim"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
+    (folder,) = home.glob("lib/python*/site-packages")
+    (folder / "parent.pth").write_text(
+        "\n".join(f"import site; site.addsitedir({path!r})" for path in site.getsitepackages())
+    )
+    return str(home / "bin" / "python")
+
+
+@pytest.mark.slow
+def test_two_models_with_two_versions_of_a_library_in_one_query(tmp_path: pathlib.Path, python: str) -> None:
+    body = """
+        old = sm.register(spark, "old", save("a", "toolz==0.12.0"), env_manager="virtualenv", workers=2, num_cpus=0.5)
+        new = sm.register(spark, "new", save("b", "toolz==0.12.1"), env_manager="uv", num_cpus=0.5)
+        here = sm.register(spark, "here", save("c", "toolz==0.11.0"), num_cpus=0.5)
+        print(*sorted(spark.sql("SELECT old(id), new(id), here(id) FROM range(100)").distinct().collect()[0]))
+        print(spark.sql("SELECT count(DISTINCT old(id)) AS n FROM range(100)").first().n, toolz.__version__)
+        udf = sm.spark_udf(spark, "a", env_manager="virtualenv", workers=1)  # the environment is there already
+        print(spark.range(1).select(udf(F.col("id")).alias("v")).first().v)
+
+        @F.udf("string")
+        def executors(_):
+            import toolz
+            return toolz.__version__
+
+        print(spark.range(1).select(executors("id").alias("v")).first().v)
+"""
+    script = Script(program(body), tmp_path, python=python)
+    out = script.finish(280).splitlines()
+    here = out[1].split()[1]
+    assert here not in ("0.12.0", "0.12.1", "0.11.0"), "the test needs a newer one of its own"
+    assert out == [f"0.12.0 0.12.1 {here}", f"1 {here}", "0.12.0", here]
+
+
+@pytest.mark.slow
+def test_requirements_that_cannot_be_met_are_an_error_with_the_installers_words(
+    tmp_path: pathlib.Path, python: str
+) -> None:
+    body = """
+        try:
+            sm.register(spark, "f", save("a", "toolz==999.0"), env_manager="virtualenv", num_cpus=0.5)
+        except sm.SparkModelError as error:
+            print(error.condition, "toolz==999.0" in error.details, sm.models())
+        sm.register(spark, "g", save("b", "toolz==0.11.0"), num_cpus=0.5)
+"""
+    script = Script(program(body), tmp_path, python=python)
+    out, err = script.process.communicate(timeout=280)
+    assert out.splitlines() == ["MODEL_ENVIRONMENT True []"], err[-3000:]
+    assert "Model 'g' was logged with other versions of its libraries than its workers have: toolz==0.11.0" in err

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models registered from tables, and from directories with functions that load them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.models import infer_signature
+from pyspark.sql import SparkSession
+from sklearn.linear_model import LinearRegression
+
+import sparkmodel as sm
+from sparkmodel.errors import InvalidOptionError, ModelCorruptError, ModelNotFoundError, UnsupportedSourceError
+from sparkmodel.pool import runtime
+
+Register = Callable[..., sm.Model]
+FRAME = pd.DataFrame({"x": [1.0, 2.0, 4.0]})
+
+
+@pytest.fixture
+def directory(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A directory that only its own functions understand."""
+    (tmp_path / "model" / "deep").mkdir(parents=True)
+    (tmp_path / "model" / "deep" / "factor.json").write_text(json.dumps({"factor": 3}))
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def tables(spark: SparkSession) -> Iterator[Callable[[str], str]]:
+    """Names of tables that are dropped at the end."""
+    made: list[str] = []
+
+    def name(table: str) -> str:
+        made.append(table)
+        return table
+
+    yield name
+    for table in made:
+        spark.sql(f"DROP TABLE IF EXISTS {table}")
+
+
+def save_line(path: pathlib.Path, factor: float) -> pathlib.Path:
+    model = LinearRegression().fit(FRAME, FRAME.x * factor)
+    mlflow.sklearn.save_model(model, path, signature=infer_signature(FRAME, np.array([1.0])))
+    return path
+
+
+def load_factor(path: str) -> Any:
+    return json.loads((pathlib.Path(path) / "deep" / "factor.json").read_text())["factor"]
+
+
+def times(factor: Any, frame: Any) -> Any:
+    return frame.iloc[:, 0] * factor
+
+
+def left_behind() -> list[pathlib.Path]:
+    """What workers extracted and nobody removed."""
+    scratch = runtime.current().scratch
+    assert scratch is not None
+    return [*scratch.path.glob("sm-*"), *scratch.path.glob(".sm-*")]
+
+
+def test_an_mlflow_model_in_a_table_is_registered_swapped_and_leaves_nothing(
+    register: Register, spark: SparkSession, tmp_path: pathlib.Path, tables: Callable[[str], str]
+) -> None:
+    sm.save_to_table(spark, save_line(tmp_path / "two", 2), tables("line_two"))
+    sm.save_to_table(spark, save_line(tmp_path / "three", 3), tables("line_three"))
+    model = register("from_table", "table:line_two", workers=2)
+    assert spark.sql("SELECT sum(from_table(CAST(id AS DOUBLE))) AS s FROM range(10)").first().s == pytest.approx(90)
+    assert model.describe()["inputs"] == ["x double"]
+    model.update("table:line_three")
+    assert spark.sql("SELECT from_table(2D) AS p").first().p == pytest.approx(6)
+    with pytest.raises(InvalidOptionError, match="it was shipped"):
+        model.update()
+    model.rollback()
+    assert spark.sql("SELECT from_table(2D) AS p").first().p == pytest.approx(4)
+    model.drop()
+    assert left_behind() == []
+
+
+def test_a_directory_with_functions_is_shipped_or_taken_from_a_table(
+    register: Register, spark: SparkSession, directory: pathlib.Path, tables: Callable[[str], str]
+) -> None:
+    functions = {"load": load_factor, "predict": times, "result_type": "double"}
+    register("from_directory", directory, **functions)
+    sm.save_to_table(spark, directory, tables("factors"))
+    register("from_factors", "table:factors", **functions)
+    row = spark.sql("SELECT from_directory(2D) AS p, from_factors(2D) AS q").first()
+    assert row is not None
+    assert (row.p, row.q) == (6.0, 6.0)
+
+
+def test_what_cannot_be_registered_says_why(
+    spark: SparkSession, directory: pathlib.Path, tables: Callable[[str], str]
+) -> None:
+    with pytest.raises(UnsupportedSourceError, match="pass load= and predict="):
+        sm.register(spark, "f", directory)
+    sm.save_to_table(spark, directory, tables("no_model"))
+    with pytest.raises(UnsupportedSourceError, match=r"holds no MLflow model.*pass load= and predict="):
+        sm.register(spark, "f", "table:no_model")
+    with pytest.raises(InvalidOptionError, match="come together"):
+        sm.register(spark, "f", directory, load=load_factor, result_type="double")
+    with pytest.raises(ModelNotFoundError, match="there is no such directory"):
+        sm.register(spark, "f", directory / "nowhere", load=load_factor, predict=times, result_type="double")
+    with pytest.raises(ModelNotFoundError, match="missing_table"):
+        sm.register(spark, "f", "table:missing_table")
+    spark.table("no_model").withColumnRenamed("sha256", "md5").write.saveAsTable(tables("other_columns"))
+    with pytest.raises(ModelCorruptError):
+        sm.register(spark, "f", "table:other_columns")
+    assert sm.models() == []
+
+
+@pytest.mark.slow
+def test_300_mb_on_four_workers_are_on_the_node_once(
+    register: Register, spark: SparkSession, tmp_path: pathlib.Path, tables: Callable[[str], str]
+) -> None:
+    folder = tmp_path / "large"
+    folder.mkdir()
+    content = np.random.default_rng(0).integers(0, 256, 300 * 2**20, np.uint8).tobytes()
+    (folder / "weights.bin").write_bytes(content)
+    checksum = hashlib.sha256(content).hexdigest()
+    sm.save_to_table(spark, folder, tables("large_model"))
+    log = tmp_path / "loads"
+    log.mkdir()
+
+    def load(path: str) -> str:
+        import os
+
+        file = pathlib.Path(path) / "weights.bin"
+        (log / str(os.getpid())).write_text(f"{path} {file.stat().st_ino}")
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+
+    model = register(
+        "large",
+        "table:large_model",
+        load=load,
+        predict=lambda checksum, frame: [checksum] * len(frame),
+        result_type="string",
+        workers=4,
+        num_cpus=0.1,
+    )
+    rows = spark.sql("SELECT large(id) AS c, count(*) AS n FROM range(0, 1000, 1, 8) GROUP BY 1").collect()
+    assert [(row.c, row.n) for row in rows] == [(checksum, 1000)]
+    loads = [path.read_text() for path in log.iterdir()]
+    assert len(loads) == 4
+    assert len(set(loads)) == 1, "each worker has a copy of its own"
+    assert left_behind() != []
+    model.drop()
+    assert left_behind() == []
