@@ -23,7 +23,7 @@ demo: venv ## Train, register and score all flights of 2013 from New York (under
 
 test: venv ## Run all tests, in two processes
 	$(RUN) tools/fetch_delta.py $(VENV)/delta
-	$(RUN) -m pytest --numprocesses 2 --dist loadgroup
+	$(RUN) -m pytest --numprocesses 2 --dist loadfile
 
 lint: venv ## ruff and mypy --strict
 	$(VENV)/bin/ruff check .

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import pathlib
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,15 +17,13 @@ from pyspark.sql import SparkSession
 
 import sparkmodel as sm
 
-# a Connect session's server has one port for all
-_CONNECT = ("test_drop_in_sessions.py", "test_sessions.py", "test_tables.py")
 
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes, those of one file run in one: they share models."""
-    for item in items:
-        group = "connect" if item.path.name in _CONNECT else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+@pytest.fixture
+def connect_port() -> Iterator[None]:
+    """Keeps other processes from starting a Connect server meanwhile: all of them want the same port."""
+    with (pathlib.Path(tempfile.gettempdir()) / f"sparkmodel-tests-{os.getuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")

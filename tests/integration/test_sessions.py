@@ -117,6 +117,7 @@ def test_standalone_cluster(tmp_path: pathlib.Path, standalone: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("connect_port")
 def test_spark_connect(tmp_path: pathlib.Path) -> None:
     out = Script(program('.remote("local[2]")'), tmp_path, {"SPARK_CONNECT_MODE_ENABLED": None}).finish()
     assert "passed pyspark.sql.connect.session" in out

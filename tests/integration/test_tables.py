@@ -287,6 +287,7 @@ CONNECT = """
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("connect_port")
 def test_spark_connect_saves_and_reads_the_same(tmp_path: pathlib.Path, source: pathlib.Path) -> None:
     out = Script(CONNECT, tmp_path, {"SPARK_CONNECT_MODE_ENABLED": None}).finish()
     assert out.split() == ["MODEL_NOT_FOUND", "UNSUPPORTED_SOURCE", "passed", "pyspark.sql.connect.session"]

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs written for MLflow's and PySpark's own functions, with nothing but the import changed, on every session."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import sys
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.models import infer_signature
+from sklearn.linear_model import LinearRegression
+
+from tests.integration.scripts import Script
+from tests.integration.test_sessions import standalone
+
+__all__ = ["standalone"]
+
+SPARK_UDF = """
+    import json
+    import mlflow
+    from {module} import spark_udf
+    from pyspark.sql import SparkSession
+    from pyspark.sql.functions import struct
+
+    if __name__ == "__main__":
+        store, model_uri = {arguments}
+        mlflow.set_tracking_uri(store)
+        spark = SparkSession.builder{builder}.getOrCreate()
+        predict = spark_udf(spark, model_uri, result_type="double")
+        frame = spark.range(0, 1000, numPartitions=4).selectExpr("id", "id / 7 AS a", "CAST(id % 5 AS DOUBLE) AS b")
+        frame.createOrReplaceTempView("t")
+        spark.udf.register("predict", predict)
+        ways = [
+            frame.select("id", predict("a", "b").alias("p")),
+            frame.select("id", predict(struct("b", "a")).alias("p")),
+            frame.withColumn("p", predict()).where("p > 10").select("id", "p"),
+            spark.sql("SELECT id, predict(a, b) AS p FROM t"),
+        ]
+        rows = [sorted(tuple(row) for row in way.collect()) for way in ways]
+        names = predict.metadata.get_input_schema().input_names()
+        print("RESULT", json.dumps([rows, names]))
+        spark.stop()
+"""
+
+PREDICT_BATCH_UDF = """
+    import json
+    import numpy as np
+    from {module} import predict_batch_udf
+    from pyspark.sql import SparkSession
+    from pyspark.sql.types import ArrayType, DoubleType, StructField, StructType
+
+    def make_predict():
+        weights = np.array([[1.0, 0.5], [0.25, 2.0]])
+        def predict(v, x):
+            return {{"both": v @ weights, "rows": np.full(len(x), len(x), dtype="float64"), "x": x * 2}}
+        return predict
+
+    if __name__ == "__main__":
+        spark = SparkSession.builder{builder}.getOrCreate()
+        fields = [("both", ArrayType(DoubleType())), ("rows", DoubleType()), ("x", DoubleType())]
+        predict = predict_batch_udf(
+            make_predict,
+            return_type=StructType([StructField(*field) for field in fields]),
+            batch_size=100,
+            input_tensor_shapes=[[2], None],
+        )
+        frame = spark.range(0, 1000, numPartitions=4).selectExpr("id", "array(id / 7, id / 3) AS v", "id / 2 AS x")
+        frame.createOrReplaceTempView("t")
+        spark.udf.register("predict", predict)
+        ways = [
+            frame.select("id", predict("v", "x").alias("p")).select("id", "p.both", "p.rows", "p.x"),
+            spark.sql("SELECT id, p.both, p.rows, p.x FROM (SELECT id, predict(v, x) AS p FROM t)"),
+        ]
+        rows = [sorted([row.id, row.both, row.rows, row.x] for row in way.collect()) for way in ways]
+        print("RESULT", json.dumps(rows))
+        spark.stop()
+"""
+
+LOCAL = '.master("local[2]")'
+CONNECT = '.remote("local[2]")'
+PROGRAMS = {
+    "spark_udf": (SPARK_UDF, "mlflow.pyfunc"),
+    "predict_batch_udf": (PREDICT_BATCH_UDF, "pyspark.ml.functions"),
+}
+
+
+@pytest.fixture(scope="module")
+def stored(mlflow_store: pathlib.Path) -> tuple[str, str]:
+    """The store and a model in it."""
+    x = pd.DataFrame(np.random.default_rng(5).random((50, 2)), columns=["a", "b"])
+    model = LinearRegression().fit(x, x["a"] * 3 + x["b"])
+    with mlflow.start_run():
+        logged = mlflow.sklearn.log_model(
+            model, name="m", signature=infer_signature(x, model.predict(x)), pip_requirements=[]
+        )
+    return mlflow.get_tracking_uri(), str(logged.model_uri)
+
+
+def run(program: str, module: str, builder: str, stored: tuple[str, str], cwd: pathlib.Path) -> Any:
+    """What the program prints; the Python of Spark's workers is the environment's business, as before."""
+    cwd.mkdir(exist_ok=True)
+    code = program.format(module=module, builder=builder, arguments=repr(stored))
+    script = Script(code, cwd, {"PYSPARK_PYTHON": sys.executable, "SPARK_CONNECT_MODE_ENABLED": None})
+    [line] = [line for line in script.finish(280).splitlines() if line.startswith("RESULT ")]
+    return json.loads(line.removeprefix("RESULT "))
+
+
+@pytest.fixture(scope="module")
+def originals(stored: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the programs print as they were written."""
+    home = tmp_path_factory.mktemp("originals")
+    return {name: run(program, module, LOCAL, stored, home / name) for name, (program, module) in PROGRAMS.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.usefixtures("connect_port")
+@pytest.mark.parametrize("session", ["local", "standalone", "connect"])
+def test_only_the_import_is_changed(
+    name: str,
+    session: str,
+    originals: dict[str, Any],
+    stored: tuple[str, str],
+    tmp_path: pathlib.Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    builder = {"local": LOCAL, "connect": CONNECT}.get(session)
+    if builder is None:
+        builder = f'.master("{request.getfixturevalue("standalone")}").config("spark.executor.memory", "1g")'
+    assert run(PROGRAMS[name][0], "sparkmodel", builder, stored, tmp_path) == originals[name]
