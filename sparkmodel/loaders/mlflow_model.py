@@ -137,7 +137,18 @@ def load_mlflow(spec: ModelSpec, directory: pathlib.Path | None = None) -> Loade
         if not callable(predict):
             raise TypeError(f"{type(raw).__name__} has no method '{spec.method}'")
         return LoadedModel(lambda params: Calls(functools.partial(predict, **params) if params else predict))
-    return LoadedModel(functools.partial(_calls, model), example=model.input_example)
+    return LoadedModel(
+        functools.partial(_calls, model), feature_names=_feature_names(model), example=model.input_example
+    )
+
+
+def _feature_names(model: Any) -> list[str] | None:
+    """The columns that a wrapped scikit-learn model was fitted with."""
+    try:
+        names = getattr(model.get_raw_model(), "feature_names_in_", None)
+    except (mlflow.exceptions.MlflowException, NotImplementedError):  # a flavor that hides its model
+        return None
+    return None if names is None else [str(name) for name in names]
 
 
 def _calls(model: Any, params: Mapping[str, Any]) -> Calls:

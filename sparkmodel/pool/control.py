@@ -121,7 +121,13 @@ class Pool:
             del runtime.owned[self.name]
 
     def _call(self, method: str) -> Any:
-        return self._get(getattr(self._master, method).remote())
+        try:
+            answer = getattr(self._master, method).remote()
+        except Exception as error:  # Ray raises no class of its own for an actor of a connection that has ended
+            raise PoolGoneError(
+                f"Cannot reach the pool of model '{self.name}'", f"the connection to Ray has ended: {error}"
+            ) from error
+        return self._get(answer)
 
     def _get(self, ref: Any, timeout_s: float | None = _CONTROL_S) -> Any:
         try:

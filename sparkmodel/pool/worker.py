@@ -121,7 +121,7 @@ class Worker:
             spec.signature.inputs,
             self._model.feature_names,
             drop_extra=spec.like_mlflow,
-            as_table=spec.options.batch_format == "pyarrow",
+            as_table=spec.options.batch_format == "pyarrow" or (spec.like_mlflow and spec.signature.inputs is None),
         )
         stream = ScoringStream(
             spec,
