@@ -194,7 +194,8 @@ def test_a_call_without_columns_takes_those_of_the_signature(linear: sm.Model, t
 
 
 def test_a_frame_that_does_not_fit_is_refused_before_spark_runs_anything(linear: sm.Model, table: DataFrame) -> None:
-    with pytest.raises(SchemaMismatchError, match=r"column 'c' is missing.*given are \['id', 'a', 'b', 'cc'\].*did you mean"):
+    missing = r"column 'c' is missing.*given are \['id', 'a', 'b', 'cc'\].*did you mean 'cc'"
+    with pytest.raises(SchemaMismatchError, match=missing):
         linear.transform(table.withColumnRenamed("c", "cc"))
     with pytest.raises(SchemaMismatchError, match="column 'b' is string, the model takes double"):
         linear.transform(table.withColumn("b", f.lit("text")))
