@@ -61,11 +61,11 @@ def times(factor: Any, frame: Any) -> Any:
     return frame.iloc[:, 0] * factor
 
 
-def left_behind() -> list[pathlib.Path]:
-    """What workers extracted and nobody removed."""
+def extracted() -> list[pathlib.Path]:
+    """The files of shipped models on this node."""
     scratch = runtime.current().scratch
     assert scratch is not None
-    return [*scratch.path.glob("sm-*"), *scratch.path.glob(".sm-*")]
+    return [*scratch.path.glob("*/content")]
 
 
 def test_an_mlflow_model_in_a_table_is_registered_swapped_and_leaves_nothing(
@@ -83,7 +83,7 @@ def test_an_mlflow_model_in_a_table_is_registered_swapped_and_leaves_nothing(
     model.rollback()
     assert spark.sql("SELECT from_table(2D) AS p").first().p == pytest.approx(4)
     model.drop()
-    assert left_behind() == []
+    assert extracted() == []
 
 
 def test_a_directory_with_functions_is_shipped_or_taken_from_a_table(
@@ -101,6 +101,7 @@ def test_a_directory_with_functions_is_shipped_or_taken_from_a_table(
 def test_what_cannot_be_registered_says_why(
     spark: SparkSession, directory: pathlib.Path, tables: Callable[[str], str]
 ) -> None:
+    before = sm.models()
     with pytest.raises(UnsupportedSourceError, match="pass load= and predict="):
         sm.register(spark, "f", directory)
     sm.save_to_table(spark, directory, tables("no_model"))
@@ -115,7 +116,7 @@ def test_what_cannot_be_registered_says_why(
     spark.table("no_model").withColumnRenamed("sha256", "md5").write.saveAsTable(tables("other_columns"))
     with pytest.raises(ModelCorruptError):
         sm.register(spark, "f", "table:other_columns")
-    assert sm.models() == []
+    assert sm.models() == before
 
 
 @pytest.mark.slow
@@ -152,6 +153,6 @@ def test_300_mb_on_four_workers_are_on_the_node_once(
     loads = [path.read_text() for path in log.iterdir()]
     assert len(loads) == 4
     assert len(set(loads)) == 1, "each worker has a copy of its own"
-    assert left_behind() != []
+    assert extracted() != []
     model.drop()
-    assert left_behind() == []
+    assert extracted() == []
