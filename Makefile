@@ -21,9 +21,9 @@ $(STAMP): setup.py pyproject.toml tools/find_python.sh
 demo: venv ## Train, register and score all flights of 2013 from New York (under two minutes)
 	$(RUN) demo/flights.py
 
-test: venv ## Run all tests, in two processes
+test: venv ## Run all tests (about 45 minutes)
 	$(RUN) tools/fetch_delta.py $(VENV)/delta
-	$(RUN) -m pytest --numprocesses 2 --dist loadfile
+	$(RUN) -m pytest
 
 lint: venv ## ruff and mypy --strict
 	$(VENV)/bin/ruff check .

@@ -112,7 +112,7 @@ def _use_token() -> None:
 def _init(verb: str, what: str, **options: Any) -> None:
     try:
         ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
+    except Exception as error:  # a node that starts too slowly is a bare Exception to Ray
         raise RayUnavailableError(
             f"Cannot {verb} Ray '{what}'",
             f"{type(error).__name__}: {error}",
