@@ -25,7 +25,8 @@ _PICKLES = {".pkl": "pickle", ".pickle": "pickle", ".cloudpickle": "pickle", ".j
 _IMPORT = re.compile(r"python:(?P<path>[A-Za-z_][\w.]*:[A-Za-z_][\w.]*)")
 _FORMS = (
     "an MLflow URI (models:/, runs:/, s3://, ...) or model directory, a .pkl, .pickle, .cloudpickle or .joblib file, "
-    "'table:name', 'python:pkg.module:Class', an object with predict, a function, or a (load, predict) pair of functions"
+    "'table:name', 'python:pkg.module:Class', an object with predict, a function, or a (load, predict) pair of "
+    "functions"
 )
 
 
