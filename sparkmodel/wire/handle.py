@@ -9,9 +9,23 @@ from typing import Any
 
 import pyarrow as pa
 
+from sparkmodel.errors import ProtocolError
+from sparkmodel.wire.protocol import schema_from_text, schema_to_text
 from sparkmodel.wire.service import Directory
 
-MARKER = "sparkmodel.handle.v1"  # found in the pickled command of a UDF by the JVM bridge
+MARKER = "sparkmodel.handle.v1"  # the JVM bridge finds it in the pickled command of a UDF; JSON follows it
+
+_RESULT = "prediction"
+_PLAIN = (
+    "name",
+    "pool_id",
+    "token",
+    "master",
+    "max_in_flight",
+    "max_retries",
+    "timeout_s",
+    "ready_timeout_s",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,4 +81,38 @@ class Handle:
     timeout_s: float = 60.0
     ready_timeout_s: float = 300.0
     call: CallOptions = NO_OPTIONS
-    marker: str = dataclasses.field(default=MARKER, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # as text, so that the JVM, which cannot unpickle, finds the whole handle in a UDF's pickled command
+        return Handle.from_text, (self.to_text(),)
+
+    def to_text(self) -> str:
+        """The handle as the marker and one JSON object, in ASCII."""
+        value = {key: getattr(self, key) for key in _PLAIN}
+        value["directory"] = self.directory.to_dict()
+        value["result"] = schema_to_text(pa.schema([(_RESULT, self.result_type)]))
+        value["call"] = dataclasses.asdict(self.call)
+        return MARKER + json.dumps(value)
+
+    @staticmethod
+    def from_text(text: str) -> Handle:
+        """The handle that `to_text` wrote.
+
+        Raises:
+            ProtocolError: it is not such a text.
+        """
+        what = "Cannot read the handle of a pool"
+        if not text.startswith(MARKER):
+            raise ProtocolError(what, f"it does not start with {MARKER}", "write it with this release")
+        try:
+            value = json.loads(text[len(MARKER) :])
+            plain = {key: value[key] for key in _PLAIN}
+            plain["master"] = (str(value["master"][0]), int(value["master"][1]))
+            return Handle(
+                **plain,
+                directory=Directory.from_dict(value["directory"]),
+                result_type=schema_from_text(value["result"], what).field(0).type,
+                call=CallOptions(**value["call"]),
+            )
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ProtocolError(what, f"it is damaged: {error!r}") from error
