@@ -72,4 +72,6 @@ def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     home = tmp_path_factory.mktemp("mlflow")
     mlflow.set_tracking_uri(f"sqlite:///{home}/mlflow.db")
     mlflow.set_experiment(experiment_id=mlflow.create_experiment("tests", artifact_location=(home / "a").as_uri()))
+    # MLflow tells it to child processes, and to whoever uses another store in this one, where there is none of this ID
+    del os.environ["MLFLOW_EXPERIMENT_ID"]
     return home

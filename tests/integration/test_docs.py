@@ -44,6 +44,7 @@ def test_python_blocks_run(
     tracking_uri = mlflow.get_tracking_uri()
     experiment = mlflow.tracking.fluent._active_experiment_id
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_ID", raising=False)  # a page has a store of its own
     mlflow.tracking.fluent._active_experiment_id = None
     namespace: dict[str, object] = {"__name__": "__main__"}
     try:
