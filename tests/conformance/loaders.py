@@ -29,6 +29,7 @@ _SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec("double", "size"), ColSpec("long", "count"), ColSpec("string", "kind")]),
     outputs=Schema([ColSpec("string")]),
 )
+_LOGGED: dict[str, Any] = {"python_model": _Logged(), "signature": _SIGNATURE, "pip_requirements": []}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,11 +43,11 @@ class Loader:
 
 def _mlflow_uri(home: pathlib.Path) -> str:
     with mlflow.start_run():
-        return str(mlflow.pyfunc.log_model(name="teller", python_model=_Logged(), signature=_SIGNATURE).model_uri)
+        return str(mlflow.pyfunc.log_model(name="teller", **_LOGGED).model_uri)
 
 
 def _mlflow_directory(home: pathlib.Path) -> str:
-    mlflow.pyfunc.save_model(str(home / "model"), python_model=_Logged(), signature=_SIGNATURE)
+    mlflow.pyfunc.save_model(str(home / "model"), **_LOGGED)
     return str(home / "model")
 
 

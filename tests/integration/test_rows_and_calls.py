@@ -181,6 +181,7 @@ def test_a_pool_follows_its_alias(mlflow_store: pathlib.Path, register: Register
                 name="m",
                 signature=infer_signature(points, np.array([1.0])),
                 registered_model_name="followed",
+                pip_requirements=[],
             )
     client.set_registered_model_alias("followed", "champion", "1")
     model = register("followed", "models:/followed@champion", refresh_s=0.5)

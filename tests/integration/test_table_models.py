@@ -49,7 +49,7 @@ def tables(spark: SparkSession) -> Iterator[Callable[[str], str]]:
 
 def save_line(path: pathlib.Path, factor: float) -> pathlib.Path:
     model = LinearRegression().fit(FRAME, FRAME.x * factor)
-    mlflow.sklearn.save_model(model, path, signature=infer_signature(FRAME, np.array([1.0])))
+    mlflow.sklearn.save_model(model, path, signature=infer_signature(FRAME, np.array([1.0])), pip_requirements=[])
     return path
 
 

@@ -27,11 +27,16 @@ def numbers() -> pd.DataFrame:
 
 @pytest.fixture(scope="session")
 def log(mlflow_store: pathlib.Path) -> Callable[..., str]:
-    """Log a model by a flavor's own `log_model`, with the signature of an input and an output; gives its URI."""
+    """Log a model by a flavor's own `log_model`, with the signature of an input and an output; gives its URI.
+
+    Its requirements are given: to find them out MLflow loads the model in a process of its own, which takes longer than
+    all the rest of a test.
+    """
 
     def log_(flavor: Any, model: Any, data: Any, prediction: Any, **options: Any) -> str:
+        options = {"signature": infer_signature(data, prediction), "pip_requirements": [], **options}
         with mlflow.start_run():
-            info = flavor.log_model(model, name="model", signature=infer_signature(data, prediction), **options)
+            info = flavor.log_model(model, name="model", **options)
         return str(info.model_uri)
 
     return log_

@@ -53,7 +53,10 @@ def echo(spark: SparkSession, log: Callable[..., str]) -> Iterator[Callable[...,
     """What the model sees of one row, in a session east of Greenwich."""
     with mlflow.start_run():
         info = mlflow.pyfunc.log_model(
-            name="echo", python_model=Echo(), signature=mlflow.models.infer_signature(KINDS, ["x"])
+            name="echo",
+            python_model=Echo(),
+            signature=mlflow.models.infer_signature(KINDS, ["x"]),
+            pip_requirements=[],
         )
     zone = spark.conf.get("spark.sql.session.timeZone")
     spark.conf.set("spark.sql.session.timeZone", "Asia/Tokyo")

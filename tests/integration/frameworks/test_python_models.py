@@ -71,6 +71,7 @@ def test_a_python_model_with_two_artifacts_and_params(
             python_model=Discount(),
             artifacts={"prices": str(tmp_path / "prices.csv"), "rate": str(tmp_path / "rate.json")},
             signature=signature,
+            pip_requirements=[],
         )
     frame = pd.DataFrame({"item": ["nut", "bolt", None, "bolt"], "pieces": [10, 1, 1, 3]})
     register("discounted", info.model_uri)
@@ -103,7 +104,7 @@ class Shout(mlflow.pyfunc.PythonModel):
 
 def test_type_hints_of_scalars(mlflow_store: object, register: Register, score: Score) -> None:
     with mlflow.start_run():
-        info = mlflow.pyfunc.log_model(name="shout", python_model=Shout(), input_example=["ab"])
+        info = mlflow.pyfunc.log_model(name="shout", python_model=Shout(), input_example=["ab"], pip_requirements=[])
     register("shout", info.model_uri)
     frame = pd.DataFrame({"text": ["grüß", "", "x"]})
     assert score("shout(text)", frame, "text string") == ["GRÜSS", "", "X"]
@@ -112,7 +113,7 @@ def test_type_hints_of_scalars(mlflow_store: object, register: Register, score: 
 def test_type_hints_of_a_pydantic_model(mlflow_store: object, register: Register, score: Score) -> None:
     example = [Order(item="nut", pieces=2, sizes=[1.5])]
     with mlflow.start_run():
-        info = mlflow.pyfunc.log_model(name="total", python_model=Total(), input_example=example)
+        info = mlflow.pyfunc.log_model(name="total", python_model=Total(), input_example=example, pip_requirements=[])
     register("total", info.model_uri)
     frame = pd.DataFrame({"item": ["nut", "bolt"], "pieces": [2, 3], "sizes": [[1.5, 2.0], None]})
     found = score("total(item, pieces, sizes)", frame, "item string, pieces bigint, sizes array<double>")
@@ -139,6 +140,8 @@ def test_a_model_from_code(
     (tmp_path / "halves.py").write_text(CODE)
     signature = mlflow.models.infer_signature(numbers[["a"]], numbers["a"])
     with mlflow.start_run():
-        info = mlflow.pyfunc.log_model(name="halves", python_model=str(tmp_path / "halves.py"), signature=signature)
+        info = mlflow.pyfunc.log_model(
+            name="halves", python_model=str(tmp_path / "halves.py"), signature=signature, pip_requirements=[]
+        )
     register("halves", info.model_uri)
     assert score("halves(a)", numbers, DOUBLES) == (numbers["a"] / 2).tolist()

@@ -40,7 +40,10 @@ def test_a_spark_ml_pipeline(
     inputs = numbers[["a", "b", "c"]]
     with mlflow.start_run():
         info = mlflow.spark.log_model(
-            pipeline, "pipeline", signature=mlflow.models.infer_signature(inputs, pd.Series(expected))
+            pipeline,
+            "pipeline",
+            signature=mlflow.models.infer_signature(inputs, pd.Series(expected)),
+            pip_requirements=[],
         )
     before = java()
     model = register("spark_ml", info.model_uri)
