@@ -106,6 +106,15 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
+def listens(port: int) -> bool:
+    """Whether somebody takes connections on this port of loopback."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 def scratch_directories() -> set[str]:
     """Directories of ours under /tmp."""
     return {str(path) for path in pathlib.Path("/tmp").glob("sm-*")}
