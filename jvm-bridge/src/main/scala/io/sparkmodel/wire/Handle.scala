@@ -30,7 +30,7 @@ case class CallOptions(params: String = "", onError: Option[String] = None, time
 /**
  * Endpoints, token and limits of a pool, as Python's `Handle` writes them.
  *
- * `result` is the Arrow schema of answers: the base64 of its IPC message.
+ * `result` is the Arrow schema of answers: the base64 of its IPC message. `tls` is the certificate, in PEM, to trust.
  */
 case class Handle(
     name: String,
@@ -43,7 +43,10 @@ case class Handle(
     maxRetries: Int,
     timeoutS: Double,
     readyTimeoutS: Double,
-    call: CallOptions) {
+    call: CallOptions,
+    tls: Option[String] = None) {
+  private[wire] def what: String = s"Cannot score with '$name'"
+
   // a plan is printed, logged and shown: the token must not be in it
   override def toString: String = s"Handle($name, $poolId, version ${directory.version})"
 }
@@ -81,7 +84,8 @@ object Handle {
       node.required("max_retries").asInt,
       node.required("timeout_s").asDouble,
       node.required("ready_timeout_s").asDouble,
-      CallOptions(call.required("params").asText, text(call, "on_error"), text(call, "time_zone")))
+      CallOptions(call.required("params").asText, text(call, "on_error"), text(call, "time_zone")),
+      text(node, "tls"))
   }
 
   private def text(node: JsonNode, key: String): Option[String] =

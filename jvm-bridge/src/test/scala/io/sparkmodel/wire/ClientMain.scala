@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sparkmodel.wire
+
+import java.nio.ByteBuffer
+import java.util.Base64
+import java.util.concurrent.{ConcurrentHashMap, Executors, TimeUnit}
+import java.util.concurrent.atomic.{AtomicBoolean, AtomicInteger}
+
+import scala.jdk.CollectionConverters._
+
+import com.fasterxml.jackson.databind.JsonNode
+
+/** The client of pools, called from Python's tests. */
+object ClientMain {
+  private val ids = new AtomicInteger()
+  private val clients = new ConcurrentHashMap[Int, PoolClient]()
+  private val tickets = new ConcurrentHashMap[Int, (PoolClient, Ticket)]()
+  private val tripped = new ConcurrentHashMap[String, AtomicBoolean]()
+  private val calls = new Calls(answer)
+
+  def main(arguments: Array[String]): Unit = calls.run()
+
+  /** What a watch throws. */
+  final class Tripped extends RuntimeException("the watch was tripped")
+
+  private def answer(operation: String, a: JsonNode): Any = operation match {
+    case "client" =>
+      val handle = Handle.find(a.required("handle").binaryValue).get
+      add(clients, new PoolClient(handle, a.path("silence_s").asDouble(5), a.path("gone_s").asDouble(3)))
+    case "of" =>
+      val client = PoolClient.of(Handle.find(a.required("handle").binaryValue).get)
+      clients.asScala.collectFirst { case (id, `client`) => id }.getOrElse(add(clients, client))
+    case "submit" => add(tickets, (client(a), submit(a)))
+    case "collect" => collect(a)
+    case "is_ready" => ticket(a) match { case (client, ticket) => client.isReady(ticket) }
+    case "release" => ticket(a) match { case (client, ticket) => client.release(ticket) }
+    case "load" => load(a)
+    case "open_connections" => client(a).openConnections
+    case "close" => client(a).close()
+    case "trip" => flag(a.required("watch").asText).set(true)
+    case "interrupt" => calls.interrupt(a.required("call").asLong)
+    case "sweep" => Clients.sweep(System.nanoTime + (a.required("ahead_s").asDouble * 1e9).toLong)
+    case "threads" => Thread.getAllStackTraces.keySet.asScala.map(_.getName).toSeq.sorted.asJava
+    case _ => VectorCalls.answer(operation, a)
+  }
+
+  private def add[T](known: ConcurrentHashMap[Int, T], value: T): Int = {
+    val id = ids.incrementAndGet()
+    known.put(id, value)
+    id
+  }
+
+  private def client(a: JsonNode): PoolClient = clients.get(a.required("client").asInt)
+
+  private def ticket(a: JsonNode): (PoolClient, Ticket) = tickets.get(a.required("ticket").asInt)
+
+  private def flag(name: String): AtomicBoolean = tripped.computeIfAbsent(name, _ => new AtomicBoolean())
+
+  private def watch(a: JsonNode): Watch = {
+    val flag = this.flag(a.path("watch").asText(""))
+    () => if (flag.get) throw new Tripped
+  }
+
+  private def stream(a: JsonNode): StreamKey = {
+    val call = CallOptions(
+      a.path("params").asText(""),
+      Option(a.get("on_error")).map(_.asText),
+      Option(a.get("time_zone")).map(_.asText))
+    StreamKey(a.required("schema").asText, a.path("by_name").asBoolean(false), call)
+  }
+
+  /** The message in two direct buffers, the first of which does not begin at its own start. */
+  private def message(a: JsonNode): Seq[ByteBuffer] = {
+    val bytes = a.required("message").binaryValue
+    val half = bytes.length / 2
+    val first = ByteBuffer.allocateDirect(half + 8).position(8).put(bytes, 0, half).position(8)
+    val second = ByteBuffer.allocateDirect(bytes.length - half).put(bytes, half, bytes.length - half).flip()
+    Seq(first, second)
+  }
+
+  private def submit(a: JsonNode): Ticket =
+    client(a).submit(
+      stream(a), message(a), a.required("rows").asInt, watch(a), Option(a.get("timeout_s")).map(_.asDouble))
+
+  private def collect(a: JsonNode): Any = {
+    val (client, ticket) = this.ticket(a)
+    val allocate: Int => ByteBuffer =
+      if (a.has("fail")) _ => throw new OutOfMemoryError("the test's allocator")
+      else ByteBuffer.allocateDirect(_)
+    val answer = client.collect(ticket, watch(a), allocate)
+    Map[String, Any](
+      "payload" -> encode(answer.payload),
+      "schema" -> answer.schema,
+      "version" -> answer.version,
+      "rows" -> ticket.rows,
+      "retries" -> ticket.retries,
+      "sent_bytes" -> ticket.sentBytes,
+      "wait_ns" -> ticket.waitNs,
+      "queue_us" -> ticket.queueUs,
+      "predict_us" -> ticket.predictUs).asJava
+  }
+
+  private def encode(buffer: ByteBuffer): String = {
+    val bytes = new Array[Byte](buffer.remaining)
+    buffer.duplicate().get(bytes)
+    Base64.getEncoder.encodeToString(bytes)
+  }
+
+  /** Many batches, one after the other in each of many threads; the answers' distinct payloads. */
+  private def load(a: JsonNode): Any = {
+    val client = this.client(a)
+    val threads = Executors.newFixedThreadPool(a.required("threads").asInt)
+    val (stream, bytes, rows) = (this.stream(a), message(a), a.required("rows").asInt)
+    val each = a.required("each").asInt
+    try {
+      val results = (1 to a.required("threads").asInt).map { _ =>
+        threads.submit { () =>
+          (1 to each).map { _ =>
+            val ticket = client.submit(stream, bytes, rows, watch(a))
+            encode(client.collect(ticket, watch(a), ByteBuffer.allocateDirect(_)).payload)
+          }.toSet
+        }
+      }
+      results.flatMap(_.get(60, TimeUnit.SECONDS)).distinct.asJava
+    } finally threads.shutdownNow()
+  }
+}

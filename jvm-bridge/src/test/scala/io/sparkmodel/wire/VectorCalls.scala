@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sparkmodel.wire
+
+import java.io.ByteArrayInputStream
+import java.nio.ByteBuffer
+import java.nio.channels.Channels
+import java.util.HexFormat
+
+import scala.collection.mutable
+import scala.jdk.CollectionConverters._
+import scala.util.Using
+
+import com.fasterxml.jackson.databind.JsonNode
+import org.apache.arrow.memory.RootAllocator
+import org.apache.arrow.vector.{VectorLoader, VectorSchemaRoot}
+import org.apache.arrow.vector.ipc.ReadChannel
+import org.apache.arrow.vector.ipc.message.MessageSerializer
+
+/** Bytes to their meaning and back, for the test vectors. */
+object VectorCalls {
+
+  def answer(operation: String, a: JsonNode): Any = operation match {
+    case "preface" =>
+      Frames.checkPreface(hex(a), "test")
+      val mine = ByteBuffer.allocate(Frames.PrefaceBytes)
+      Frames.putPreface(mine)
+      text(mine.flip())
+    case "request" =>
+      val head = ByteBuffer.allocate(Frames.RequestBytes)
+      val length = a.required("length").asLong
+      val seq = a.required("seq").asLong.toInt
+      Frames.putRequest(head, a.required("type").asInt, seq, a.required("budget_ms").asLong, length)
+      text(head.flip())
+    case "open" =>
+      val call = CallOptions(
+        a.path("params").asText(""),
+        Option(a.get("on_error")).map(_.asText),
+        Option(a.get("time_zone")).map(_.asText))
+      new String(StreamKey(a.required("schema").asText, a.required("by_name").asBoolean, call).toJson, "UTF-8")
+    case "answers" => answers(hex(a)).asJava
+    case "error" => throw ModelException.read(Frames.json(hex(a), "test"))
+    case "json" => Frames.json(hex(a), "test")
+    case "check" => Payload.check(hex(a), a.required("rows").asInt, "test")
+    case "values" => values(a)
+    case "serialized" => serialized(hex(a))
+    case other => throw new IllegalArgumentException(s"no operation '$other'")
+  }
+
+  private def hex(a: JsonNode): ByteBuffer = ByteBuffer.wrap(HexFormat.of.parseHex(a.required("hex").asText))
+
+  private def text(buffer: ByteBuffer): String = {
+    val bytes = new Array[Byte](buffer.remaining)
+    buffer.get(bytes)
+    HexFormat.of.formatHex(bytes)
+  }
+
+  /** All answers in a row, after a preface if there is one. */
+  private def answers(bytes: ByteBuffer): Seq[Any] = {
+    if (bytes.remaining >= Frames.PrefaceBytes && bytes.duplicate().get() == 'S') Frames.checkPreface(bytes, "test")
+    val found = mutable.Buffer.empty[Any]
+    while (bytes.hasRemaining) {
+      val head = Frames.readHead(bytes, "test")
+      val payload = bytes.slice(bytes.position(), head.length.toInt)
+      bytes.position(bytes.position() + head.length.toInt)
+      found += Map[String, Any](
+        "status" -> head.status,
+        "seq" -> Integer.toUnsignedLong(head.seq),
+        "epoch" -> head.epoch,
+        "queue_us" -> head.queueUs,
+        "predict_us" -> head.predictUs,
+        "load" -> head.load,
+        "length" -> head.length,
+        "payload" -> text(payload)).asJava
+    }
+    found.toSeq
+  }
+
+  /** The exception of an error, written and read again as Java does it. */
+  private def serialized(bytes: ByteBuffer): Any = {
+    val error = ModelException.read(Frames.json(bytes, "test"))
+    val out = new java.io.ByteArrayOutputStream()
+    Using.resource(new java.io.ObjectOutputStream(out))(_.writeObject(error))
+    throw new java.io.ObjectInputStream(new ByteArrayInputStream(out.toByteArray))
+      .readObject().asInstanceOf[ModelException]
+  }
+
+  /** The values of a batch by column, as Arrow for Java reads them and the vectors spell them. */
+  private def values(a: JsonNode): Any = {
+    def channel(bytes: Array[Byte]) = new ReadChannel(Channels.newChannel(new ByteArrayInputStream(bytes)))
+    val schema = MessageSerializer.deserializeSchema(channel(a.required("schema").binaryValue))
+    Using.resource(new RootAllocator()) { allocator =>
+      Using.resource(VectorSchemaRoot.create(schema, allocator)) { root =>
+        Using.resource(MessageSerializer.deserializeRecordBatch(channel(hex(a).array), allocator)) { batch =>
+          new VectorLoader(root).load(batch)
+        }
+        root.getFieldVectors.asScala.map { vector =>
+          (0 until vector.getValueCount).map(i => spell(vector.getObject(i))).asJava
+        }.asJava
+      }
+    }
+  }
+
+  private def spell(value: Any): Any = value match {
+    case bytes: Array[Byte] => HexFormat.of.formatHex(bytes)
+    case number: Double if number.isNaN || number.isInfinite => number.toString
+    case list: java.util.List[_] => list.asScala.map(spell).asJava
+    case struct: java.util.Map[_, _] => struct.asScala.map { case (key, item) => (key.toString, spell(item)) }.asJava
+    case text: org.apache.arrow.vector.util.Text => text.toString
+    case other => other
+  }
+}
