@@ -9,13 +9,15 @@ STAMP := $(VENV)/.installed
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-venv: $(STAMP) ## Make the environment in .venv
+venv: $(STAMP) ## Make the environment in .venv, and the jar
+	@$(RUN) jvm-bridge/build.py --if-changed
 
 $(STAMP): setup.py pyproject.toml tools/find_python.sh
 	@sh tools/find_python.sh --check-java
 	test -x $(RUN) || "$$(sh tools/find_python.sh)" -m venv $(VENV)
-	$(RUN) -m pip install --quiet --upgrade pip
-	$(RUN) -m pip install --quiet --editable '.[dev]'
+	$(RUN) -m pip install --quiet --upgrade pip setuptools
+	$(RUN) -m pip install --quiet 'pyspark>=4.1'
+	$(RUN) -m pip install --quiet --no-build-isolation --editable '.[dev]'
 	@touch $@
 
 demo: venv ## Train, register and score all flights of 2013 from New York (under two minutes)

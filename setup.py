@@ -3,11 +3,26 @@
 
 import pathlib
 import runpy
+import sys
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = pathlib.Path(__file__).parent
 VERSION = runpy.run_path(str(HERE / "sparkmodel" / "version.py"))["__version__"]
+
+
+class BuildBridgeAndPython(build_py):
+    """Compiles the jar into the source tree first: an editable install looks for it there."""
+
+    def run(self):
+        bridge = runpy.run_path(str(HERE / "jvm-bridge" / "build.py"))
+        try:
+            bridge["build"](if_changed=True)
+        except bridge["BuildError"] as error:
+            sys.exit(f"\n{error}\n")
+        super().run()
+
 
 setup(
     name="sparkmodel",
@@ -17,7 +32,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["sparkmodel", "sparkmodel.*"]),
-    package_data={"sparkmodel": ["py.typed"]},
+    package_data={"sparkmodel": ["py.typed", "jars/*.jar"]},
+    cmdclass={"build_py": BuildBridgeAndPython},
+    entry_points={"console_scripts": ["sparkmodel = sparkmodel.cli:main"]},
     python_requires=">=3.10,<3.14",
     install_requires=[
         "cloudpickle>=3",

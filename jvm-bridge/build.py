@@ -86,8 +86,8 @@ def build(output: pathlib.Path = JARS, if_changed: bool = False) -> pathlib.Path
     version = runpy.run_path(str(PACKAGE / "version.py"))["__version__"]
     sources = sorted(SOURCES.rglob("*.scala"))
     digest = hashlib.sha256()
-    for path in sources:
-        digest.update(path.relative_to(SOURCES).as_posix().encode() + b"\0" + path.read_bytes())
+    for path in [pathlib.Path(__file__), *sources]:
+        digest.update(path.resolve().relative_to(HERE).as_posix().encode() + b"\0" + path.read_bytes())
     properties = "".join(
         f"{key}={value}\n"
         for key, value in {"version": version, "spark": spark_version(jars), "sources": digest.hexdigest()}.items()

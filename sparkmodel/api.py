@@ -18,6 +18,7 @@ from sparkmodel.plan import make_spec
 from sparkmodel.pool import control, runtime
 from sparkmodel.progress import DeployProgress
 from sparkmodel.spark import functions
+from sparkmodel.spark.bridge import warn_of_misfit
 from sparkmodel.spark.session import check_executors
 
 
@@ -106,6 +107,7 @@ def register(
             else:
                 pool = control.deploy(spec, resolved.payload, shown, resolved.directory)
     try:
+        warn_of_misfit(spark)
         check_executors(spark, pool.handle())
         functions.register_function(spark, pool.handle())
     except BaseException:

@@ -278,3 +278,15 @@ class RayUnavailableError(SparkModelError):
     """No Ray cluster could be started or reached."""
 
     condition = "RAY_UNAVAILABLE"
+
+
+class BridgeNotBuiltError(SparkModelError):
+    """The package was installed without the jar of the bridge."""
+
+    condition = "BRIDGE_NOT_BUILT"
+
+
+class BridgeWrongSparkError(SparkModelError):
+    """The jar of the bridge is built for another minor version of Spark."""
+
+    condition = "BRIDGE_WRONG_SPARK"

@@ -18,6 +18,7 @@ from pyspark.sql.functions import col
 from pyspark.sql.pandas.functions import arrow_udf
 
 from sparkmodel.errors import ExecutorEnvironmentError
+from sparkmodel.spark.bridge import add_to
 from sparkmodel.wire.client import PoolClient
 from sparkmodel.wire.handle import Handle
 
@@ -25,15 +26,17 @@ _log = logging.getLogger(__name__)
 _PYTHON = "PYSPARK_PYTHON"
 
 
-def configure_spark(builder: Any) -> Any:
+def configure_spark(builder: Any, *, bridge: bool = True) -> Any:
     """Prepare a session builder; call it before `getOrCreate`.
 
     Spark starts its Python workers with PYSPARK_PYTHON, or with whatever `python3` is on the PATH. This sets
     PYSPARK_PYTHON to the interpreter that runs now, unless it names one of the same version already, or one that
-    exists only on the executors.
+    exists only on the executors. It also adds the jar of the bridge and its extension, beside what the builder or
+    spark-defaults.conf have; without the jar it logs a warning, and queries run on the Python path.
 
     Args:
         builder: `SparkSession.builder` or what its methods return.
+        bridge: False leaves the jar out.
 
     Returns:
         The builder.
@@ -44,6 +47,8 @@ def configure_spark(builder: Any) -> Any:
     elif shutil.which(named) and _minor_version(named) != "%d.%d" % sys.version_info[:2]:
         _log.warning("%s=%s has another version than this Python; using %s", _PYTHON, named, sys.executable)
         os.environ[_PYTHON] = sys.executable
+    if bridge:
+        add_to(builder)
     return builder
 
 

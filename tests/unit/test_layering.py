@@ -31,7 +31,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("loaders",),
     ("pool",),
     ("spark",),
-    ("progress", "frames", "calls", "plan", "fetch", "model", "api", "drop_in", "predictor"),
+    ("progress", "frames", "calls", "plan", "fetch", "model", "api", "drop_in", "predictor", "cli"),
+    ("__main__",),
     ("",),  # sparkmodel/__init__.py
 )
 
@@ -43,6 +44,8 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "options": frozenset(),
     "version": frozenset(),
     "bundle": frozenset(),
+    "cli": frozenset(),
+    "__main__": frozenset(),
     "calls": frozenset(),
     "fetch": frozenset({"pyspark"}),
     "plan": frozenset({"pyarrow", "pyspark"}),
@@ -198,6 +201,7 @@ def test_every_module_can_be_imported() -> None:
     [
         ("sparkmodel", {"ray", "mlflow", "pandas", "pyspark", "pyarrow", "numpy"}),
         ("sparkmodel.wire.forward", {"ray", "mlflow", "pandas", "pyspark"}),
+        ("sparkmodel.cli", {"ray", "mlflow", "pandas", "pyspark", "pyarrow", "numpy"}),
         ("sparkmodel.pool.master", {"ray", "mlflow", "pyspark", "pandas"}),
         ("sparkmodel.pool.worker", {"ray", "mlflow", "pyspark"}),
     ],

@@ -1,17 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sparkmodel
 
+import org.apache.spark.SparkContext
+import io.sparkmodel.exec.{ModelScoreStrategy, ScoreColumns}
 import org.apache.spark.sql.SparkSessionExtensions
 
 /** What `spark.sql.extensions` names: puts the bridge into a session, if the jar is built for its Spark. */
 class SparkModelExtensions extends (SparkSessionExtensions => Unit) {
   override def apply(extensions: SparkSessionExtensions): Unit =
-    if (BridgeVersion.check()) Injections.inject(extensions)
+    if (BridgeVersion.check()) {
+      ship()
+      Injections.inject(extensions)
+    }
+
+  // With spark.jars Spark would do it by itself; but a session that sets spark.jars from Python loses what
+  // spark.jars.packages brings, so configure_spark sets the driver's class path alone.
+  private def ship(): Unit = {
+    val context = SparkContext.getOrCreate()
+    val jar = getClass.getProtectionDomain.getCodeSource.getLocation.toURI
+    val name = jar.getPath.split('/').last
+    if (!context.isLocal && !context.listJars().exists(_.endsWith(s"/$name"))) context.addJar(jar.toString)
+  }
 }
 
 /** An object of its own: with another Spark its classes could not even be loaded. */
 private object Injections {
 
   /** All that the bridge puts into a session. */
-  def inject(extensions: SparkSessionExtensions): Unit = ()
+  def inject(extensions: SparkSessionExtensions): Unit = {
+    extensions.injectPlannerStrategy(_ => ModelScoreStrategy)
+    extensions.injectColumnar(_ => ScoreColumns)
+  }
 }
