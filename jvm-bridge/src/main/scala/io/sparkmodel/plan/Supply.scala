@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sparkmodel.plan
+
+import org.apache.spark.sql.catalyst.expressions._
+import org.apache.spark.sql.catalyst.plans.logical._
+
+/**
+ * Looks for the result of a call in a plan that has made it already, and carries it up through the operators between.
+ *
+ * @param isAllowed whether a result that was found may be taken
+ */
+private class Supply(isAllowed: Attribute => Boolean) {
+
+  /** The plan that puts out the result, for all rows, or for those of the guard at least; None if it was not made. */
+  def find(plan: LogicalPlan, call: PythonUDF, guard: Option[Expression]): Option[Supplied] = (plan match {
+    case node: ArrowEvalPython => fromNode(node, call, guard)
+    case project: Project => fromProject(project, call, guard)
+    case union: Union => fromUnion(union, call, guard)
+    case expand: Expand if Lineage.passes(expand, call.references ++ references(guard)) =>
+      find(expand.child, call, guard).map(found => found.in(Lineage.withColumn(expand, found)))
+    case join: Join =>
+      Lineage.sideOf(join, call.references ++ references(guard)).flatMap { side =>
+        find(side, call, guard).map(found => found.in(Lineage.withSide(join, side, found.plan)))
+      }
+    case Lineage.PassThrough(child) if covers(child, call, guard) =>
+      find(child, call, guard).map(found => found.in(plan.withNewChildren(Seq(found.plan))))
+    case _ => None
+  }).filter(found => found.plan.outputSet.contains(found.value))
+
+  private def fromNode(node: ArrowEvalPython, call: PythonUDF, guard: Option[Expression]): Option[Supplied] =
+    node.udfs.indexWhere(made => isSame(made, call, node.child)) match {
+      case at if at >= 0 && isAllowed(node.resultAttrs(at)) =>
+        Widening.toCover(node.udfs(at), guard).map { made =>
+          Supplied(node.copy(udfs = node.udfs.updated(at, made)), node.resultAttrs(at))
+        }
+      case _ if covers(node.child, call, guard) =>
+        find(node.child, call, guard).map(found => found.in(node.copy(child = found.plan)))
+      case _ => None
+    }
+
+  private def fromProject(project: Project, call: PythonUDF, guard: Option[Expression]): Option[Supplied] =
+    for {
+      inner <- Lineage.through(project, call).collect { case Calls.Movable(inner) => inner }
+      innerGuard <- guard.fold(Option(Option.empty[Expression]))(Lineage.through(project, _).map(Some(_)))
+      found <- find(project.child, inner, innerGuard)
+    } yield {
+      val named = project.projectList.collectFirst {
+        case same: AttributeReference if same.exprId == found.value.exprId => same
+        case alias @ Alias(value: Attribute, _) if value.exprId == found.value.exprId => alias.toAttribute
+      }
+      named match {
+        case Some(name) => Supplied(project.copy(child = found.plan), name)
+        case None => found.in(Project(project.projectList :+ found.value, found.plan))
+      }
+    }
+
+  /** All inputs must have it; the new last column of each is the new last column of the union. */
+  private def fromUnion(union: Union, call: PythonUDF, guard: Option[Expression]): Option[Supplied] = {
+    val found = union.children.map { child =>
+      val names = union.output.map(_.exprId).zip(child.output).toMap
+      def inChild(expression: Expression) = expression.transform { case a: AttributeReference => names(a.exprId) }
+      Lineage.asCall(inChild(call)).flatMap(find(child, _, guard.map(inChild)))
+        .map(result => Project(child.output :+ result.value, result.plan))
+    }
+    if (found.exists(_.isEmpty) || union.byName) None
+    else {
+      val wider = union.copy(children = found.flatten)
+      Some(Supplied(wider, wider.output.last))
+    }
+  }
+
+  private def isSame(made: PythonUDF, call: PythonUDF, child: LogicalPlan): Boolean = ModelCall.handleOf(made).isDefined && {
+    val plain = made.copy(children = made.children.filterNot(_.isInstanceOf[ScoreIf]))
+    val (one, other) = (Calls.keyOf(plain), Calls.keyOf(call))
+    one == other || (one.copy(arguments = Nil) == other.copy(arguments = Nil) &&
+      Lineage.origin(plain.children, child).exists(Lineage.origin(call.children, child).contains(_)))
+  }
+
+  private def covers(child: LogicalPlan, call: PythonUDF, guard: Option[Expression]): Boolean =
+    (call.references ++ references(guard)).subsetOf(child.outputSet)
+
+  private def references(guard: Option[Expression]): AttributeSet = guard.fold(AttributeSet.empty)(_.references)
+}
