@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 import os
 import re
@@ -100,8 +101,8 @@ def save_to_table(
             )
         format = format or _provider(spark, name)
     first = next(pieces)
-    writer = _frame(spark, itertools.chain([first], pieces)).write.mode(mode)
-    (writer.format(format) if format else writer).saveAsTable(name)
+    _write(_frame(spark, itertools.chain([first], pieces)), name, mode, format)
+    gc.collect()  # Py4J's objects refer to themselves: until they are collected the JVM keeps the slabs
     return first.digest
 
 
@@ -151,7 +152,7 @@ def _rows(frame: DataFrame, what: str) -> Iterator[Piece]:
         partitions = -(-frame.count() // _PIECES_IN_BATCH)
         if partitions > 1:
             frame = frame.repartition(partitions, "path", "offset")
-        for row in frame.select(*_COLUMNS).toLocalIterator():
+        for row in _stream(frame.select(*_COLUMNS)):
             if any(value is None for value in row):
                 raise ModelCorruptError(what, "the stored model is damaged: a row has a NULL", "save it again")
             path, mode, size, offset, data, sha256, pieces, digest = row
@@ -160,6 +161,21 @@ def _rows(frame: DataFrame, what: str) -> Iterator[Piece]:
         raise
     except Exception as error:  # classic Spark raises Py4J's own errors too
         raise ModelLoadError(what, f"the table cannot be read: {_first_line(error)}", details=str(error)) from error
+
+
+def _stream(frame: DataFrame) -> Iterator[Any]:
+    """The rows, a partition at a time.
+
+    Spark 4.3 keeps the results of the jobs that a frame's own `toLocalIterator` runs, for good: the driver would have
+    all of the model in its heap, once for each reading. The jobs of an RDD belong to no query, and are forgotten.
+    """
+    is_classic = hasattr(frame, "_jdf")
+    return iter(frame.rdd.toLocalIterator() if is_classic else frame.toLocalIterator())
+
+
+def _write(frame: DataFrame, name: str, mode: str, format: str | None) -> None:
+    writer = frame.write.mode(mode)
+    (writer.format(format) if format else writer).saveAsTable(name)
 
 
 def _frame(spark: SparkSession, pieces: Iterator[Piece]) -> DataFrame:

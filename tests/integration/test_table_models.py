@@ -20,6 +20,7 @@ from sklearn.linear_model import LinearRegression
 import sparkmodel as sm
 from sparkmodel.errors import InvalidOptionError, ModelCorruptError, ModelNotFoundError, UnsupportedSourceError
 from sparkmodel.pool import runtime
+from tests.integration.scripts import wait_until
 
 Register = Callable[..., sm.Model]
 FRAME = pd.DataFrame({"x": [1.0, 2.0, 4.0]})
@@ -119,8 +120,17 @@ def test_what_cannot_be_registered_says_why(
     assert sm.models() == before
 
 
+def live_heap(spark: SparkSession) -> float:
+    """What the driver's JVM cannot free, in MB."""
+    jvm = spark.sparkContext._jvm
+    assert jvm is not None
+    runtime_ = jvm.java.lang.Runtime.getRuntime()
+    jvm.java.lang.System.gc()
+    return float(runtime_.totalMemory() - runtime_.freeMemory()) / 1e6
+
+
 @pytest.mark.slow
-def test_300_mb_on_four_workers_are_on_the_node_once(
+def test_300_mb_on_four_workers_are_on_the_node_once_and_not_left_in_sparks_heap(
     register: Register, spark: SparkSession, tmp_path: pathlib.Path, tables: Callable[[str], str]
 ) -> None:
     folder = tmp_path / "large"
@@ -128,7 +138,9 @@ def test_300_mb_on_four_workers_are_on_the_node_once(
     content = np.random.default_rng(0).integers(0, 256, 300 * 2**20, np.uint8).tobytes()
     (folder / "weights.bin").write_bytes(content)
     checksum = hashlib.sha256(content).hexdigest()
+    heap = live_heap(spark)
     sm.save_to_table(spark, folder, tables("large_model"))
+    wait_until(lambda: live_heap(spark) < heap + 50)
     log = tmp_path / "loads"
     log.mkdir()
 
@@ -153,6 +165,7 @@ def test_300_mb_on_four_workers_are_on_the_node_once(
     loads = [path.read_text() for path in log.iterdir()]
     assert len(loads) == 4
     assert len(set(loads)) == 1, "each worker has a copy of its own"
+    wait_until(lambda: live_heap(spark) < heap + 50)
     assert extracted() != []
     model.drop()
     assert extracted() == []
