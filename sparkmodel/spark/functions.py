@@ -14,7 +14,7 @@ from pyspark.sql.pandas.functions import arrow_udf
 from sparkmodel.errors import NameTakenError, SchemaMismatchError
 from sparkmodel.schema import Signature
 from sparkmodel.spark.types import to_spark
-from sparkmodel.wire.forward import make_forward
+from sparkmodel.wire.forward import Forward
 from sparkmodel.wire.handle import Handle
 
 _registered: WeakKeyDictionary[SparkSession, set[str]] = WeakKeyDictionary()
@@ -23,7 +23,7 @@ _registered: WeakKeyDictionary[SparkSession, set[str]] = WeakKeyDictionary()
 def make_function(handle: Handle) -> Any:
     """A scalar-iterator `arrow_udf` that forwards its arguments to the pool."""
     make: Any = arrow_udf  # PySpark's stubs do not know the kinds that it reads from type hints
-    return make(make_forward(handle), to_spark(handle.result_type))
+    return make(Forward(handle), to_spark(handle.result_type))
 
 
 def check_free(spark: SparkSession, name: str) -> None:

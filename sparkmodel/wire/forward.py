@@ -7,7 +7,7 @@ It imports nothing but pyarrow and the wire; the model, pandas, Ray and MLflow l
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -16,24 +16,42 @@ from sparkmodel.schema import is_ml_vector
 from sparkmodel.wire.client import client_of
 from sparkmodel.wire.handle import Handle
 
+CALL_MARKER = "sparkmodel.call.v1"  # near the start of the command of a function of ours; a handle's text follows
 _JOIN_ROWS = 10_000  # as spark.sql.execution.arrow.maxRecordsPerBatch
 _JOIN_BYTES = 1 << 23
 
 
-def make_forward(handle: Handle) -> Callable[[Iterator[pa.Array]], Iterator[pa.Array]]:
-    """The function behind the scalar-iterator `arrow_udf` of a model."""
+class Forward:
+    """The function behind the scalar-iterator `arrow_udf` of a model.
 
-    # PySpark reads the kind of the UDF from these hints, so they are spelled out for its `get_type_hints`
-    def forward(arguments: Iterator[pa.Array]) -> Iterator[pa.Array]:
+    It pickles as a short text with a mark in front, which is how the JVM bridge knows it: a function of somebody else
+    that has a handle, or even this, somewhere in its closure does not begin with it.
+    """
+
+    def __init__(self, handle: Handle) -> None:
+        self.handle = handle
+        self.__name__ = handle.name
+        # PySpark reads the kind of the UDF from its hints, and does not look at __call__
+        self.__annotations__ = {"arguments": Iterator[pa.Array], "return": Iterator[pa.Array]}
+
+    def __repr__(self) -> str:
+        return f"Forward({self.handle!r})"
+
+    def __call__(self, arguments: Iterator[pa.Array]) -> Iterator[pa.Array]:
         batches = _Batches(arguments)
         first = next(batches, None)
         if first is None:
             return
-        caller = _in_session(handle)
-        yield from client_of(handle).predict(join_small(batches.after(first)), batches.by_name, caller=caller)
+        caller = _in_session(self.handle)
+        yield from client_of(caller).predict(join_small(batches.after(first)), batches.by_name, caller=caller)
 
-    forward.__name__ = handle.name
-    return forward
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Forward.from_text, (CALL_MARKER + self.handle.to_text(),)
+
+    @staticmethod
+    def from_text(text: str) -> Forward:
+        """The function that was pickled."""
+        return Forward(Handle.from_text(text.removeprefix(CALL_MARKER)))
 
 
 def _in_session(handle: Handle) -> Handle:

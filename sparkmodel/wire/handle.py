@@ -13,7 +13,7 @@ from sparkmodel.errors import ProtocolError
 from sparkmodel.wire.protocol import schema_from_text, schema_to_text
 from sparkmodel.wire.service import Directory
 
-MARKER = "sparkmodel.handle.v1"  # the JVM bridge finds it in the pickled command of a UDF; JSON follows it
+MARKER = "sparkmodel.handle.v1"  # what the text of a handle starts with; JSON follows it
 
 _RESULT = "prediction"
 _PLAIN = (

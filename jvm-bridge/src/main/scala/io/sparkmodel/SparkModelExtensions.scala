@@ -13,8 +13,8 @@ class SparkModelExtensions extends (SparkSessionExtensions => Unit) {
       Injections.inject(extensions)
     }
 
-  // With spark.jars Spark would do it by itself; but a session that sets spark.jars from Python loses what
-  // spark.jars.packages brings, so configure_spark sets the driver's class path alone.
+  // With spark.jars Spark does it by itself. But a session that sets spark.jars from Python loses what
+  // spark.jars.packages brings to executors, so configure_spark sets the driver's class path.
   private def ship(): Unit = {
     val context = SparkContext.getOrCreate()
     val jar = getClass.getProtectionDomain.getCodeSource.getLocation.toURI

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sparkmodel.plan
 
+import java.nio.charset.StandardCharsets.ISO_8859_1
+
 import com.google.common.collect.MapMaker
 import io.sparkmodel.wire.Handle
 import org.apache.spark.sql.catalyst.expressions.{Expression, PythonUDF, UnaryExpression}
@@ -8,8 +10,14 @@ import org.apache.spark.sql.catalyst.expressions.codegen.{CodegenContext, ExprCo
 import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.types.{BooleanType, DataType}
 
-/** A call of a model in a plan: a Python function whose pickled command carries the handle of a pool. */
+/**
+ * A call of a model in a plan: a Python function whose pickled command begins with our mark and the handle of a pool.
+ *
+ * Somebody else's function that has a model's handle, or function, in its closure has it further behind.
+ */
 object ModelCall {
+  private val mark = "sparkmodel.call.v1" + Handle.Marker
+  private val MarkedWithin = 256
 
   private val handles = new MapMaker().weakKeys().makeMap[AnyRef, Option[Handle]]()
 
@@ -20,7 +28,10 @@ object ModelCall {
 
   /** The handle that a function carries, None if it is not one of ours. */
   def handleOf(call: PythonUDF): Option[Handle] =
-    handles.computeIfAbsent(call.func, _ => Handle.find(call.func.command.toArray))
+    handles.computeIfAbsent(call.func, _ => read(call.func.command.toArray))
+
+  private def read(command: Array[Byte]): Option[Handle] =
+    if (new String(command.take(MarkedWithin + mark.length), ISO_8859_1).contains(mark)) Handle.find(command) else None
 }
 
 /**

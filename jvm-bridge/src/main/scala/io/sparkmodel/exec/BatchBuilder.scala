@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sparkmodel.exec
+
+import scala.jdk.CollectionConverters._
+
+import org.apache.arrow.memory.BufferAllocator
+import org.apache.arrow.vector.{FieldVector, VectorSchemaRoot}
+import org.apache.arrow.vector.types.pojo.Schema
+import org.apache.spark.sql.catalyst.InternalRow
+import org.apache.spark.sql.catalyst.expressions.{Attribute, AttributeReference, Expression, MutableProjection}
+import org.apache.spark.sql.execution.arrow.ArrowWriter
+import org.apache.spark.sql.vectorized.ColumnarBatch
+
+/** How the columns of a batch come about: settled once for a task, used for each of its batches. */
+class BatchPlan(val expressions: Seq[Expression], val schema: Schema, input: Seq[Attribute], partition: Int) {
+
+  /** The input column that an expression is, -1 where it has to be computed. */
+  private[exec] val ordinals: Array[Int] = expressions.map {
+    case attribute: AttributeReference => input.indexWhere(_.exprId == attribute.exprId)
+    case _ => -1
+  }.toArray
+
+  private[exec] def projection(columns: Seq[Int]): MutableProjection = {
+    val made = MutableProjection.create(columns.map(expressions), input)
+    made.initialize(partition)
+    made
+  }
+
+  def newBuilder(allocator: BufferAllocator, isColumnar: Boolean, capacity: Int): BatchBuilder =
+    new BatchBuilder(this, allocator, isColumnar, capacity)
+
+  private[exec] lazy val allColumns = projection(expressions.indices)
+  private[exec] var byRow: (Seq[Int], MutableProjection) = _
+}
+
+/** Collects rows into the Arrow vectors of one batch. */
+class BatchBuilder(plan: BatchPlan, allocator: BufferAllocator, isColumnar: Boolean, capacity: Int) {
+
+  val vectors: IndexedSeq[FieldVector] = plan.schema.getFields.asScala.map(_.createVector(allocator)).toIndexedSeq
+
+  /** Column, its place in the input, and what copies it. */
+  private val blocks: Seq[(Int, Int, ColumnEncoder)] =
+    if (!isColumnar) Nil
+    else vectors.indices.flatMap { i =>
+      val encoder =
+        if (plan.ordinals(i) < 0) None else ColumnEncoder.forBlocks(plan.expressions(i).dataType, vectors(i))
+      encoder.map((i, plan.ordinals(i), _))
+    }
+  private val single: Seq[Int] = vectors.indices.diff(blocks.map(_._1))
+  private val writer: Option[(MutableProjection, ArrowWriter)] = try {
+    blocks.foreach { case (i, _, _) => vectors(i).setInitialCapacity(capacity); vectors(i).allocateNew() }
+    Option.when(single.nonEmpty)((projection, ArrowWriter.create(VectorSchemaRoot.of(single.map(vectors): _*))))
+  } catch { case error: Throwable => close(); throw error }
+  private var count = 0
+
+  private def projection: MutableProjection = {
+    if (plan.byRow == null || plan.byRow._1 != single) plan.byRow = (single, plan.projection(single))
+    plan.byRow._2
+  }
+
+  def rows: Int = count
+
+  /** Whether a row's size is only known when it has been written. */
+  def hasVariableWidth: Boolean = single.nonEmpty || blocks.exists(_._3.isInstanceOf[ListEncoder])
+
+  def sizeInBytes: Long = writer.fold(0L)(_._2.sizeInBytes()) + blocks.iterator.map(b => vectors(b._1).getBufferSize.toLong).sum
+
+  def append(row: InternalRow): Unit = {
+    writer.foreach { case (project, target) => target.write(project(row)) }
+    count += 1
+  }
+
+  def append(batch: ColumnarBatch, from: Int, rows: Int): Unit = {
+    blocks.foreach { case (_, ordinal, encoder) => encoder.append(batch.column(ordinal), from, rows) }
+    writer.foreach { case (project, target) =>
+      var i = from
+      while (i < from + rows) {
+        target.write(project(batch.getRow(i)))
+        i += 1
+      }
+    }
+    count += rows
+  }
+
+  /** All columns, ready to be sent. */
+  def finish(): VectorSchemaRoot = {
+    blocks.foreach(_._3.finish())
+    writer.foreach(_._2.finish())
+    vectors.foreach(v => if (v.getValueCount != count) v.setValueCount(count))
+    new VectorSchemaRoot(plan.schema.getFields, vectors.asJava, count)
+  }
+
+  def close(): Unit = vectors.foreach(_.close())
+}

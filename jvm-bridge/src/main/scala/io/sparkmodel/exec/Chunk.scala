@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sparkmodel.exec
+
+import scala.collection.mutable.ArrayBuffer
+
+import org.apache.spark.sql.catalyst.InternalRow
+import org.apache.spark.sql.vectorized.{ColumnarBatch, ColumnVector}
+
+/** Some rows on their way through the pools of an operator: collected, sent, answered, closed. */
+class Chunk(scorer: Scorer) {
+  private val parts: Seq[Part] = {
+    val made = ArrayBuffer.empty[Part]
+    try scorer.calls.indices.foreach(i => made += new Part(scorer, i))
+    catch { case error: Throwable => made.foreach(_.close()); throw error }
+    made.toSeq
+  }
+  private val kept: Option[BatchBuilder] = scorer.kept.map(_.newBuilder(scorer.allocator, true, scorer.capacity))
+  private var count = 0
+  private var keptBytes = 0L
+  val keptRows = new ArrayBuffer[InternalRow]
+
+  def rows: Int = count
+
+  /** Whether it has as many rows, or bytes, as should be sent at once. */
+  def isFull: Boolean = count >= BatchSize.Rows || sizeInBytes >= BatchSize.Bytes
+
+  private def sizeInBytes: Long = keptBytes + parts.iterator.map(_.builder.sizeInBytes).sum + kept.fold(0L)(_.sizeInBytes)
+
+  /** Add a row of the input. */
+  def append(row: InternalRow): Unit = {
+    parts.foreach(_.append(row))
+    count += 1
+  }
+
+  /** Keep a row as it will be put out again. */
+  def keep(row: InternalRow, bytes: Int): Unit = {
+    keptRows += row
+    keptBytes += bytes
+  }
+
+  /** Add rows of a columnar input, until full; returns how many were taken. */
+  def append(batch: ColumnarBatch, from: Int): Int = {
+    val left = batch.numRows - from
+    if (!parts.exists(_.builder.hasVariableWidth) && !kept.exists(_.hasVariableWidth)) {
+      take(batch, from, left)
+      left
+    } else {
+      var taken = 0
+      var step = BatchSize.FirstStep // nothing is known yet about how large the rows are
+      while (taken < left && !isFull) {
+        val rows = math.min(step, left - taken)
+        take(batch, from + taken, rows)
+        taken += rows
+        val average = math.max(1L, sizeInBytes / count)
+        step = math.max(1L, math.min(BatchSize.LastStep.toLong, (BatchSize.Bytes - sizeInBytes) / average)).toInt
+      }
+      taken
+    }
+  }
+
+  private def take(batch: ColumnarBatch, from: Int, rows: Int): Unit = {
+    parts.foreach(_.append(batch, from, rows))
+    kept.foreach(_.append(batch, from, rows))
+    count += rows
+  }
+
+  /** Send what was collected; every call's part goes to its own pool. */
+  def send(): Unit = {
+    parts.foreach(_.send())
+    kept.foreach(_.finish())
+  }
+
+  /** Wait for the predictions of all calls. */
+  def receive(): Seq[ColumnVector] = parts.map(_.receive(count))
+
+  /** A column of the input that is put out again. */
+  def keptColumn(place: KeptPlace): ColumnVector = place match {
+    case KeptAlone(i) => scorer.wrap(kept.get.vectors(i))
+    case KeptInCall(call, i) => scorer.wrap(parts(call).builder.vectors(i))
+  }
+
+  /** Give up what is under way, and release all memory. Twice does no harm. */
+  def close(): Unit = {
+    parts.foreach(_.close())
+    kept.foreach(_.close())
+    keptRows.clear()
+  }
+}
+
+/** Where a batch's copy of a column that is put out again is to be found. */
+sealed trait KeptPlace
+case class KeptAlone(column: Int) extends KeptPlace
+case class KeptInCall(call: Int, column: Int) extends KeptPlace
+
+/** How much is sent at once. */
+object BatchSize {
+  val Rows = 16384
+  val Bytes: Long = 8L << 20
+  val FirstStep = 16
+  val LastStep = 4096
+}

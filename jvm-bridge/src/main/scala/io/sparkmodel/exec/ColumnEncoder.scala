@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sparkmodel.exec
+
+import org.apache.arrow.vector.{BaseFixedWidthVector, FieldVector}
+import org.apache.arrow.vector.complex.ListVector
+import org.apache.spark.sql.execution.vectorized.{OffHeapColumnVector, WritableColumnVector}
+import org.apache.spark.sql.types._
+import org.apache.spark.sql.vectorized.{ColumnVector, ColumnarArray}
+import org.apache.spark.unsafe.Platform
+
+/** Appends ranges of rows of a column to an Arrow vector. */
+trait ColumnEncoder {
+  def append(column: ColumnVector, from: Int, count: Int): Unit
+
+  /** Set the number of values; the vector is ready to be sent. */
+  def finish(): Unit
+}
+
+object ColumnEncoder {
+
+  /** What copies blocks of such a column, None where values go one by one. */
+  def forBlocks(dataType: DataType, vector: FieldVector): Option[ColumnEncoder] = (dataType, vector) match {
+    case (ArrayType(element, _), list: ListVector) =>
+      forBlocks(element, list.getDataVector).collect { case values: FixedWidthEncoder => new ListEncoder(list, values) }
+    case (_, fixed: BaseFixedWidthVector) => widthOf(dataType).map(new FixedWidthEncoder(fixed, dataType, _))
+    case _ => None
+  }
+
+  /** Bytes of one value where Spark and Arrow have the same layout. */
+  private def widthOf(dataType: DataType): Option[Int] = dataType match {
+    case ByteType => Some(1)
+    case ShortType => Some(2)
+    case IntegerType | FloatType | DateType => Some(4)
+    case LongType | DoubleType | TimestampType | TimestampNTZType => Some(8)
+    case _ => None
+  }
+}
+
+/** Numbers, dates and timestamps, whose values are as wide in Spark as in Arrow. */
+class FixedWidthEncoder(vector: BaseFixedWidthVector, dataType: DataType, width: Int) extends ColumnEncoder {
+  private var count = 0
+
+  def append(column: ColumnVector, from: Int, rows: Int): Unit = if (rows > 0) {
+    while (vector.getValueCapacity < count + rows) vector.reAlloc()
+    copy(column, from, rows, vector.getDataBufferAddress + count.toLong * width)
+    if (column.hasNull) markEach(column, from, rows) else mark(rows)
+    count += rows
+  }
+
+  /** Append the elements of an array; returns their number. */
+  def append(array: ColumnarArray): Int = {
+    val rows = array.numElements
+    while (vector.getValueCapacity < count + rows) vector.reAlloc()
+    val bits = vector.getValidityBufferAddress
+    (0 until rows).foreach { i =>
+      if (!array.isNullAt(i)) {
+        put(vector.getDataBufferAddress + (count + i).toLong * width, array, i)
+        set(bits, count + i)
+      }
+    }
+    count += rows
+    rows
+  }
+
+  def finish(): Unit = vector.setValueCount(count)
+
+  def size: Int = count
+
+  private def copy(column: ColumnVector, from: Int, rows: Int, target: Long): Unit = column match {
+    case absent: WritableColumnVector if absent.isAllNull => () // it has no values, and may have no memory
+    case direct: OffHeapColumnVector if !direct.hasDictionary =>
+      Platform.copyMemory(null, direct.valuesNativeAddress + from.toLong * width, null, target, rows.toLong * width)
+    case writable: WritableColumnVector if writable.hasDictionary => copyEach(column, from, rows, target)
+    case _ => copyArray(column, from, rows, target)
+  }
+
+  private def copyArray(column: ColumnVector, from: Int, rows: Int, target: Long): Unit = {
+    val bytes = rows.toLong * width
+    dataType match {
+      case ByteType => Platform.copyMemory(column.getBytes(from, rows), Platform.BYTE_ARRAY_OFFSET, null, target, bytes)
+      case ShortType =>
+        Platform.copyMemory(column.getShorts(from, rows), Platform.SHORT_ARRAY_OFFSET, null, target, bytes)
+      case IntegerType | DateType =>
+        Platform.copyMemory(column.getInts(from, rows), Platform.INT_ARRAY_OFFSET, null, target, bytes)
+      case FloatType =>
+        Platform.copyMemory(column.getFloats(from, rows), Platform.FLOAT_ARRAY_OFFSET, null, target, bytes)
+      case DoubleType =>
+        Platform.copyMemory(column.getDoubles(from, rows), Platform.DOUBLE_ARRAY_OFFSET, null, target, bytes)
+      case _ => Platform.copyMemory(column.getLongs(from, rows), Platform.LONG_ARRAY_OFFSET, null, target, bytes)
+    }
+  }
+
+  /** Values behind a dictionary: Spark's block readers would give the codes. */
+  private def copyEach(column: ColumnVector, from: Int, rows: Int, target: Long): Unit = {
+    var i = 0
+    while (i < rows) {
+      val at = target + i.toLong * width
+      val row = from + i
+      if (!column.isNullAt(row)) dataType match {
+        case ByteType => Platform.putByte(null, at, column.getByte(row))
+        case ShortType => Platform.putShort(null, at, column.getShort(row))
+        case IntegerType | DateType => Platform.putInt(null, at, column.getInt(row))
+        case FloatType => Platform.putFloat(null, at, column.getFloat(row))
+        case DoubleType => Platform.putDouble(null, at, column.getDouble(row))
+        case _ => Platform.putLong(null, at, column.getLong(row))
+      }
+      i += 1
+    }
+  }
+
+  private def put(at: Long, array: ColumnarArray, i: Int): Unit = dataType match {
+    case ByteType => Platform.putByte(null, at, array.getByte(i))
+    case ShortType => Platform.putShort(null, at, array.getShort(i))
+    case IntegerType | DateType => Platform.putInt(null, at, array.getInt(i))
+    case FloatType => Platform.putFloat(null, at, array.getFloat(i))
+    case DoubleType => Platform.putDouble(null, at, array.getDouble(i))
+    case _ => Platform.putLong(null, at, array.getLong(i))
+  }
+
+  /** Mark the next rows as not NULL. */
+  private def mark(rows: Int): Unit = {
+    val bits = vector.getValidityBufferAddress
+    var i = count
+    val end = count + rows
+    while (i < end && (i & 7) != 0) { set(bits, i); i += 1 }
+    val whole = (end - i) >> 3
+    if (whole > 0) Platform.setMemory(bits + (i >> 3), 0xff.toByte, whole)
+    i += whole << 3
+    while (i < end) { set(bits, i); i += 1 }
+  }
+
+  private def markEach(column: ColumnVector, from: Int, rows: Int): Unit = {
+    val bits = vector.getValidityBufferAddress
+    var i = 0
+    while (i < rows) {
+      if (!column.isNullAt(from + i)) set(bits, count + i)
+      i += 1
+    }
+  }
+
+  private def set(bits: Long, i: Int): Unit =
+    Platform.putByte(null, bits + (i >> 3), (Platform.getByte(null, bits + (i >> 3)) | (1 << (i & 7))).toByte)
+}
+
+/** Arrays of such values: each row's values are one block of the column's child. */
+class ListEncoder(vector: ListVector, values: FixedWidthEncoder) extends ColumnEncoder {
+  private var count = 0
+
+  def append(column: ColumnVector, from: Int, rows: Int): Unit = {
+    var i = from
+    while (i < from + rows) {
+      if (column.isNullAt(i)) vector.setNull(count)
+      else {
+        vector.startNewValue(count)
+        vector.endValue(count, appendValues(column, i))
+      }
+      count += 1
+      i += 1
+    }
+  }
+
+  private def appendValues(column: ColumnVector, row: Int): Int = column match {
+    case block: WritableColumnVector =>
+      val length = block.getArrayLength(row)
+      values.append(block.getChild(0), block.getArrayOffset(row), length)
+      length
+    case other => values.append(other.getArray(row))
+  }
+
+  def finish(): Unit = {
+    val length = values.size
+    vector.setValueCount(count)
+    vector.getDataVector.setValueCount(length)
+  }
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sparkmodel.exec
+
+import java.io.ByteArrayInputStream
+import java.nio.{ByteBuffer, ByteOrder}
+import java.nio.channels.Channels
+import java.util.Base64
+
+import scala.collection.mutable.ArrayBuffer
+import scala.jdk.CollectionConverters._
+
+import org.apache.arrow.flatbuf.{Message, RecordBatch}
+import org.apache.arrow.memory.{ArrowBuf, BufferAllocator}
+import org.apache.arrow.vector.{FieldVector, VectorLoader, VectorSchemaRoot, VectorUnloader}
+import org.apache.arrow.vector.ipc.ReadChannel
+import org.apache.arrow.vector.ipc.message.{ArrowRecordBatch, IpcOption, MessageSerializer}
+import org.apache.arrow.vector.types.pojo.Schema
+
+/** A record batch as the buffers of one encapsulated IPC message; holds their memory until it is closed. */
+class BatchMessage(root: VectorSchemaRoot) extends AutoCloseable {
+  private val batch: ArrowRecordBatch = new VectorUnloader(root).getRecordBatch
+
+  /** The message, gathered: Arrow's own writer would copy each buffer. */
+  val buffers: Seq[ByteBuffer] = {
+    val parts = ArrayBuffer(head(MessageSerializer.serializeMetadata(batch, IpcOption.DEFAULT)))
+    var written = 0L
+    def pad(until: Long): Unit = if (until > written) {
+      parts += ByteBuffer.allocateDirect((until - written).toInt)
+      written = until
+    }
+    batch.getBuffers.asScala.zip(batch.getBuffersLayout.asScala).foreach { case (buffer, place) =>
+      pad(place.getOffset)
+      if (place.getSize > 0) parts += buffer.nioBuffer(0, place.getSize.toInt)
+      written += place.getSize
+    }
+    pad(batch.computeBodyLength)
+    parts.toSeq
+  }
+
+  private def head(metadata: ByteBuffer): ByteBuffer = {
+    val length = (metadata.remaining + 7) / 8 * 8
+    val made = ByteBuffer.allocateDirect(8 + length).order(ByteOrder.LITTLE_ENDIAN)
+    made.putInt(-1).putInt(length).put(metadata)
+    made.rewind()
+  }
+
+  override def close(): Unit = batch.close()
+}
+
+object Messages {
+
+  def schema(text: String): Schema =
+    MessageSerializer.deserializeSchema(
+      new ReadChannel(Channels.newChannel(new ByteArrayInputStream(Base64.getDecoder.decode(text)))))
+
+  /** The one column of an answer, which takes over the memory that the message was read into. */
+  def column(schema: Schema, memory: ArrowBuf, allocator: BufferAllocator): FieldVector = {
+    val message = memory.nioBuffer(0, memory.capacity.toInt).order(ByteOrder.LITTLE_ENDIAN)
+    val length = message.getInt(4)
+    val metadata = Message.getRootAsMessage(message.slice(8, length).order(ByteOrder.LITTLE_ENDIAN))
+    val header = metadata.header(new RecordBatch).asInstanceOf[RecordBatch]
+    val body = memory.slice(8L + length, memory.capacity - 8 - length)
+    val batch = MessageSerializer.deserializeRecordBatch(header, body) // gives up its own hold on the memory
+    try {
+      val root = VectorSchemaRoot.create(schema, allocator)
+      try {
+        new VectorLoader(root).load(batch)
+        root.getVector(0)
+      } catch { case error: Throwable => root.close(); throw error }
+    } finally batch.close()
+  }
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sparkmodel.exec
+
+import io.sparkmodel.plan.{ModelCall, Settings}
+import org.apache.spark.sql.catalyst.expressions._
+import org.apache.spark.sql.catalyst.plans.logical.{ArrowEvalPython, LogicalPlan, Project}
+import org.apache.spark.sql.catalyst.rules.Rule
+import org.apache.spark.sql.execution.{ColumnarRule, ProjectExec, SparkPlan, SparkStrategy}
+
+/** Plans the calls of models that Spark would give to its Python workers. */
+object ModelScoreStrategy extends SparkStrategy {
+
+  override def apply(plan: LogicalPlan): Seq[SparkPlan] = plan match {
+    case Project(list, eval: ArrowEvalPython) if isOurs(eval) =>
+      val used = AttributeSet(list)
+      Seq(ProjectExec(list, score(eval, eval.child.output.filter(used.contains))))
+    case eval: ArrowEvalPython if isOurs(eval) => Seq(score(eval, eval.child.output))
+    case eval: ArrowEvalPython if isOn => split(eval).map(planLater).toSeq
+    case _ => Nil
+  }
+
+  private def isOn: Boolean = Settings.isOn(Settings.BridgeEnabled)
+
+  private def isOurs(eval: ArrowEvalPython): Boolean =
+    isOn && eval.udfs.forall(udf => isOurs(udf) && !udf.children.exists(_.exists(_.isInstanceOf[PythonUDF])))
+
+  private def isOurs(udf: PythonUDF): Boolean = ModelCall.unapply(udf).isDefined
+
+  private def score(eval: ArrowEvalPython, kept: Seq[Attribute]): SparkPlan =
+    ModelScoreExec(eval.udfs, eval.resultAttrs, kept, planLater(eval.child))
+
+  /** Functions of ours beside or around others': each kind in a node of its own, the inner ones first. */
+  private def split(eval: ArrowEvalPython): Option[LogicalPlan] = {
+    val nested = eval.udfs.flatMap(_.children.flatMap(_.collect { case inner: PythonUDF => inner }))
+    if (nested.exists(isOurs) || (nested.nonEmpty && eval.udfs.exists(isOurs))) {
+      // Spark chains calls whose only argument is a call
+      val inner = eval.udfs.flatMap(_.children).collect { case call: PythonUDF => call }.distinctBy(_.canonicalized)
+      val results = inner.zipWithIndex.map { case (call, i) => AttributeReference(s"pythonUDF$i", call.dataType)() }
+      val place = inner.map(_.canonicalized).zip(results).toMap[Expression, Attribute]
+      val outer = eval.udfs.map { udf =>
+        udf.withNewChildren(udf.children.map(c => place.getOrElse(c.canonicalized, c))).asInstanceOf[PythonUDF]
+      }
+      val below = ArrowEvalPython(inner, results, eval.child, eval.evalType)
+      Some(Project(eval.output, ArrowEvalPython(outer, eval.resultAttrs, below, eval.evalType)))
+    } else {
+      val (ours, others) = eval.udfs.zip(eval.resultAttrs).partition { case (udf, _) => isOurs(udf) }
+      Option.when(ours.nonEmpty && others.nonEmpty) {
+        val below = ArrowEvalPython(ours.map(_._1), ours.map(_._2), eval.child, eval.evalType)
+        Project(eval.output, ArrowEvalPython(others.map(_._1), others.map(_._2), below, eval.evalType))
+      }
+    }
+  }
+}
+
+/** Lets columns in and out where the child has them; it is not known earlier. */
+object ScoreColumns extends ColumnarRule {
+  override def preColumnarTransitions: Rule[SparkPlan] = new Rule[SparkPlan] {
+    override def apply(plan: SparkPlan): SparkPlan = plan.transformUp {
+      case score: ModelScoreExec if score.child.supportsColumnar && canKeep(score) => score.copy(isColumnar = true)
+    }
+  }
+
+  /** Whether all columns that are put out again survive a copy in Arrow as they are. */
+  private def canKeep(score: ModelScoreExec): Boolean = score.kept.forall(a => KeptTypes.isExact(a.dataType))
+}
