@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 EXTENSION = "io.sparkmodel.SparkModelExtensions"
+_JARS = "spark.jars"
 _CLASS_PATH = "spark.driver.extraClassPath"
 _EXTENSIONS = "spark.sql.extensions"
 _SETTING = "spark.sparkmodel.bridge"  # BridgeVersion.scala sets it: sparkmodel's version and Spark's minor version
@@ -46,30 +47,31 @@ def add_to(builder: Any) -> None:
     """Put the jar and its extension into a session builder, beside what is there.
 
     The jar goes on the driver's class path, from where the extension hands it to executors: a `spark.jars` of the
-    builder's would take the place of what `spark.jars.packages` brings to them.
+    builder's would take the place of what `spark.jars.packages` brings to them. Only a Connect server on a cluster
+    needs `spark.jars`: its sessions do not see what is added later.
     """
     options: dict[str, Any] = dict(builder._options)  # a builder has no public way to read what was set
     if options.get("spark.remote", os.environ.get("SPARK_REMOTE", "")).startswith("sc://"):
         return  # that server's jars are its own concern
     try:
-        jar = find_jar()
+        jar = str(find_jar())
     except BridgeNotBuiltError as error:
         _log.warning("%s %s", error, _ON_PYTHON)
         return
     running = _running_jvm()
+    settings = {**(_defaults() if running is None else running), **options}
     if running is None:
-        settings = {**_defaults(), **options}
-        builder.config(_CLASS_PATH, _appended(settings.get(_CLASS_PATH), str(jar), os.pathsep))
-    else:
-        settings = {**running, **options}
-    if running is None or _has_extension():
-        builder.config(_EXTENSIONS, _appended(settings.get(_EXTENSIONS), EXTENSION, ","))
-    else:
+        builder.config(_CLASS_PATH, _appended(settings.get(_CLASS_PATH), jar, os.pathsep))
+        if _serves_connect_on_a_cluster(settings):
+            builder.config(_JARS, _appended(settings.get(_JARS), jar, ","))
+    elif not _has_extension():
         _log.warning(
             "Spark's JVM runs already and has no sparkmodel jar, so queries run on the Python path. "
             'Hint: start it with spark-submit --jars "$(sparkmodel jar)", or call configure_spark before the first '
             "session of the process."
         )
+        return
+    builder.config(_EXTENSIONS, _appended(settings.get(_EXTENSIONS), EXTENSION, ","))
 
 
 def bridge_status(spark: SparkSession) -> str:
@@ -121,6 +123,11 @@ def _running_jvm() -> dict[str, str] | None:
     if "PYSPARK_GATEWAY_PORT" in os.environ:  # spark-submit started this process
         SparkContext._ensure_initialized()
     return None if SparkContext._jvm is None else dict(SparkConf().getAll())
+
+
+def _serves_connect_on_a_cluster(settings: dict[str, Any]) -> bool:
+    mode = settings.get("spark.api.mode", os.environ.get("SPARK_API_MODE", ""))
+    return bool(mode.lower() == "connect" and not settings.get("spark.master", "local").startswith("local"))
 
 
 def _has_extension() -> bool:
