@@ -1,10 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which worker gets the next batch: the client's own choice, with no master on the way."""
+"""Which worker gets the next batch: the client's own choice, with no master on the way.
+
+As long as a worker on this host is free, only those on this host are asked; else all are. Of two of them at random, the
+one with fewer of our batches is taken, then the one on this host, then the one that was less loaded when it last
+answered. So a model that keeps up stays near, and one that does not uses all workers.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import random
+import socket
 import time
 from collections.abc import Callable
 
@@ -19,24 +26,32 @@ class Route:
     """One endpoint as this process sees it."""
 
     endpoint: tuple[str, int]
+    is_local: bool = False
     in_flight: int = 0
     load: int = 0  # the worker's own count in its last answer: other callers' batches are in it
     avoid_until: float = 0.0
     idle: list[Connection] = dataclasses.field(default_factory=list)
 
     @property
-    def cost(self) -> tuple[int, int]:
+    def is_free(self) -> bool:
+        """Whether it takes a batch without delay: at most one of ours is there, and nobody's waited as it answered."""
+        return self.in_flight < 2 and not self.load
+
+    @property
+    def cost(self) -> tuple[int, bool, int]:
         """Own batches under way first: the worker's count is older."""
-        return self.in_flight, self.load
+        return self.in_flight, not self.is_local, self.load
 
 
 class Router:
     """The routes of one pool. Its owner holds a lock around every call."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, is_local: Callable[[str], bool] | None = None
+    ) -> None:
         self.directory = Directory(epoch=-1)
         self.routes: dict[tuple[str, int], Route] = {}
-        self._clock = clock
+        self._clock, self._is_local = clock, is_local or is_here
 
     def update(self, directory: Directory) -> list[Connection]:
         """Take a newer directory; returns the idle connections to workers that are no longer in it."""
@@ -44,15 +59,17 @@ class Router:
             return []
         self.directory = directory
         dropped = [route for key, route in self.routes.items() if key not in directory.endpoints]
-        self.routes = {key: self.routes.get(key) or Route(key) for key in directory.endpoints}
+        self.routes = {key: self.routes.get(key) or Route(key, self._is_local(key[0])) for key in directory.endpoints}
         return [connection for route in dropped for connection in route.idle]
 
     def pick(self) -> Route | None:
-        """The less loaded of two that work, None if none does."""
+        """The worker for the next batch, None if none works."""
         now = self._clock()
         usable = [route for route in self.routes.values() if route.avoid_until <= now]
         if not usable:
             return None
+        if any(route.is_local and route.is_free for route in usable):
+            usable = [route for route in usable if route.is_local]
         if len(usable) == 1:
             return usable[0]
         first, second = usable if len(usable) == 2 else random.sample(usable, 2)
@@ -68,3 +85,16 @@ class Router:
         route.avoid_until = self._clock() + seconds
         idle, route.idle = route.idle, []
         return idle
+
+
+def is_here(host: str) -> bool:
+    """Whether a numeric address is one of this machine's; a name is not looked up for it."""
+    if host == "localhost":
+        return True
+    try:
+        family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))  # only an address of this machine can be bound
+    except (OSError, ValueError):
+        return False
+    return True

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
-from sparkmodel.wire.router import Router
+import socket
+
+import pytest
+
+from sparkmodel.wire.router import Route, Router, is_here
 from sparkmodel.wire.service import Directory
 
 A, B, C = ("h", 1), ("h", 2), ("h", 3)
@@ -42,6 +46,66 @@ def test_the_worker_with_fewer_own_batches_is_picked_then_the_one_with_less_load
 def test_equal_workers_all_get_work() -> None:
     routes = router(A, B, C)
     assert {routes.pick().endpoint for _ in range(200)} == {A, B, C}  # type: ignore[union-attr]
+
+
+def picked(routes: Router, times: int = 100) -> set[tuple[str, int]]:
+    """The endpoints of so many choices."""
+    return {routes.pick().endpoint for _ in range(times)}  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def near_and_far() -> Router:
+    """A is on this host, B and C are not."""
+    made = Router(Clock(), is_local=lambda host: host == "near")
+    made.update(Directory(1, (NEAR, B, C), "ready", 1))
+    return made
+
+
+NEAR = ("near", 1)
+
+
+def test_a_worker_on_this_host_that_is_free_goes_first(near_and_far: Router) -> None:
+    near = near_and_far.routes[NEAR]
+    assert picked(near_and_far) == {NEAR}
+    near.in_flight = 1
+    assert picked(near_and_far) == {NEAR}, "the next batch is on its way while it scores one"
+    near.in_flight = 2
+    assert NEAR not in picked(near_and_far)
+
+
+def test_a_worker_on_this_host_that_lets_batches_wait_has_no_privilege_but_in_a_tie(near_and_far: Router) -> None:
+    near = near_and_far.routes[NEAR]
+    near.load = 1
+    assert picked(near_and_far) == {NEAR, B, C}, "two others are drawn at times"
+    near_and_far.routes = {key: near_and_far.routes[key] for key in (NEAR, B)}
+    assert picked(near_and_far) == {NEAR}, "as many own batches: the near one"
+    near.in_flight = 1
+    assert picked(near_and_far) == {B}, "fewer own batches, although far"
+
+
+def test_of_several_workers_on_this_host_the_one_with_fewer_own_batches_is_picked() -> None:
+    routes = Router(Clock(), is_local=lambda _: True)
+    routes.update(Directory(1, (A, B), "ready", 1))
+    routes.routes[A].load = 1  # when it last answered: it may have been a batch of ours
+    routes.routes[B].in_flight = 1
+    assert picked(routes) == {A}
+
+
+def test_a_worker_on_this_host_that_failed_is_avoided_as_any(near_and_far: Router) -> None:
+    near_and_far.avoid(NEAR)
+    assert picked(near_and_far) == {B, C}
+
+
+def test_an_address_of_this_machine_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_here("127.0.0.1")
+    assert is_here("localhost")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # nothing is sent: the kernel only chooses an address
+        assert is_here(probe.getsockname()[0])
+    assert not is_here("192.0.2.1"), "an address that documents use and machines do not"
+    monkeypatch.setattr(socket, "getaddrinfo", None)
+    assert not is_here("a-name")
+    assert Route(A).is_local is False
 
 
 def test_an_avoided_worker_rests_for_a_while_and_comes_back() -> None:
