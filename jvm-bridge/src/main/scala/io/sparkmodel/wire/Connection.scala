@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sparkmodel.wire
 
-import java.io.EOFException
+import java.io.{EOFException, IOException}
 import java.net.ConnectException
 import java.nio.ByteBuffer
 import java.nio.charset.StandardCharsets.UTF_8
+import javax.net.ssl.SSLContext
 
 import com.fasterxml.jackson.databind.JsonNode
 
@@ -104,12 +105,12 @@ private[wire] final class Connection private (val endpoint: Endpoint, handle: Ha
     try {
       in.clear()
       transport.read(in) != 0
-    } catch { case _: java.io.IOException => true }
+    } catch { case _: IOException => true }
 
   /** Close the connection; the worker drops what it has not begun. */
   def close(): Unit =
     try transport.close()
-    catch { case _: java.io.IOException => () }
+    catch { case _: IOException => () }
 
   private def greet(patience: Patience, first: Boolean): Unit = {
     val hello = Handle.json.createObjectNode()
@@ -186,14 +187,15 @@ private[wire] object Connection {
   def patience(watch: Watch): Patience = new Patience(watch, ConnectNs)
 
   /**
-   * Connect and greet.
+   * Connect and greet, over TLS if there is a context for it.
    *
    * Throws an IOException if the worker cannot be reached or some other program has its port, a ModelException if it
    * refuses.
    */
-  def apply(endpoint: Endpoint, handle: Handle, watch: Watch): Connection = {
+  def apply(endpoint: Endpoint, handle: Handle, tls: Option[SSLContext], watch: Watch): Connection = {
     val limit = patience(watch)
-    val connection = new Connection(endpoint, handle, PlainTransport.connect(endpoint, limit))
+    val plain = PlainTransport.connect(endpoint, limit)
+    val connection = new Connection(endpoint, handle, tls.fold[Transport](plain)(new TlsTransport(plain, _)))
     try {
       connection.greet(limit, first = true)
       connection

@@ -20,6 +20,7 @@ class PoolClient private[wire] (val handle: Handle, silenceS: Double, goneS: Dou
 
   private val what = handle.what
   private val silenceNs = ((handle.timeoutS + silenceS) * 1e9).toLong
+  private val tls = handle.tls.map(TlsTransport.context)
   private val router = new Router()
   private val opened = new AtomicInteger()
   @volatile private[wire] var usedNs: Long = System.nanoTime
@@ -194,7 +195,7 @@ class PoolClient private[wire] (val handle: Handle, silenceS: Double, goneS: Dou
       found = takeIdle(route, ticket.stream)
     }
     val connection = found.getOrElse {
-      val made = Connection(route.endpoint, handle, watch)
+      val made = Connection(route.endpoint, handle, tls, watch)
       opened.incrementAndGet()
       learn(made)
       made
@@ -273,7 +274,7 @@ class PoolClient private[wire] (val handle: Handle, silenceS: Double, goneS: Dou
     var failed: IOException = null
     def ask(endpoint: Endpoint): Option[Directory] =
       try {
-        val connection = Connection(endpoint, handle, watch)
+        val connection = Connection(endpoint, handle, tls, watch)
         connection.close()
         learn(connection)
         Some(connection.directory)

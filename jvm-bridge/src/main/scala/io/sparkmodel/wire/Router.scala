@@ -29,9 +29,9 @@ private[wire] final class Route(val endpoint: Endpoint, val isLocal: Boolean) {
  * Which worker gets the next batch: the client's own choice, with no master on the way. Its owner holds a lock around
  * every call.
  *
- * A worker on this host goes first as long as it is free. Else, of two workers at random, the one with fewer of our
- * batches, then the one on this host, then the one that was less loaded when it last answered. So a model that keeps
- * up stays near, and one that does not uses all workers.
+ * As long as a worker on this host is free, only those on this host are asked; else all are. Of two of them at random,
+ * the one with fewer of our batches is taken, then the one on this host, then the one that was less loaded when it last
+ * answered. So a model that keeps up stays near, and one that does not uses all workers.
  */
 private[wire] final class Router(clock: () => Long = () => System.nanoTime, isLocal: String => Boolean = Router.isHere) {
   private val AvoidNs = 1000000000L // how long an endpoint that failed is left alone while another one works
@@ -53,8 +53,7 @@ private[wire] final class Router(clock: () => Long = () => System.nanoTime, isLo
   def pick(): Option[Route] = {
     val now = clock()
     val usable = routes.valuesIterator.filter(_.failedAtNs.forall(now - _ > AvoidNs)).toIndexedSeq
-    val free = usable.filter(route => route.isLocal && route.isFree)
-    if (free.nonEmpty) lessLoadedOfTwo(free) else lessLoadedOfTwo(usable)
+    lessLoadedOfTwo(if (usable.exists(r => r.isLocal && r.isFree)) usable.filter(_.isLocal) else usable)
   }
 
   /** Leave an endpoint alone for a while; returns its idle connections, which lead to the same dead end. */

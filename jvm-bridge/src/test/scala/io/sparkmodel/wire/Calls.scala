@@ -38,8 +38,7 @@ final class Calls(answer: (String, JsonNode) => Any) {
         case other => other
       }
       reply.set[JsonNode]("result", json.valueToTree[JsonNode](result))
-    }
-    catch { case e: Throwable => reply.set[JsonNode]("error", describe(e)) }
+    } catch { case e: Throwable => reply.set[JsonNode]("error", describe(e)) }
     threads.remove(number)
     val line = json.writeValueAsString(reply)
     out.synchronized(out.println(line))

@@ -41,6 +41,8 @@ object ClientMain {
     case "interrupt" => calls.interrupt(a.required("call").asLong)
     case "sweep" => Clients.sweep(System.nanoTime + (a.required("ahead_s").asDouble * 1e9).toLong)
     case "threads" => Thread.getAllStackTraces.keySet.asScala.map(_.getName).toSeq.sorted.asJava
+    case "picks" => picks(a).asJava
+    case "is_here" => Router.isHere(a.required("host").asText)
     case _ => VectorCalls.answer(operation, a)
   }
 
@@ -104,6 +106,26 @@ object ClientMain {
     val bytes = new Array[Byte](buffer.remaining)
     buffer.duplicate().get(bytes)
     Base64.getEncoder.encodeToString(bytes)
+  }
+
+  /** The ports that a router picks from, in 200 choices among workers as they are described. */
+  private def picks(a: JsonNode): Set[Int] = {
+    var now = 0L
+    val router = new Router(() => now, _ == "near")
+    val workers = a.required("workers").elements.asScala.toSeq
+    def endpoint(worker: JsonNode) = Endpoint(worker.path("host").asText("far"), worker.required("port").asInt)
+    router.update(Directory(1, workers.map(endpoint), "ready", 1))
+    workers.foreach { worker =>
+      val route = router.routes(endpoint(worker))
+      route.inFlight = worker.path("in_flight").asInt
+      route.load = worker.path("load").asLong
+      if (worker.has("failed_s")) {
+        now = -(worker.required("failed_s").asDouble * 1e9).toLong
+        router.avoid(route)
+      }
+    }
+    now = 0
+    (1 to 200).flatMap(_ => router.pick().map(_.endpoint.port)).toSet
   }
 
   /** Many batches, one after the other in each of many threads; the answers' distinct payloads. */

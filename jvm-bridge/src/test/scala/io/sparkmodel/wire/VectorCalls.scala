@@ -12,7 +12,8 @@ import scala.util.Using
 
 import com.fasterxml.jackson.databind.JsonNode
 import org.apache.arrow.memory.RootAllocator
-import org.apache.arrow.vector.{VectorLoader, VectorSchemaRoot}
+import org.apache.arrow.vector.{ValueVector, VectorLoader, VectorSchemaRoot}
+import org.apache.arrow.vector.complex.StructVector
 import org.apache.arrow.vector.ipc.ReadChannel
 import org.apache.arrow.vector.ipc.message.MessageSerializer
 
@@ -94,17 +95,22 @@ object VectorCalls {
           new VectorLoader(root).load(batch)
         }
         root.getFieldVectors.asScala.map { vector =>
-          (0 until vector.getValueCount).map(i => spell(vector.getObject(i))).asJava
+          (0 until vector.getValueCount).map(spell(vector, _)).asJava
         }.asJava
       }
     }
+  }
+
+  private def spell(vector: ValueVector, row: Int): Any = vector match {
+    case struct: StructVector if !struct.isNull(row) => // its own objects leave out what is null
+      struct.getChildrenFromFields.asScala.map(child => child.getName -> spell(child, row)).toMap.asJava
+    case other => spell(other.getObject(row))
   }
 
   private def spell(value: Any): Any = value match {
     case bytes: Array[Byte] => HexFormat.of.formatHex(bytes)
     case number: Double if number.isNaN || number.isInfinite => number.toString
     case list: java.util.List[_] => list.asScala.map(spell).asJava
-    case struct: java.util.Map[_, _] => struct.asScala.map { case (key, item) => (key.toString, spell(item)) }.asJava
     case text: org.apache.arrow.vector.util.Text => text.toString
     case other => other
   }
