@@ -63,15 +63,15 @@ def download(url: str, part: pathlib.Path) -> None:
         )
 
 
-def fetch_pyspark(site: pathlib.Path) -> None:
-    """Install PySpark alone, beside the environment's own."""
-    if (site / f"pyspark-{PYSPARK}.dist-info" / "RECORD").is_file() and (site / "pyspark" / "jars").is_dir():
+def fetch_pyspark(version: str, site: pathlib.Path) -> None:
+    """Install a PySpark alone, beside the environment's own."""
+    if (site / f"pyspark-{version}.dist-info" / "RECORD").is_file() and (site / "pyspark" / "jars").is_dir():
         return
     fresh = site.with_suffix(".part")
     shutil.rmtree(fresh, ignore_errors=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(fresh)]
-    if subprocess.run([*pip, f"pyspark=={PYSPARK}"], check=False).returncode:
-        sys.exit(f"Cannot install pyspark {PYSPARK}: pip failed. Hint: run it again when you are online.")
+    if subprocess.run([*pip, f"pyspark=={version}"], check=False).returncode:
+        sys.exit(f"Cannot install pyspark {version}: pip failed. Hint: run it again when you are online.")
     shutil.rmtree(site, ignore_errors=True)
     fresh.rename(site)
 
@@ -87,7 +87,7 @@ def main(directory: str) -> None:
     os.makedirs(jars, exist_ok=True)
     for url, checksum in JARS.items():
         fetch_jar(url, checksum, jars)
-    fetch_pyspark(pathlib.Path(directory) / "site")
+    fetch_pyspark(PYSPARK, pathlib.Path(directory) / "site")
 
 
 if __name__ == "__main__":
