@@ -25,6 +25,7 @@ demo: venv ## Train, register and score all flights of 2013 from New York (under
 
 test: venv ## Run all tests (about 45 minutes)
 	$(RUN) tools/fetch_delta.py $(VENV)/delta
+	$(RUN) tools/fetch_spark41.py $(VENV)/spark41
 	$(RUN) -m pytest
 
 lint: venv ## ruff and mypy --strict
