@@ -17,6 +17,9 @@ from pyspark.sql import SparkSession
 
 import sparkmodel as sm
 
+# The JVMs of tests live too short for what the second compiler does to pay: it takes two fifths of their time.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+
 
 @pytest.fixture
 def connect_port() -> Iterator[None]:

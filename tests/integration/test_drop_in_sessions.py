@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs written for MLflow's and PySpark's own functions, with nothing but the import changed, on every session."""
+"""Programs written for MLflow's and PySpark's own functions, with nothing but the imports changed, on every session."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from mlflow.models import infer_signature
 from sklearn.linear_model import LinearRegression
 
 from tests.integration.scripts import Script
-from tests.integration.test_sessions import standalone
 
-__all__ = ["standalone"]
-
-SPARK_UDF = """
+PROGRAM = """
     import json
     import mlflow
-    from {module} import spark_udf
+    import numpy as np
+    from {mlflow} import spark_udf
+    from {pyspark} import predict_batch_udf
     from pyspark.sql import SparkSession
     from pyspark.sql.functions import struct
+    from pyspark.sql.types import ArrayType, DoubleType, StructField, StructType
 
-    if __name__ == "__main__":
-        store, model_uri = {arguments}
-        mlflow.set_tracking_uri(store)
-        spark = SparkSession.builder{builder}.getOrCreate()
+    def show(label, ways):
+        print("RESULT", label, json.dumps([sorted(tuple(row) for row in way.collect()) for way in ways]))
+
+    def score(spark, model_uri):
         predict = spark_udf(spark, model_uri, result_type="double")
         frame = spark.range(0, 1000, numPartitions=4).selectExpr("id", "id / 7 AS a", "CAST(id % 5 AS DOUBLE) AS b")
         frame.createOrReplaceTempView("t")
@@ -41,18 +41,8 @@ SPARK_UDF = """
             frame.withColumn("p", predict()).where("p > 10").select("id", "p"),
             spark.sql("SELECT id, predict(a, b) AS p FROM t"),
         ]
-        rows = [sorted(tuple(row) for row in way.collect()) for way in ways]
-        names = predict.metadata.get_input_schema().input_names()
-        print("RESULT", json.dumps([rows, names]))
-        spark.stop()
-"""
-
-PREDICT_BATCH_UDF = """
-    import json
-    import numpy as np
-    from {module} import predict_batch_udf
-    from pyspark.sql import SparkSession
-    from pyspark.sql.types import ArrayType, DoubleType, StructField, StructType
+        show("spark_udf", ways)
+        print("RESULT names", json.dumps(predict.metadata.get_input_schema().input_names()))
 
     def make_predict():
         weights = np.array([[1.0, 0.5], [0.25, 2.0]])
@@ -60,8 +50,7 @@ PREDICT_BATCH_UDF = """
             return {{"both": v @ weights, "rows": np.full(len(x), len(x), dtype="float64"), "x": x * 2}}
         return predict
 
-    if __name__ == "__main__":
-        spark = SparkSession.builder{builder}.getOrCreate()
+    def score_batches(spark):
         fields = [("both", ArrayType(DoubleType())), ("rows", DoubleType()), ("x", DoubleType())]
         predict = predict_batch_udf(
             make_predict,
@@ -76,17 +65,19 @@ PREDICT_BATCH_UDF = """
             frame.select("id", predict("v", "x").alias("p")).select("id", "p.both", "p.rows", "p.x"),
             spark.sql("SELECT id, p.both, p.rows, p.x FROM (SELECT id, predict(v, x) AS p FROM t)"),
         ]
-        rows = [sorted([row.id, row.both, row.rows, row.x] for row in way.collect()) for way in ways]
-        print("RESULT", json.dumps(rows))
+        show("predict_batch_udf", ways)
+
+    if __name__ == "__main__":
+        store, model_uri = {arguments}
+        mlflow.set_tracking_uri(store)
+        spark = SparkSession.builder{builder}.getOrCreate()
+        score(spark, model_uri)
+        score_batches(spark)
         spark.stop()
 """
 
 LOCAL = '.master("local[2]")'
 CONNECT = '.remote("local[2]")'
-PROGRAMS = {
-    "spark_udf": (SPARK_UDF, "mlflow.pyfunc"),
-    "predict_batch_udf": (PREDICT_BATCH_UDF, "pyspark.ml.functions"),
-}
 
 
 @pytest.fixture(scope="module")
@@ -101,30 +92,33 @@ def stored(mlflow_store: pathlib.Path) -> tuple[str, str]:
     return mlflow.get_tracking_uri(), str(logged.model_uri)
 
 
-def run(program: str, module: str, builder: str, stored: tuple[str, str], cwd: pathlib.Path) -> Any:
+def run(
+    stored: tuple[str, str],
+    cwd: pathlib.Path,
+    builder: str,
+    modules: tuple[str, str] = ("sparkmodel", "sparkmodel"),
+) -> dict[str, Any]:
     """What the program prints; the Python of Spark's workers is the environment's business, as before."""
-    cwd.mkdir(exist_ok=True)
-    code = program.format(module=module, builder=builder, arguments=repr(stored))
+    code = PROGRAM.format(mlflow=modules[0], pyspark=modules[1], builder=builder, arguments=repr(stored))
     script = Script(code, cwd, {"PYSPARK_PYTHON": sys.executable, "SPARK_CONNECT_MODE_ENABLED": None})
-    [line] = [line for line in script.finish(280).splitlines() if line.startswith("RESULT ")]
-    return json.loads(line.removeprefix("RESULT "))
+    shown = [line.split(" ", 2) for line in script.finish(280).splitlines() if line.startswith("RESULT ")]
+    return {label: json.loads(text) for _, label, text in shown}
 
 
 @pytest.fixture(scope="module")
-def originals(stored: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the programs print as they were written."""
-    home = tmp_path_factory.mktemp("originals")
-    return {name: run(program, module, LOCAL, stored, home / name) for name, (program, module) in PROGRAMS.items()}
+def original(stored: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the program prints as it was written."""
+    shown = run(stored, tmp_path_factory.mktemp("original"), LOCAL, ("mlflow.pyfunc", "pyspark.ml.functions"))
+    assert list(shown) == ["spark_udf", "names", "predict_batch_udf"]
+    return shown
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.usefixtures("connect_port")
 @pytest.mark.parametrize("session", ["local", "standalone", "connect"])
-def test_only_the_import_is_changed(
-    name: str,
+def test_only_the_imports_are_changed(
     session: str,
-    originals: dict[str, Any],
+    original: dict[str, Any],
     stored: tuple[str, str],
     tmp_path: pathlib.Path,
     request: pytest.FixtureRequest,
@@ -132,4 +126,4 @@ def test_only_the_import_is_changed(
     builder = {"local": LOCAL, "connect": CONNECT}.get(session)
     if builder is None:
         builder = f'.master("{request.getfixturevalue("standalone")}").config("spark.executor.memory", "1g")'
-    assert run(PROGRAMS[name][0], "sparkmodel", builder, stored, tmp_path) == originals[name]
+    assert run(stored, tmp_path, builder) == original
