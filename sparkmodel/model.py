@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -63,6 +64,18 @@ class Model:
     def handle(self) -> Handle:
         """The picklable client of the pool, with which any process that reaches it can score."""
         return self._handle
+
+    def save_handle(self, path: str | os.PathLike[str]) -> None:
+        """Write the pool's address and token into a file, for Spark programs without Python (docs/bridge.md).
+
+        The file lets whoever reads it call the model; only its owner can.
+
+        Args:
+            path: Of the file; a directory of such files is searched for names that end in `.handle`.
+        """
+        with open(path, "w", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            os.fchmod(file.fileno(), 0o600)  # where the file was there before
+            file.write(self._handle.to_text() + "\n")
 
     def __call__(
         self, *columns: Column | str, params: Mapping[str, Any] | None = None, on_error: str | None = None

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sparkmodel
 
-import org.apache.spark.SparkContext
 import io.sparkmodel.exec.{ModelScoreStrategy, ScoreColumns}
+import io.sparkmodel.plan.ScoreOnce
+import org.apache.spark.SparkContext
 import org.apache.spark.sql.SparkSessionExtensions
+import org.apache.spark.sql.catalyst.FunctionIdentifier
+import org.apache.spark.sql.catalyst.expressions.ExpressionInfo
 
 /** What `spark.sql.extensions` names: puts the bridge into a session, if the jar is built for its Spark. */
 class SparkModelExtensions extends (SparkSessionExtensions => Unit) {
@@ -28,7 +31,14 @@ private object Injections {
 
   /** All that the bridge puts into a session. */
   def inject(extensions: SparkSessionExtensions): Unit = {
+    extensions.injectPreCBORule(_ => ScoreOnce)
     extensions.injectPlannerStrategy(_ => ModelScoreStrategy)
     extensions.injectColumnar(_ => ScoreColumns)
+    val settings = SparkContext.getOrCreate().getConf
+    val handles = settings.getOption(Models.Setting).orElse(sys.env.get(Models.Variable))
+    Models.functions(handles).foreach { case (name, builder) =>
+      val info = new ExpressionInfo(classOf[SparkModelExtensions].getName, null, name)
+      extensions.injectFunction((FunctionIdentifier(name), info, builder))
+    }
   }
 }

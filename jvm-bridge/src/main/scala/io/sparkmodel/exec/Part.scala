@@ -52,7 +52,9 @@ class Part(scorer: Scorer, index: Int) {
     val root = builder.finish()
     if (builder.rows > 0) {
       message = new BatchMessage(root)
-      ticket = scorer.failing(client.submit(call.stream, message.buffers, builder.rows, scorer.watch))
+      ticket = scorer.metrics.timed(scorer.metrics.sendTime) {
+        scorer.failing(client.submit(call.stream, message.buffers, builder.rows, scorer.watch))
+      }
     }
   }
 

@@ -11,6 +11,8 @@ case class ScoreMetrics(
     batches: SQLMetric,
     bytesSent: SQLMetric,
     bytesReceived: SQLMetric,
+    encodeTime: SQLMetric,
+    sendTime: SQLMetric,
     waitTime: SQLMetric,
     queueTime: SQLMetric,
     predictTime: SQLMetric,
@@ -28,6 +30,13 @@ case class ScoreMetrics(
     retries += ticket.retries
   }
 
+  /** Run something, and add its time to a metric. */
+  def timed[T](metric: SQLMetric)(body: => T): T = {
+    val started = System.nanoTime
+    try body
+    finally metric += System.nanoTime - started
+  }
+
   def byName: Map[String, SQLMetric] = productElementNames.zip(productIterator.map(_.asInstanceOf[SQLMetric])).toMap
 }
 
@@ -37,6 +46,8 @@ object ScoreMetrics {
     batches = SQLMetrics.createMetric(context, "batches sent to workers"),
     bytesSent = SQLMetrics.createSizeMetric(context, "data sent to workers"),
     bytesReceived = SQLMetrics.createSizeMetric(context, "data returned from workers"),
+    encodeTime = SQLMetrics.createNanoTimingMetric(context, "time copying columns"),
+    sendTime = SQLMetrics.createNanoTimingMetric(context, "time sending"),
     waitTime = SQLMetrics.createNanoTimingMetric(context, "time waiting for workers"),
     queueTime = SQLMetrics.createNanoTimingMetric(context, "time in workers' queues"),
     predictTime = SQLMetrics.createNanoTimingMetric(context, "time in predict"),

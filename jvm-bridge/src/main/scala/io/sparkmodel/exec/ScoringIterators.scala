@@ -26,7 +26,8 @@ class ColumnarScoring(scorer: Scorer, input: Iterator[ColumnarBatch]) extends It
   }
 
   private def collect(chunk: Chunk): Boolean = {
-    while (!chunk.isFull && advance()) taken += chunk.append(batch, taken)
+    while (!chunk.isFull && advance())
+      taken += scorer.metrics.timed(scorer.metrics.encodeTime)(chunk.append(batch, taken))
     chunk.rows > 0
   }
 

@@ -16,7 +16,8 @@ import org.apache.spark.sql.types.{BooleanType, DataType}
  * Somebody else's function that has a model's handle, or function, in its closure has it further behind.
  */
 object ModelCall {
-  private val mark = "sparkmodel.call.v1" + Handle.Marker
+  private val CallMarker = "sparkmodel.call.v1"
+  private val mark = CallMarker + Handle.Marker
   private val MarkedWithin = 256
 
   private val handles = new MapMaker().weakKeys().makeMap[AnyRef, Option[Handle]]()
@@ -29,6 +30,9 @@ object ModelCall {
   /** The handle that a function carries, None if it is not one of ours. */
   def handleOf(call: PythonUDF): Option[Handle] =
     handles.computeIfAbsent(call.func, _ => read(call.func.command.toArray))
+
+  /** The command of a function that no Python has pickled, of the text of its pool's handle. */
+  def command(handle: String): Array[Byte] = (CallMarker + handle).getBytes(ISO_8859_1)
 
   private def read(command: Array[Byte]): Option[Handle] =
     if (new String(command.take(MarkedWithin + mark.length), ISO_8859_1).contains(mark)) Handle.find(command) else None

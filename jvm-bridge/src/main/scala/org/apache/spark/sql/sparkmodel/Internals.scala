@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 package org.apache.spark.sql.sparkmodel
 
+import java.util.{ArrayList => JArrayList, HashMap => JHashMap}
+
 import org.apache.arrow.memory.{AllocationListener, BufferAllocator}
 import org.apache.arrow.vector.types.pojo.{Field, Schema}
 import org.apache.spark.TaskContext
+import org.apache.spark.api.python.{PythonEvalType, PythonFunction, SimplePythonFunction}
 import org.apache.spark.memory.TaskMemoryManager
+import org.apache.spark.sql.{classic, SparkSession}
+import org.apache.spark.sql.catalyst.expressions.{Expression, PythonUDF}
 import org.apache.spark.sql.types.{DataType, StructType}
 import org.apache.spark.sql.util.ArrowUtils
 
@@ -26,4 +31,19 @@ object Internals {
 
   /** Ends a task that was killed, which nobody interrupts by default. */
   def endIfKilled(context: TaskContext): Unit = context.killTaskIfInterrupted()
+
+  /** The Spark type that an Arrow field is read as. */
+  def sparkType(field: Field): DataType = ArrowUtils.fromArrowField(field)
+
+  /** A Python function as a session with Python would have it, of a command that only the bridge reads. */
+  def pythonFunction(command: Array[Byte]): AnyRef =
+    SimplePythonFunction(command.toSeq, new JHashMap, new JArrayList, "python3", "", new JArrayList, null)
+
+  def call(name: String, function: AnyRef, result: DataType, arguments: Seq[Expression]): Expression =
+    PythonUDF(
+      name, function.asInstanceOf[PythonFunction], result, arguments, PythonEvalType.SQL_SCALAR_ARROW_ITER_UDF, true)
+
+  def registerFunction(spark: SparkSession, name: String, builder: Seq[Expression] => Expression): Unit =
+    spark.asInstanceOf[classic.SparkSession].sessionState.functionRegistry
+      .createOrReplaceTempFunction(name, builder, "scala_udf")
 }

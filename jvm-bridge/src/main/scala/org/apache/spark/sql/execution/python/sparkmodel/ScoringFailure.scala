@@ -18,8 +18,7 @@ object ScoringFailure {
     // its parameters differ from one Spark to the next
     val made = constructors.find(_.getParameterTypes.toSeq == withCondition) match {
       case Some(constructor) =>
-        val (first, rest) = message.span(_ != '\n')
-        val parameters = Map("msg" -> first, "traceback" -> rest.trim)
+        val parameters = Map("msg" -> "A call of a model failed", "traceback" -> message)
         constructor.newInstance("PYTHON_EXCEPTION", parameters, cause, Array.empty[QueryContext], "")
       case None => classOf[PythonException].getConstructor(classOf[String], classOf[Throwable]).newInstance(message, cause)
     }

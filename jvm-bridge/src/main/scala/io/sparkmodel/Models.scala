@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sparkmodel
+
+import java.nio.file.{Files, Path, Paths}
+
+import scala.jdk.CollectionConverters._
+
+import io.sparkmodel.plan.ModelCall
+import io.sparkmodel.wire.Handle
+import org.apache.spark.sql.SparkSession
+import org.apache.spark.sql.catalyst.expressions.Expression
+import org.apache.spark.sql.sparkmodel.Internals
+
+/**
+ * Models that were registered elsewhere, for sessions without Python.
+ *
+ * {{{
+ *   Models.register(spark, "wine", Paths.get("/run/models/wine.handle"))
+ *   spark.sql("SELECT wine(alcohol, sugar) FROM bottles")
+ * }}}
+ *
+ * The file is what Python's `model.save_handle(path)` wrote: the pool's address and its token. Sessions also find by
+ * themselves what the setting `spark.sparkmodel.handles`, or the environment's SPARKMODEL_HANDLES, names: files, or
+ * directories of files that end in `.handle`, separated by commas. Each becomes a function of the model's name.
+ */
+object Models {
+  val Setting = "spark.sparkmodel.handles"
+  val Variable = "SPARKMODEL_HANDLES"
+
+  /** Make a model a function of a session. */
+  def register(spark: SparkSession, name: String, handle: Path): Unit = registerText(spark, name, Files.readString(handle))
+
+  /** The same, of the text that the file would have. */
+  def registerText(spark: SparkSession, name: String, handle: String): Unit =
+    Internals.registerFunction(spark, name, builder(name, handle, parse(handle, s"model '$name'")))
+
+  /** The functions that a setting of a new session names. */
+  private[sparkmodel] def functions(setting: Option[String]): Seq[(String, Seq[Expression] => Expression)] =
+    setting.toSeq.flatMap(_.split(',')).map(_.trim).filter(_.nonEmpty).flatMap(files).map { file =>
+      val text = Files.readString(file)
+      val handle = parse(text, s"the model of '$file'")
+      handle.name -> builder(handle.name, text, handle)
+    }
+
+  private def files(name: String): Seq[Path] = {
+    val path = Paths.get(name)
+    if (!Files.isDirectory(path)) Seq(path)
+    else {
+      val found = Files.list(path)
+      try found.iterator.asScala.filter(_.getFileName.toString.endsWith(".handle")).toSeq.sorted
+      finally found.close()
+    }
+  }
+
+  private def parse(text: String, what: String): Handle =
+    Handle.find(text.getBytes("UTF-8")).getOrElse(throw new IllegalArgumentException(
+      s"[INVALID_HANDLE] Cannot register $what: it is not the text of a handle. " +
+        "Hint: write the file with model.save_handle(path)."))
+
+  private def builder(name: String, text: String, handle: Handle): Seq[Expression] => Expression = {
+    val function = Internals.pythonFunction(ModelCall.command(text.trim))
+    val result = Internals.sparkType(exec.Messages.schema(handle.result).getFields.get(0))
+    arguments => Internals.call(name, function, result, arguments)
+  }
+}
