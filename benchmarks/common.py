@@ -27,7 +27,10 @@ import sparkmodel as sm
 CORES = 2
 WORKERS = 2
 RUNS = 5
-OURS = "sparkmodel"
+WARM_UPS = 4  # the JVM compiles what it runs often, and does so in steps
+BRIDGE = "spark.sparkmodel.bridge.enabled"
+OURS = "sparkmodel, bridge"
+PYTHON_PATH = "sparkmodel, Python path"
 SPARK_UDF = "mlflow spark_udf"
 
 Array = np.ndarray[Any, Any]
@@ -173,18 +176,29 @@ def registered(bench: Bench, name: str, source: Any, **options: Any) -> Iterator
         model.drop()
 
 
-def score_values(df: DataFrame, prediction: Column) -> Array:
+def on_path(name: str, spark: SparkSession) -> None:
+    """Let the session's queries take the path that a contender is named after; others know only one."""
+    spark.conf.set(BRIDGE, str(not name.startswith(PYTHON_PATH)).lower())
+
+
+def score_values(name: str, df: DataFrame, prediction: Column) -> Array:
     """The prediction of every row, in the order of the rows' `id`."""
+    on_path(name, df.sparkSession)
     table = df.select("id", prediction.alias("prediction")).toArrow().sort_by("id")
     return np.asarray(table["prediction"].to_numpy())
 
 
-def score_sum(df: DataFrame, prediction: Column) -> Callable[[], float]:
+def score_sum(name: str, df: DataFrame, prediction: Column) -> Callable[[], float]:
     """A query that scores all rows and brings one number back.
 
     Each call plans anew: Spark would take the shuffled sums of a plan that it has run before, and score nothing.
     """
-    return lambda: float(df.agg(f.sum(prediction)).collect()[0][0])
+
+    def run() -> float:
+        on_path(name, df.sparkSession)
+        return float(df.agg(f.sum(prediction)).collect()[0][0])
+
+    return run
 
 
 def compare(name: str, values: Any, expected: Any) -> None:
@@ -208,7 +222,7 @@ def compare(name: str, values: Any, expected: Any) -> None:
 
 
 def interleaved(contenders: Mapping[str, Callable[[], Any]], runs: int, expected: Mapping[str, Any]) -> dict[str, Any]:
-    """Seconds of each contender: one warm-up each, then A B C, A B C, ... so that a drifting machine hits all alike.
+    """Seconds of each contender: some warm-ups each, then A B C, A B C, ... so that a drifting machine hits all alike.
 
     Args:
         contenders: Name to call.
@@ -219,8 +233,9 @@ def interleaved(contenders: Mapping[str, Callable[[], Any]], runs: int, expected
         OutputsDifferError: a call returned something else, in whichever run.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for name, call in contenders.items():
-        compare(name, call(), expected[name])
+    for _ in range(WARM_UPS):
+        for name, call in contenders.items():
+            compare(name, call(), expected[name])
     for _ in range(runs):
         for name, call in contenders.items():
             started = time.perf_counter()

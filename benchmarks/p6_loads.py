@@ -84,7 +84,7 @@ def run(bench: Bench) -> Result:
 def _score(bench: Bench, name: str, prediction: Any, stream_dir: pathlib.Path) -> None:
     rows = bench.spark.range(0, _ROWS, 1, PARTITIONS).withColumn("a", f.col("id").cast("double"))
     for _ in range(QUERIES):
-        compare(name, score_values(rows, prediction), 2.0 * np.arange(_ROWS))
+        compare(name, score_values(name, rows, prediction), 2.0 * np.arange(_ROWS))
     sink = f"sink_{abs(hash(name))}"
     query = (
         bench.spark.readStream.schema("id long, a double")
@@ -101,7 +101,7 @@ def _score(bench: Bench, name: str, prediction: Any, stream_dir: pathlib.Path) -
     if micro_batches != MICRO_BATCHES:
         raise RuntimeError(f"the stream had {micro_batches} micro-batches instead of {MICRO_BATCHES}")
     streamed = bench.spark.table(sink)
-    compare(name, score_values(streamed, f.col("prediction")), 2.0 * np.arange(MICRO_BATCHES * _ROWS_IN_FILE))
+    compare(name, score_values(name, streamed, f.col("prediction")), 2.0 * np.arange(MICRO_BATCHES * _ROWS_IN_FILE))
 
 
 def _log_model() -> str:
