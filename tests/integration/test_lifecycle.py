@@ -19,7 +19,7 @@ import pytest
 import sparkmodel as sm
 from sparkmodel.errors import InvalidOptionError
 from sparkmodel.pool.scratch import LOCK, ROOT
-from tests.integration.scripts import Script, free_port, scratch_directories, wait_until, with_suppress
+from tests.integration.scripts import Script, free_port, listens, scratch_directories, wait_until, with_suppress
 from tests.models import DoubleModel
 
 PROGRAM = """
@@ -161,7 +161,7 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         start_new_session=True,
     )
     try:
-        wait_until(lambda: _listens(port) or head.poll() is not None, 60)
+        wait_until(lambda: listens(port) or head.poll() is not None, 60)
         assert head.poll() is None, head.stdout.read() if head.stdout else ""
         yield f"127.0.0.1:{port}"
     finally:
@@ -172,21 +172,17 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
-
-
 @pytest.mark.slow
-def test_detached_pool_outlives_its_driver_and_is_attached_to(tmp_path: pathlib.Path, ray_cluster: str) -> None:
+def test_of_pools_on_a_cluster_a_detached_one_outlives_its_driver_and_is_attached_to(
+    tmp_path: pathlib.Path, ray_cluster: str
+) -> None:
     detached = REGISTER.replace("num_cpus=0.1", "num_cpus=0.1, detached=True")
+    bound = 'sm.register(spark, "g", Double(), result_type="double", num_cpus=0.1)'
     connect = f'sm.init(address="{ray_cluster}")'
-    Script(program(connect, SPARK, detached, QUERY), tmp_path).finish()
+    Script(program(connect, SPARK, detached, QUERY, bound, QUERY.replace("f(", "g(")), tmp_path).finish()
     attach = program(
         connect,
+        "assert sm.models() == ['f'], sm.models()",
         SPARK,
         'model = sm.get("f", spark)',
         QUERY,
@@ -198,14 +194,6 @@ def test_detached_pool_outlives_its_driver_and_is_attached_to(tmp_path: pathlib.
     Script(attach, tmp_path).finish()
     gone = program(connect, "try:", '    sm.get("f")', "except sm.SparkModelError as e:", "    print(e.condition)")
     assert "MODEL_NOT_FOUND" in Script(gone, tmp_path).finish()
-
-
-@pytest.mark.slow
-def test_pool_on_a_cluster_goes_with_its_driver_unless_detached(tmp_path: pathlib.Path, ray_cluster: str) -> None:
-    connect = f'sm.init(address="{ray_cluster}")'
-    Script(program(connect, SPARK, REGISTER, QUERY), tmp_path).finish()
-    look = program(connect, "print('left', sm.models())")
-    assert "left []" in Script(look, tmp_path).finish()
 
 
 def test_detached_needs_a_cluster_that_outlives_the_driver(register: Callable[..., sm.Model]) -> None:

@@ -5,16 +5,11 @@ from __future__ import annotations
 
 import os
 import pathlib
-import subprocess
 import sys
-from collections.abc import Iterator
 
-import psutil
-import pyspark
 import pytest
 
-from tests.integration.scripts import ROOT, Script, free_port, wait_until, with_suppress
-from tests.integration.test_lifecycle import _listens
+from tests.integration.scripts import Script
 
 PROGRAM = """
     import os, sys, pathlib
@@ -69,47 +64,6 @@ def program(builder: str, configure: str = "sm.configure_spark") -> str:
     return PROGRAM.format(builder=builder, configure=configure)
 
 
-@pytest.fixture(scope="module")
-def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Spark master and one worker with two cores, on loopback."""
-    home = tmp_path_factory.mktemp("standalone")
-    port = free_port()
-    environment = {
-        **os.environ,
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        "PYSPARK_PYTHON": sys.executable,
-        "PYTHONPATH": str(ROOT),
-        "SPARK_HOME": str(pathlib.Path(pyspark.__file__).parent),
-    }
-    launcher = str(pathlib.Path(pyspark.__file__).parent / "bin" / "spark-class")
-
-    def start(*arguments: str) -> subprocess.Popen[bytes]:
-        log = (home / f"{arguments[0].rsplit('.', 1)[1]}.log").open("wb")
-        return subprocess.Popen([launcher, *arguments], cwd=home, env=environment, stdout=log, stderr=log)
-
-    deploy = "org.apache.spark.deploy"
-    ports = ["--webui-port", "0", "--host", "127.0.0.1"]
-    processes = [start(f"{deploy}.master.Master", "--port", str(port), *ports)]
-    try:
-        wait_until(lambda: _listens(port), 60)
-        url = f"spark://127.0.0.1:{port}"
-        resources = ["--cores", "2", "--memory", "2g", "--work-dir", str(home / "work")]
-        processes.append(start(f"{deploy}.worker.Worker", url, *resources, *ports))
-        wait_until(lambda: "Registering worker" in (home / "Master.log").read_text(), 60)
-        yield url
-    finally:
-        for process in processes:
-            for child in psutil.Process(process.pid).children(recursive=True):
-                with_suppress(child.kill)
-            process.kill()
-            process.wait()
-
-
-@pytest.mark.slow
-def test_local_session(tmp_path: pathlib.Path) -> None:
-    assert "passed pyspark.sql.session" in Script(program('.master("local[*]")'), tmp_path).finish()
-
-
 @pytest.mark.slow
 def test_standalone_cluster(tmp_path: pathlib.Path, standalone: str) -> None:
     builder = f'.master("{standalone}").config("spark.executor.memory", "1g")'
@@ -152,9 +106,11 @@ else:
 
 
 @pytest.mark.slow
-def test_python_on_the_path_does_not_matter_with_configure_spark(tmp_path: pathlib.Path, other_python: str) -> None:
-    script = Script(program('.master("local[2]")'), tmp_path, {"PATH": other_python})
-    assert "passed" in script.finish()
+def test_local_session_with_configure_spark_whatever_python_is_on_the_path(
+    tmp_path: pathlib.Path, other_python: str
+) -> None:
+    script = Script(program('.master("local[*]")'), tmp_path, {"PATH": other_python})
+    assert "passed pyspark.sql.session" in script.finish()
 
 
 @pytest.mark.slow
