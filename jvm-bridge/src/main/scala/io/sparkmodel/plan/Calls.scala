@@ -72,7 +72,8 @@ object Calls {
     else expression match {
       case Movable(call) => Occurrence(call, path) +: call.children.flatMap(walk(_, path, guarded))
       case outside if isOutside(outside) => Nil
-      case other if guarded => Guards.ofChildren(other).flatMap { case (child, more) => walk(child, path ++ more, guarded) }
+      case other if guarded =>
+        Guards.ofChildren(other).flatMap { case (child, more) => walk(child, path ++ more, guarded) }
       case other => other.children.flatMap(walk(_, path, guarded))
     }
 

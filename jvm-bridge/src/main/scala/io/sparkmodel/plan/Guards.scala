@@ -5,23 +5,23 @@ import org.apache.spark.sql.catalyst.expressions._
 import org.apache.spark.sql.catalyst.expressions.aggregate.AggregateExpression
 
 /** When a part of an expression matters to the value of the whole. */
-object Guards {
+object Guards extends PredicateHelper {
 
   /** The children of an expression, each with what must all be true, in this order, for its value to matter. */
   def ofChildren(expression: Expression): Seq[(Expression, Seq[Expression])] = expression match {
     case If(condition, yes, no) =>
-      Seq(condition -> Nil, yes -> Seq(condition), no -> Seq(isNotTrue(condition)))
+      Seq(condition -> Nil, yes -> isTrue(condition), no -> isNotTrue(condition))
     case CaseWhen(branches, otherwise) =>
-      val earlier = branches.map(_._1).inits.toSeq.reverse.map(_.map(isNotTrue))
+      val earlier = branches.map(_._1).inits.toSeq.reverse.map(_.flatMap(isNotTrue))
       branches.zip(earlier).flatMap { case ((condition, value), before) =>
-        Seq(condition -> before, value -> (before :+ condition))
+        Seq(condition -> before, value -> (before ++ isTrue(condition)))
       } ++ otherwise.map(_ -> earlier.last)
     case Coalesce(children) =>
       children.zip(children.inits.toSeq.reverse.map(_.map(IsNull(_))))
-    case and: And => ofOperands(flatten(and) { case And(left, right) => Seq(left, right) }, isNotFalse)
-    case or: Or => ofOperands(flatten(or) { case Or(left, right) => Seq(left, right) }, isNotTrue)
+    case and: And => ofOperands(splitConjunctivePredicates(and), isNotFalse)
+    case or: Or => ofOperands(splitDisjunctivePredicates(or), isNotTrue)
     case aggregate: AggregateExpression =>
-      (aggregate.aggregateFunction -> aggregate.filter.toSeq) +: aggregate.filter.map(_ -> Nil).toSeq
+      (aggregate.aggregateFunction -> aggregate.filter.toSeq.flatMap(isTrue)) +: aggregate.filter.map(_ -> Nil).toSeq
     case other => other.children.map(_ -> Nil)
   }
 
@@ -37,16 +37,16 @@ object Guards {
    * An operand matters only if no other settles the whole. Spark looks at them from left to right; those to the right
    * can be looked at first where that can do no harm.
    */
-  private def ofOperands(operands: Seq[Expression], isOpen: Expression => Expression) =
+  private def ofOperands(operands: Seq[Expression], isOpen: Expression => Seq[Expression]) =
     operands.zipWithIndex.map { case (operand, i) =>
       val later = operands.drop(i + 1).filter(Calls.isHarmless)
-      operand -> (later ++ operands.take(i)).map(isOpen)
+      operand -> (later ++ operands.take(i)).flatMap(isOpen)
     }
 
-  private def flatten(expression: Expression)(parts: PartialFunction[Expression, Seq[Expression]]): Seq[Expression] =
-    parts.lift(expression).fold(Seq(expression))(_.flatMap(flatten(_)(parts)))
-
-  // NULL is neither
-  private def isNotTrue(condition: Expression): Expression = Not(EqualNullSafe(condition, Literal.TrueLiteral))
-  private def isNotFalse(condition: Expression): Expression = Not(EqualNullSafe(condition, Literal.FalseLiteral))
+  // in as many parts as there are, so that one which cannot be used does not cost the others; NULL is neither
+  private def isTrue(condition: Expression): Seq[Expression] = splitConjunctivePredicates(condition)
+  private def isNotTrue(condition: Expression): Seq[Expression] =
+    splitDisjunctivePredicates(condition).map(part => Not(EqualNullSafe(part, Literal.TrueLiteral)))
+  private def isNotFalse(condition: Expression): Seq[Expression] =
+    splitConjunctivePredicates(condition).map(part => Not(EqualNullSafe(part, Literal.FalseLiteral)))
 }

@@ -20,7 +20,7 @@ private object Lineage {
   }
 
   /** The same over the input of a projection; None if that computes what must not be computed twice. */
-  def through[E <: Expression](project: Project, expression: E): Option[Expression] = {
+  def through(project: Project, expression: Expression): Option[Expression] = {
     val values = project.projectList.collect { case alias: Alias => alias.exprId -> alias.child }.toMap
     val used = expression.references.toSeq.flatMap(a => values.get(a.exprId))
     if (!used.forall(value => value.deterministic && Calls.isPlain(value))) None
@@ -32,11 +32,9 @@ private object Lineage {
 
   def asCall(expression: Expression): Option[PythonUDF] = Some(expression).collect { case Calls.Movable(call) => call }
 
-  /** The arguments as far down as they can be followed; None if there is nothing to follow. */
-  def origin(arguments: Seq[Expression], plan: LogicalPlan): Option[Seq[Expression]] = {
-    val followed = arguments.map(follow(_, plan))
-    Some(followed.map(_.canonicalized))
-  }
+  /** The arguments over what is as far down as they can be followed. */
+  def origin(arguments: Seq[Expression], plan: LogicalPlan): Seq[Expression] =
+    arguments.map(follow(_, plan).canonicalized)
 
   private def follow(expression: Expression, plan: LogicalPlan): Expression =
     if (!expression.references.subsetOf(plan.outputSet)) expression

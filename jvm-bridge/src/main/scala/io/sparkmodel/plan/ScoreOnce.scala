@@ -34,9 +34,12 @@ private class ScoreOnce(rules: Rules) extends PredicateHelper {
   private val scoring = new Scoring(rules)
 
   def rewrite(plan: LogicalPlan): LogicalPlan =
-    (if (rules.scoreOnce) InferredFilters.drop(plan) else plan).transformUpWithPruning(_.containsPattern(PYTHON_UDF)) {
-      case operator if operator.expressions.exists(Calls.contains) => rewriteOne(operator)
-    }
+    if (rules.scoreOnce) Ranges.exchangeBelow(rewriteAll(TopRows.scoreLate(InferredFilters.drop(plan))))
+    else rewriteAll(plan)
+
+  private def rewriteAll(plan: LogicalPlan): LogicalPlan = plan.transformUpWithPruning(_.containsPattern(PYTHON_UDF)) {
+    case operator if operator.expressions.exists(Calls.contains) => rewriteOne(operator)
+  }
 
   private def rewriteOne(operator: LogicalPlan): LogicalPlan = operator match {
     case filter: Filter => if (rules.scoreOnce) withOutput(filter.output, rewriteFilter(filter)) else filter

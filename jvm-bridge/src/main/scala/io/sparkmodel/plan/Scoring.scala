@@ -67,12 +67,17 @@ private class Scoring(rules: Rules) {
     ready.find { case (key, found) => !found.exists(_.guard.exists(waits(_, key))) }.getOrElse(ready.head)
   }
 
-  /** As much of a guard as can be computed below the operator. Less of it costs rows, never a result. */
-  private def usable(guard: Seq[Expression], plan: LogicalPlan): Seq[Expression] =
-    guard.takeWhile { condition =>
+  /**
+   * As much of a guard as can be computed below the operator. Less of it costs rows, never a result; but what may fail
+   * where a condition before it does not hold, goes with that.
+   */
+  private def usable(guard: Seq[Expression], plan: LogicalPlan): Seq[Expression] = {
+    def isUsable(condition: Expression) =
       condition.deterministic && Calls.isPlain(condition) && !condition.containsPattern(PYTHON_UDF) &&
-      condition.references.subsetOf(plan.outputSet)
-    }
+        condition.references.subsetOf(plan.outputSet)
+    val (first, rest) = guard.span(isUsable)
+    first ++ rest.filter(condition => isUsable(condition) && Calls.isHarmless(condition))
+  }
 
   private def make(plan: LogicalPlan, call: PythonUDF, guard: Option[Expression], forFilter: Boolean): Supplied =
     supply.find(plan, call, guard).getOrElse {

@@ -69,12 +69,13 @@ private class Supply(isAllowed: Attribute => Boolean) {
     }
   }
 
-  private def isSame(made: PythonUDF, call: PythonUDF, child: LogicalPlan): Boolean = ModelCall.handleOf(made).isDefined && {
-    val plain = made.copy(children = made.children.filterNot(_.isInstanceOf[ScoreIf]))
-    val (one, other) = (Calls.keyOf(plain), Calls.keyOf(call))
-    one == other || (one.copy(arguments = Nil) == other.copy(arguments = Nil) &&
-      Lineage.origin(plain.children, child).exists(Lineage.origin(call.children, child).contains(_)))
-  }
+  private def isSame(made: PythonUDF, call: PythonUDF, child: LogicalPlan): Boolean =
+    ModelCall.handleOf(made).isDefined && {
+      val plain = made.copy(children = made.children.filterNot(_.isInstanceOf[ScoreIf]))
+      val (one, other) = (Calls.keyOf(plain), Calls.keyOf(call))
+      one == other || (one.copy(arguments = Nil) == other.copy(arguments = Nil) &&
+        Lineage.origin(plain.children, child) == Lineage.origin(call.children, child))
+    }
 
   private def covers(child: LogicalPlan, call: PythonUDF, guard: Option[Expression]): Boolean =
     (call.references ++ references(guard)).subsetOf(child.outputSet)
