@@ -38,6 +38,7 @@ setup(
     python_requires=">=3.10,<3.14",
     install_requires=[
         "cloudpickle>=3",
+        "cryptography>=42",
         "mlflow>=3",
         "numpy>=1.26",
         "packaging>=23",

@@ -60,6 +60,7 @@ class PoolOptions:
         refresh_s: Seconds between looks at the registry for where the source's alias or `latest` points to; the pool
             follows it. None looks only at `Model.update`.
         detached: Keep the pool after the driver's end (needs a Ray cluster that outlives the driver).
+        tls: Encrypt what callers and the pool send each other; fixed when the pool is made.
         trust_pickle: Allow a loose pickle, cloudpickle or joblib file to be loaded.
     """
 
@@ -84,6 +85,7 @@ class PoolOptions:
     error_threshold: float = 1.0
     refresh_s: float | None = None
     detached: bool = False
+    tls: bool = False
     trust_pickle: bool = False
 
     def __post_init__(self) -> None:
@@ -186,5 +188,6 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "error_threshold": ("a number from 0 to 1", lambda value: _not_negative(value) and value <= 1),
     "refresh_s": ("a number of seconds above 0 or None", lambda value: value is None or _positive(value)),
     "detached": ("True or False", lambda value: isinstance(value, bool)),
+    "tls": ("True or False", lambda value: isinstance(value, bool)),
     "trust_pickle": ("True or False", lambda value: isinstance(value, bool)),
 }

@@ -17,12 +17,13 @@ from typing import Any
 import ray
 
 from sparkmodel import bundle
-from sparkmodel.errors import PoolGoneError, SparkModelError
+from sparkmodel.errors import InvalidOptionError, PoolGoneError, SparkModelError
 from sparkmodel.loaders.threads import limit_imports, limit_loaded, limit_threads
 from sparkmodel.pool.node_files import NodeFiles
 from sparkmodel.pool.scratch import ROOT, Scratch
 from sparkmodel.spec import ModelSpec
 from sparkmodel.wire.service import Directory
+from sparkmodel.wire.tls import Identity
 
 _HUNG = 70  # exit code of a worker whose model hangs: EX_SOFTWARE
 
@@ -50,7 +51,7 @@ def _wrap(method: Any, *args: Any) -> dict[str, Any]:
 class WorkerProcess:
     """One process that holds the model. It dies with its master."""
 
-    def __init__(self, spec: ModelSpec, version: int, token: str, scratch: str) -> None:
+    def __init__(self, spec: ModelSpec, version: int, token: str, scratch: str, identity: Identity | None) -> None:
         # before numpy and the model's libraries are imported: they read it once
         self._threads = max(1, int(spec.options.num_cpus))
         theirs = {**(spec.options.runtime_env or {}).get("env_vars", {}), **(spec.options.extra_env or {})}
@@ -69,6 +70,7 @@ class WorkerProcess:
             version=version,
             token=token,
             host=_host(scratch),
+            identity=identity,
             on_hang=self._exit,
         )
 
@@ -122,7 +124,7 @@ class WorkerProcess:
 class MasterProcess:
     """One process that supervises a pool. It holds no model and sees no batch."""
 
-    def __init__(self, name: str, pool_id: str, token: str, scratch: str) -> None:
+    def __init__(self, name: str, pool_id: str, token: str, scratch: str, identity: Identity | None) -> None:
         from sparkmodel.loaders.successor import refreshed
         from sparkmodel.pool.follower import Follower
         from sparkmodel.pool.master import Master
@@ -130,8 +132,9 @@ class MasterProcess:
         from sparkmodel.wire.server import Server
 
         self.name, self.version, self.token, self._pool_id = name, 0, token, pool_id
-        self._master = Master(name, RayLauncher(name, token, scratch))
-        self._server = Server(self, _host(scratch))
+        self._master = Master(name, RayLauncher(name, token, scratch, identity))
+        self._server = Server(self, _host(scratch), identity=identity)
+        self._certificate = None if identity is None else identity.certificate
         follower = Follower(self._master, refreshed)
         for target in (self._master.run, follower.run):
             threading.Thread(target=target, name="sparkmodel-supervisor", daemon=True).start()
@@ -148,7 +151,16 @@ class MasterProcess:
     def deploy(self, spec: ModelSpec, payload: list[Any]) -> dict[str, Any]:
         if spec.options.detached:  # put again by the master: what the driver put will be lost with the driver
             payload = [ref and ray.put(ray.get(ref)) for ref in payload]
-        return _wrap(self._master.deploy, spec, payload)
+        return _wrap(self._deploy, spec, payload)
+
+    def _deploy(self, spec: ModelSpec, payload: list[Any]) -> int:
+        if spec.options.tls != (self._certificate is not None):
+            raise InvalidOptionError(
+                "Cannot change option 'tls'",
+                f"the pool of model '{self.name}' is serving {'without' if spec.options.tls else 'with'} it",
+                "call sm.unregister first",
+            )
+        return self._master.deploy(spec, payload)
 
     def rollback(self) -> dict[str, Any]:
         return _wrap(self._master.rollback)
@@ -169,6 +181,7 @@ class MasterProcess:
             "version": self._master.current.version,
             "pool_id": self._pool_id,
             "token": self.token,
+            "tls": self._certificate,
             "master": self._server.endpoint,
             "directory": self._master.directory,
         }

@@ -29,6 +29,7 @@ from sparkmodel.errors import (
 )
 from sparkmodel.pool import runtime
 from sparkmodel.pool.actors import MasterActor, unwrap
+from sparkmodel.pool.identity import make_identity
 from sparkmodel.spec import ModelSpec, answer_type
 from sparkmodel.wire.client import forget
 from sparkmodel.wire.handle import Handle
@@ -97,6 +98,7 @@ class Pool:
             name=spec.name,
             pool_id=parts["pool_id"],
             token=parts["token"],
+            tls=parts["tls"],
             master=parts["master"],
             directory=parts["directory"],
             result_type=answer_type(spec.result_type, options.on_error),
@@ -165,6 +167,7 @@ def deploy(spec: ModelSpec, payload: bytes | None, progress: Progress, directory
     )
     if _find(spec.name) is not None:
         raise taken
+    pool_id = secrets.token_hex(8)
     try:
         master = MasterActor.options(
             name=_PREFIX + spec.name,
@@ -172,9 +175,10 @@ def deploy(spec: ModelSpec, payload: bytes | None, progress: Progress, directory
             lifetime="detached" if spec.options.detached else None,
         ).remote(
             spec.name,
-            secrets.token_hex(8),
+            pool_id,
             secrets.token_hex(32),
             str(connection.scratch.path) if connection.scratch else "",
+            make_identity(pool_id) if spec.options.tls else None,
         )
     except ValueError as error:  # somebody was faster
         raise taken from error

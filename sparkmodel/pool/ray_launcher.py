@@ -21,6 +21,7 @@ from sparkmodel.pool.actors import WorkerActor, unwrap
 from sparkmodel.pool.launcher import Member
 from sparkmodel.spec import ModelSpec
 from sparkmodel.wire.service import Directory
+from sparkmodel.wire.tls import Identity
 
 _LOCAL_PLACE_S = 5.0  # a local Ray does not grow: what is not free now will not be soon
 _CONTROL_S = 10.0  # for a worker to answer a control call; its batches go elsewhere meanwhile
@@ -55,8 +56,8 @@ class RayMember:
 class RayLauncher:
     """Starts `WorkerActor`s on a Ray cluster. Must live in an actor: what it starts dies with it."""
 
-    def __init__(self, name: str, token: str, scratch: str) -> None:
-        self._name, self._token, self._scratch = name, token, scratch
+    def __init__(self, name: str, token: str, scratch: str, identity: Identity | None) -> None:
+        self._name, self._token, self._scratch, self._identity = name, token, scratch, identity
 
     def reserve(self, count: int, bundle: Mapping[str, float], timeout_s: float) -> list[Any]:
         if not bundle:
@@ -95,7 +96,7 @@ class RayLauncher:
         environment = runtime_env(spec)
         if environment:
             options["runtime_env"] = environment
-        actor = WorkerActor.options(**options).remote(spec, version, self._token, self._scratch)
+        actor = WorkerActor.options(**options).remote(spec, version, self._token, self._scratch, self._identity)
         return RayMember(actor, slot, payload or [])
 
     def join(self, members: Sequence[Member], timeout_s: float) -> None:

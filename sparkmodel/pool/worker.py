@@ -22,6 +22,7 @@ from sparkmodel.schema import bind
 from sparkmodel.spec import ModelSpec
 from sparkmodel.wire.server import Server
 from sparkmodel.wire.service import Directory
+from sparkmodel.wire.tls import Identity
 
 
 class Worker:
@@ -32,6 +33,7 @@ class Worker:
         version: Number of what it serves.
         token: Secret that callers must show.
         host: Address to serve on.
+        identity: What to serve TLS with, if at all.
         on_hang: Ends the process when the model hangs.
     """
 
@@ -42,11 +44,12 @@ class Worker:
         version: int,
         token: str,
         host: str,
+        identity: Identity | None = None,
         on_hang: Callable[[], None] = lambda: None,
     ) -> None:
         self.spec, self.name, self.token, self.version = spec, spec.name, token, version
         self.directory = Directory(version=version)
-        self._host, self._on_hang = host, on_hang
+        self._host, self._identity, self._on_hang = host, identity, on_hang
         self._tally = Tally(pid=os.getpid(), version=version)
         self._what = f"Cannot score with '{spec.name}'"
         self._model: loaders.LoadedModel | None = None
@@ -80,6 +83,7 @@ class Worker:
             on_hang=self._on_hang,
             join_rows=options.batch_size,
             join_wait_s=options.batch_wait_s,
+            identity=self._identity,
         )
         return self._server.endpoint
 

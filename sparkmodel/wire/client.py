@@ -53,6 +53,10 @@ class PoolClient:
     """Talks to one pool. Safe for many threads; connections are kept and shared among them."""
 
     def __init__(self, handle: Handle) -> None:
+        if handle.tls is not None:
+            from sparkmodel.wire.tls import client_context  # Spark's Python workers seldom need it
+
+            client_context(handle.tls)  # fails here: a connection that fails is taken for a lost worker
         self.handle = handle
         self.retries = 0
         self._lock = threading.Lock()
@@ -210,7 +214,7 @@ class PoolClient:
             if not idle.is_stale():
                 return idle
             idle.close()
-        connection = Connection(self.handle.name, route.endpoint, self.handle.token)
+        connection = Connection(self.handle.name, route.endpoint, self.handle.token, self.handle.tls)
         self._learn(connection)
         return connection
 
@@ -254,7 +258,7 @@ class PoolClient:
         refused: AuthenticationError | None = None
         for endpoint in (self.handle.master, *self._router.directory.endpoints):
             try:
-                connection = Connection(self.handle.name, endpoint, self.handle.token)
+                connection = Connection(self.handle.name, endpoint, self.handle.token, self.handle.tls)
             except AuthenticationError as error:
                 refused = error
                 continue
@@ -265,7 +269,7 @@ class PoolClient:
             self._learn(connection)
             break
         if directory is None and refused is not None:
-            raise self._gone("another pool has its address now") from refused
+            raise self._gone(f"another pool has its address now ({refused.fact})") from refused
         waited = time.monotonic() - started
         if directory is None and waited > _GONE_S:
             raise self._gone("neither its master nor a worker answers")

@@ -54,7 +54,7 @@ class Connection:
         SparkModelError: the worker refused.
     """
 
-    def __init__(self, name: str, endpoint: tuple[str, int], token: str) -> None:
+    def __init__(self, name: str, endpoint: tuple[str, int], token: str, tls: str | None = None) -> None:
         self.endpoint = endpoint
         self._what = f"Cannot score with '{name}'"
         self._stream: StreamKey | None = None
@@ -65,10 +65,16 @@ class Connection:
         self._limit_tenths = 0
         self._sock = socket.create_connection(endpoint, timeout=_CONNECT_S)
         try:
-            # Python's own timeouts cost a poll for each read and write; the kernel's cost nothing
-            self._sock.settimeout(None)
-            self._limit(_CONNECT_S)
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if tls is None:
+                # Python's own timeouts cost a poll for each read and write; the kernel's cost nothing
+                self._sock.settimeout(None)
+            else:
+                from sparkmodel.wire.tls import connect
+
+                self._sock = connect(self._sock, tls, self._what)
+            self._has_own_timeouts = tls is not None  # TLS goes on waiting after the kernel's
+            self._limit(_CONNECT_S)
             hello = p.to_json({"token": token, "model": name, "client": f"python/{__version__}"})
             self._hello = p.pack_request(p.HELLO, 0, hello)
             p.send(self._sock, [p.pack_preface(), *self._hello])
@@ -174,6 +180,9 @@ class Connection:
         tenths = max(1, math.ceil(seconds * 10))
         if tenths != self._limit_tenths:
             self._limit_tenths = tenths
+            if self._has_own_timeouts:
+                self._sock.settimeout(tenths / 10)
+                return
             value = struct.pack("ll", tenths // 10, tenths % 10 * 100_000)
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)

@@ -68,6 +68,7 @@ class Handle:
         timeout_s: Longest time in the model for one batch.
         ready_timeout_s: Longest wait for a pool whose workers are all being replaced.
         call: What this handle's function asks for beyond that.
+        tls: Certificate, in PEM, that the pool's workers and master show; None for a pool without TLS.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Handle:
     timeout_s: float = 60.0
     ready_timeout_s: float = 300.0
     call: CallOptions = NO_OPTIONS
+    tls: str | None = dataclasses.field(default=None, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # as text, so that the JVM, which cannot unpickle, finds the whole handle in a UDF's pickled command
@@ -92,6 +94,7 @@ class Handle:
         value["directory"] = self.directory.to_dict()
         value["result"] = schema_to_text(pa.schema([(_RESULT, self.result_type)]))
         value["call"] = dataclasses.asdict(self.call)
+        value["tls"] = self.tls
         return MARKER + json.dumps(value)
 
     @staticmethod
@@ -113,6 +116,7 @@ class Handle:
                 directory=Directory.from_dict(value["directory"]),
                 result_type=schema_from_text(value["result"], what).field(0).type,
                 call=CallOptions(**value["call"]),
+                tls=value.get("tls"),
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ProtocolError(what, f"it is damaged: {error!r}") from error

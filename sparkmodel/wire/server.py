@@ -15,6 +15,7 @@ from sparkmodel.wire import protocol as p
 from sparkmodel.wire.joiner import Joiner
 from sparkmodel.wire.service import Gate, Service
 from sparkmodel.wire.session import Session
+from sparkmodel.wire.tls import Identity, server_context
 
 _log = logging.getLogger(__name__)
 _LINGER_S = 0.5  # time for those who wait to be sent elsewhere before a hung worker exits; they look every 0.2 s
@@ -34,6 +35,7 @@ class Server:
         max_batch_bytes: Longest message that is read.
         join_rows: Rows up to which small batches of several callers are joined; None joins none.
         join_wait_s: Longest time that a batch waits for others to join it.
+        identity: What is shown and proved to clients over TLS; None serves plain TCP.
     """
 
     def __init__(
@@ -48,10 +50,12 @@ class Server:
         max_batch_bytes: int = p.MAX_BATCH_BYTES,
         join_rows: int | None = None,
         join_wait_s: float = 0.0,
+        identity: Identity | None = None,
     ) -> None:
         self.service = service
         self.gate = Gate(max_concurrency, max_queued)
         self.max_batch_bytes = max_batch_bytes
+        self._tls = None if identity is None else server_context(identity)
         self._joiner = Joiner(self.gate, join_rows, join_wait_s)
         self._timeout_s, self._on_hang = timeout_s, on_hang
         self._sessions: set[Session] = set()
@@ -101,7 +105,7 @@ class Server:
                 sock.close()
 
     def _start(self, sock: socket.socket) -> None:
-        session = Session(sock, self.service, self.gate, self.max_batch_bytes, self._joiner)
+        session = Session(sock, self.service, self.gate, self.max_batch_bytes, self._joiner, self._tls)
         thread = threading.Thread(target=self._serve, args=(session,), name="sparkmodel-session", daemon=True)
         thread.start()
 

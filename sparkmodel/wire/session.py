@@ -7,6 +7,7 @@ import contextlib
 import hmac
 import select
 import socket
+import ssl
 import threading
 import time
 import traceback
@@ -23,6 +24,7 @@ from sparkmodel.errors import (
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.joiner import Entry, Joiner
 from sparkmodel.wire.service import Gate, Pass, Service, Stream
+from sparkmodel.wire.tls import refused_without, speaks_tls
 
 _HELLO_S = 10.0  # a stranger that connects and says nothing must not hold a thread
 _LINGER_S = 1.0
@@ -34,11 +36,18 @@ class Session:
     """Serves one client until it closes the connection or breaks the protocol."""
 
     def __init__(
-        self, sock: socket.socket, service: Service, gate: Gate, max_batch_bytes: int, joiner: Joiner | None = None
+        self,
+        sock: socket.socket,
+        service: Service,
+        gate: Gate,
+        max_batch_bytes: int,
+        joiner: Joiner | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        self._sock, self._service, self._gate = sock, service, gate
+        self._sock, self._service, self._gate, self._tls = sock, service, gate, tls
+        self._is_closed = False
         self._max_batch_bytes = max_batch_bytes
         self._joiner = joiner or Joiner(gate)
         self._write_lock = threading.Lock()
@@ -72,6 +81,7 @@ class Session:
 
     def close(self) -> None:
         """Close the connection; a thread that waits in it ends."""
+        self._is_closed = True
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()
@@ -119,6 +129,8 @@ class Session:
 
     def _greet(self) -> None:
         self._sock.settimeout(_HELLO_S)
+        if self._tls is not None:
+            self._secure(self._tls)
         self._send([p.pack_preface()])
         p.read_preface(self._sock, self._what)
         request = p.read_request(self._sock, 0, self._what)
@@ -126,6 +138,17 @@ class Session:
             raise ProtocolError(self._what, "the first request is not a hello")
         self._handle(request)
         self._sock.settimeout(None)
+
+    def _secure(self, context: ssl.SSLContext) -> None:
+        """Shake hands; a client without TLS is told in plain."""
+        if not speaks_tls(self._sock):
+            self._send([p.pack_preface()])
+            raise refused_without(self._what)
+        sock = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
+        self._sock = sock
+        if self._is_closed:  # meanwhile, which closed the socket that this one took the place of
+            self.close()
+        sock.do_handshake()
 
     def _handle(self, request: p.Request) -> None:
         self._pending = request.seq

@@ -62,6 +62,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "loaders.batch_model": frozenset({"numpy", "pandas", "pyarrow"}),
     "loaders.environment": frozenset({"packaging"}),
     "loaders.threads": frozenset({"threadpoolctl"}),
+    "pool.identity": frozenset({"cryptography"}),
     "pool": frozenset({"numpy", "pandas", "pyarrow", "ray"}),
     "spark": frozenset({"pyarrow", "pyspark"}),
     "frames": frozenset({"pandas", "pyarrow"}),

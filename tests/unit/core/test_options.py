@@ -35,6 +35,7 @@ REFUSED: dict[str, list[Any]] = {
     "error_threshold": [-0.1, 1.1, None, "1%", math.nan],
     "refresh_s": [0, -1, "30", True, math.nan],
     "detached": [0, 1, "yes", None],
+    "tls": [0, 1, "yes", None],
     "trust_pickle": [0, 1, "true", None],
 }
 
@@ -60,6 +61,7 @@ ACCEPTED: dict[str, list[Any]] = {
     "error_threshold": [0, 0.01, 1],
     "refresh_s": [None, 0.5, 3600],
     "detached": [True, False],
+    "tls": [True, False],
     "trust_pickle": [True, False],
 }
 

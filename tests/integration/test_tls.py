@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pool that speaks TLS, from registration to SQL, and what others find at its ports."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import socket
+import ssl
+from collections.abc import Callable
+
+import pytest
+from pyspark.sql import SparkSession
+
+import sparkmodel as sm
+from sparkmodel.errors import AuthenticationError, InvalidOptionError, PoolGoneError
+from sparkmodel.wire.client import PoolClient
+from sparkmodel.wire.connection import Connection
+from tests.models import DoubleModel
+
+Register = Callable[..., sm.Model]
+
+
+def served_certificate(endpoint: tuple[str, int]) -> str:
+    """What a port shows to whoever asks."""
+    return ssl.get_server_certificate(endpoint)
+
+
+@pytest.mark.slow
+def test_a_pool_with_tls_is_called_as_any_other(spark: SparkSession, register: Register) -> None:
+    model = register("over_tls", DoubleModel(), result_type="double", workers=2, tls=True)
+    total = spark.sql("SELECT sum(over_tls(id)) AS x FROM range(0, 10000, 1, 4)").first()
+    assert total is not None
+    assert total.x == 10000 * 9999
+    assert list(model.predict([{"x": 4.0}])) == [8.0]
+    handle = model._pool.handle()
+    endpoints = [handle.master, *handle.directory.endpoints]
+    assert len(endpoints) == 3
+    for endpoint in endpoints:
+        assert served_certificate(endpoint).split() == (handle.tls or "").split()
+        with pytest.raises(AuthenticationError, match="this pool speaks TLS only"):
+            Connection("over_tls", endpoint, handle.token)
+    assert b"PRIVATE KEY" not in pickle.dumps(handle)
+    with pytest.raises(PoolGoneError, match="speaks TLS only"):
+        PoolClient(dataclasses.replace(handle, pool_id="other", tls=None)).locate()
+
+    model.update(DoubleModel())
+    assert spark.sql("SELECT over_tls(21) AS x").collect()[0].x == 42.0
+    assert model._pool.handle().tls == handle.tls, "the pool's identity outlives its versions"
+    with pytest.raises(InvalidOptionError, match="the pool of model 'over_tls' is serving with it"):
+        sm.register(spark, "over_tls", DoubleModel(), result_type="double", num_cpus=0.5, replace=True)
+    assert model.version == 2
+
+
+def test_a_pool_without_tls_has_no_certificate(spark: SparkSession, register: Register) -> None:
+    model = register("in_plain", DoubleModel(), result_type="double")
+    handle = model._pool.handle()
+    assert handle.tls is None
+    with pytest.raises(InvalidOptionError, match="is serving without it"):
+        sm.register(spark, "in_plain", DoubleModel(), result_type="double", num_cpus=0.5, replace=True, tls=True)
+    with socket.create_connection(handle.master) as sock, pytest.raises(ssl.SSLError):
+        ssl._create_unverified_context().wrap_socket(sock)
