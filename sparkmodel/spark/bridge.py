@@ -23,7 +23,7 @@ EXTENSION = "io.sparkmodel.SparkModelExtensions"
 _JARS = "spark.jars"
 _CLASS_PATH = "spark.driver.extraClassPath"
 _EXTENSIONS = "spark.sql.extensions"
-_SETTING = "spark.sparkmodel.bridge"  # BridgeVersion.scala sets it: sparkmodel's version and Spark's minor version
+_SETTING = "spark.sparkmodel.bridge.jar"  # BridgeVersion.scala sets it: sparkmodel's version and Spark's minor version
 _ON_PYTHON = "Until then queries run on the Python path."
 
 

@@ -14,7 +14,7 @@ import org.slf4j.LoggerFactory
  * Nothing here touches what may differ between Spark's minor versions.
  */
 object BridgeVersion {
-  private val Setting = "spark.sparkmodel.bridge" // Python's sparkmodel.spark.bridge reads it
+  private val Setting = "spark.sparkmodel.bridge.jar" // Python's sparkmodel.spark.bridge reads it
 
   private val properties = {
     val loaded = new Properties()
