@@ -66,7 +66,6 @@ def server_context(identity: Identity) -> ssl.SSLContext:
     context.sslsocket_class = TlsSocket
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
-    context.num_tickets = 0  # a client takes bytes that come while it is idle for a broken connection
     with tempfile.NamedTemporaryFile("w") as file:  # for this user only; a context reads keys from files alone
         file.write(identity.key + identity.certificate)
         file.flush()

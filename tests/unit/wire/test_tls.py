@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
 import numpy as np
@@ -252,6 +253,30 @@ def test_a_caller_hears_from_a_worker_that_takes_long(raw_tls: Callable[[], RawC
         client.batch(1, 5.0)
         assert [client.answer(alive=True).status for _ in range(2)] == [p.ALIVE, p.ALIVE]
     assert client.values(1) == [10.0]
+
+
+def test_a_silent_worker_is_waited_for_as_long_as_without_tls(
+    server: Server, pool: Pool, pem: str, service: ToyService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "_CONNECT_S", 2.0)  # which must not bound the wait for an answer
+    monkeypatch.setattr(p, "KEEPALIVE_S", 60.0)
+    client = pool(server, tls=pem)
+    with service.held(), ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(score, client, 1.0)
+        wait_until(lambda: service.seen == [1.0], "it is in the model")
+        with pytest.raises(FutureTimeout):
+            answer.result(3.0)
+        service.release()
+        assert answer.result(20) == [2.0]
+    assert client.retries == 0
+
+
+def test_tls_stays_when_a_connection_is_shut_down(server: Server, pem: str) -> None:
+    """Else another thread's last words would go out in plain."""
+    connection = Connection("toy", server.endpoint, "secret", pem)
+    connection._sock.shutdown(socket.SHUT_RD)
+    assert connection._sock.version() == "TLSv1.3"  # type: ignore[attr-defined]
+    connection.close()
 
 
 def test_a_batch_whose_caller_has_gone_is_not_scored(
