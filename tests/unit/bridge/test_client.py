@@ -99,6 +99,15 @@ def test_connections_and_streams_are_kept_across_calls(serve: Serve, pool: Pool,
     assert client.score(5) == [10], "a closed client connects anew"
 
 
+def test_a_closed_connection_holds_no_file_descriptor(serve: Serve, pool: Pool) -> None:
+    client = pool(serve())
+    before = client.jvm.call("descriptors")
+    for i in range(30):
+        assert client.score(i) == [2 * i]
+        client.close()
+    assert client.jvm.call("descriptors") < before + 30
+
+
 def test_a_stream_asks_for_what_its_call_asks_for(serve: Serve, pool: Pool, service: ToyService) -> None:
     client = pool(serve())
     options = {"params": '{"k": 1.50, "n": 12345678901234567890}', "on_error": "null", "time_zone": "Europe/Rome"}

@@ -236,6 +236,7 @@ def test_a_worker_that_stops_sends_its_callers_elsewhere_uncounted(serve: Serve,
     server.gate.stopping = True
     assert [client.score(i) for i in range(10)] == [[2 * i] for i in range(10)]
     assert stopping.seen == []
+    assert client.open_connections == 1, "that to the other"
 
 
 def test_full_queues_hold_callers_back_and_do_not_fail_them(serve: Serve, pool: Pool, service: ToyService) -> None:
@@ -280,6 +281,13 @@ def test_a_batch_that_hangs_fails_alone_and_those_behind_it_go_to_another_worker
     assert [c.values for c in collected] == [[0], [2], [4]]
     assert [c.parts["retries"] for c in collected] == [0, 0, 0]
     assert sorted(other.seen) == [0, 1, 2]
+
+
+def test_the_connection_of_a_batch_that_hung_is_not_used_again(serve: Serve, pool: Pool, service: ToyService) -> None:
+    client = pool(serve(timeout_s=0.5))
+    with service.held():
+        assert refused(client, 1).condition == "PREDICT_TIMEOUT"
+    assert client.open_connections == 0
 
 
 def test_a_worker_that_gives_no_sign_of_life_is_given_up(pool: Pool, lie: Lie) -> None:

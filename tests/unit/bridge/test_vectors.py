@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -102,7 +103,19 @@ def test_a_damaged_batch_is_refused(case: dict[str, Any], jvm: Jvm) -> None:
         assert caught.value.condition == "PROTOCOL_ERROR"
 
 
-def test_no_damage_of_one_byte_of_the_metadata_gets_a_buffer_out_of_the_body(jvm: Jvm) -> None:
+@pytest.mark.parametrize(
+    ("offset", "length"), [(0, 17), (8, 16), (-8, 16), (0, -1), (1 << 62, 1 << 62), ((1 << 63) - 8, 16)]
+)
+def test_a_buffer_outside_of_the_body_is_refused(offset: int, length: int, jvm: Jvm) -> None:
+    data = bytes.fromhex(ARROW["prediction"]["hex"])
+    place = struct.pack("<qq", 0, 16)  # two doubles, all of the body
+    assert data.count(place) == 1
+    with pytest.raises(JvmError, match="buffer 1 lies outside") as caught:
+        jvm.call("check", hex=data.replace(place, struct.pack("<qq", offset, length)).hex(), rows=2)
+    assert caught.value.condition == "PROTOCOL_ERROR"
+
+
+def test_no_damage_of_one_byte_of_the_metadata_gets_past_with_another_exception(jvm: Jvm) -> None:
     data = bytes.fromhex(ARROW["prediction"]["hex"])
     changed = [
         data[:i] + bytes([data[i] ^ 0x81]) + data[i + 1 :] for i in range(8 + int.from_bytes(data[4:8], "little"))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sparkmodel.wire
 
+import java.lang.management.ManagementFactory
 import java.nio.ByteBuffer
 import java.util.Base64
 import java.util.concurrent.{ConcurrentHashMap, Executors, TimeUnit}
@@ -9,6 +10,7 @@ import java.util.concurrent.atomic.{AtomicBoolean, AtomicInteger}
 import scala.jdk.CollectionConverters._
 
 import com.fasterxml.jackson.databind.JsonNode
+import com.sun.management.UnixOperatingSystemMXBean
 
 /** The client of pools, called from Python's tests. */
 object ClientMain {
@@ -41,6 +43,8 @@ object ClientMain {
     case "interrupt" => calls.interrupt(a.required("call").asLong)
     case "sweep" => Clients.sweep(System.nanoTime + (a.required("ahead_s").asDouble * 1e9).toLong)
     case "threads" => Thread.getAllStackTraces.keySet.asScala.map(_.getName).toSeq.sorted.asJava
+    case "descriptors" =>
+      ManagementFactory.getPlatformMXBean(classOf[UnixOperatingSystemMXBean]).getOpenFileDescriptorCount
     case "picks" => picks(a).asJava
     case "is_here" => Router.isHere(a.required("host").asText)
     case _ => VectorCalls.answer(operation, a)
