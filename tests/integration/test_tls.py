@@ -29,9 +29,14 @@ def served_certificate(endpoint: tuple[str, int]) -> str:
 @pytest.mark.slow
 def test_a_pool_with_tls_is_called_as_any_other(spark: SparkSession, register: Register) -> None:
     model = register("over_tls", DoubleModel(), result_type="double", workers=2, tls=True)
-    total = spark.sql("SELECT sum(over_tls(id)) AS x FROM range(0, 10000, 1, 4)").first()
-    assert total is not None
-    assert total.x == 10000 * 9999
+    for path in ("true", "false"):  # the bridge, which has a client of its own, and the Python path
+        spark.conf.set("spark.sparkmodel.bridge.enabled", path)
+        total = spark.sql("SELECT sum(over_tls(id)) AS x FROM range(0, 10000, 1, 4)").first()
+        assert total is not None
+        assert total.x == 10000 * 9999
+        (plan,) = spark.sql("EXPLAIN SELECT over_tls(id) FROM range(3)").collect()
+        assert ("ArrowEvalPython" in plan[0]) is (path == "false")
+    spark.conf.unset("spark.sparkmodel.bridge.enabled")
     assert list(model.predict([{"x": 4.0}])) == [8.0]
     handle = model._pool.handle()
     endpoints = [handle.master, *handle.directory.endpoints]
