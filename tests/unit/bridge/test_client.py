@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from concurrent.futures import TimeoutError as FutureTimeoutError  # the builtin one since Python 3.11
 
 import pyarrow as pa
 import pytest
@@ -53,7 +54,7 @@ def test_a_ticket_counts_what_it_cost(serve: Serve, pool: Pool, service: ToyServ
         ticket = client.submit(1, 2, 3)
         wait_until(lambda: service.seen == [1], "the batch is in the model")
         collected = client.jvm.start("collect", ticket=ticket)
-        with pytest.raises(TimeoutError):
+        with pytest.raises(FutureTimeoutError):
             collected.result(0.3)
     parts = collected.result(60)
     assert parts["rows"] == 3
@@ -80,7 +81,7 @@ def test_signs_of_life_are_no_answers(serve: Serve, pool: Pool, service: ToyServ
     with service.held():
         ticket = client.submit(1)
         collected = client.jvm.start("collect", ticket=ticket)
-        with pytest.raises(TimeoutError):
+        with pytest.raises(FutureTimeoutError):
             collected.result(2.5)
         assert not client.is_ready(client.submit(2))
     assert collected.result(60)["retries"] == 0

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import TimeoutError as FutureTimeoutError  # the builtin one since Python 3.11
 from typing import Any
 
 import pyarrow as pa
@@ -202,7 +203,7 @@ def test_a_pool_that_heals_is_waited_for(serve: Serve, pool: Pool) -> None:
     master.directory = Directory(2, (), "healing", 1)
     client = pool(master=serve(master), directory=master.directory)
     submitted = client.submitted(3)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(FutureTimeoutError):
         submitted.result(0.3)
     master.directory = Directory(3, (live.endpoint,), "ready", 1)
     assert client.collect(submitted.result(60)).values == [6]
@@ -245,7 +246,7 @@ def test_full_queues_hold_callers_back_and_do_not_fail_them(serve: Serve, pool: 
         tickets = [client.submit(i) for i in range(8)]
         wait_until(lambda: len(service.seen) == 1, "one is in the model")
         results = [client.jvm.start("collect", ticket=ticket) for ticket in tickets]
-        with pytest.raises(TimeoutError):
+        with pytest.raises(FutureTimeoutError):
             results[-1].result(0.3)
     assert [result.result(60)["retries"] for result in results] == [0] * 8
     assert sorted(service.seen) == list(range(8)), "each was scored once"

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import TimeoutError as FutureTimeoutError  # the builtin one since Python 3.11
 from typing import Any
 
 import pyarrow.compute as pc
@@ -75,7 +76,7 @@ def test_a_batch_that_another_thread_releases_ends_the_wait_for_it(
         ticket = client.submit(1)
         wait_until(lambda: service.seen + other.seen == [1], "it is in a model")
         collected = client.jvm.start("collect", ticket=ticket)
-        with pytest.raises(TimeoutError):
+        with pytest.raises(FutureTimeoutError):
             collected.result(0.3)
         client.release(ticket)
         with pytest.raises(JvmError) as caught:
@@ -95,7 +96,7 @@ def test_giving_up_ends_the_wait_for_an_answer(serve: Serve, pool: Pool, service
         second = client.submit(2)
         wait_until(lambda: server.gate.load == 2, "one waits")
         call = client.jvm.start("collect", ticket=second, watch=watch)
-        with pytest.raises(TimeoutError):
+        with pytest.raises(FutureTimeoutError):
             call.result(0.3)
         expected = give_up(client, call, watch)
         with pytest.raises(JvmError) as caught:
@@ -113,7 +114,7 @@ def test_giving_up_ends_the_wait_for_a_pool_that_heals(serve: Serve, pool: Pool,
     client = pool(master=serve(master), directory=master.directory)
     watch = f"heals-{id(client)}"
     call = client.submitted(1, watch=watch)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(FutureTimeoutError):
         call.result(0.3)
     expected = give_up(client, call, watch)
     with pytest.raises(JvmError) as caught:
@@ -153,7 +154,7 @@ def test_giving_up_ends_a_write_that_is_stuck(pool: Pool, deaf: Deaf, give_up: G
     watch = f"write-{id(client)}"
     call = client.submitted(*range(700_000), watch=watch)
     wait_until(lambda: deaf.batches == 1, "the batch is on its way")
-    with pytest.raises(TimeoutError):
+    with pytest.raises(FutureTimeoutError):
         call.result(0.5)
     expected = give_up(client, call, watch)
     with pytest.raises(JvmError) as caught:
