@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
@@ -14,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from sparkmodel.wire import protocol as p
-from sparkmodel.wire.handle import MARKER, Handle
+from sparkmodel.wire.handle import Handle
 from sparkmodel.wire.service import Directory
 from tests.bridge import Jvm
 from tests.unit.wire.toys import numbers
@@ -28,10 +27,9 @@ def jvm() -> Iterator[Jvm]:
     machine.close()
 
 
-def text_of(handle: Handle, **more: Any) -> str:
-    """The handle as the JVM finds it, with more keys: in the midst of other bytes."""
-    parts = {**json.loads(handle.to_text().removeprefix(MARKER)), **more}
-    return base64.b64encode(b"\x80\x05junk" + (MARKER + json.dumps(parts)).encode() + b"more \xff junk").decode()
+def text_of(handle: Handle) -> str:
+    """The handle as the JVM finds it: in the midst of other bytes."""
+    return base64.b64encode(b"\x80\x05junk" + handle.to_text().encode() + b"more \xff junk").decode()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,13 +93,12 @@ class Client:
 def pool(jvm: Jvm) -> Iterator[Callable[..., Client]]:
     """`pool(*servers, master=None, **handle)` is a client in the JVM whose handle lists the servers.
 
-    `silence_s` and `gone_s` shorten the client's own limits; `tls` is a certificate.
+    `silence_s` and `gone_s` shorten the client's own limits.
     """
     made: list[Client] = []
 
     def pool_(*servers: Any, master: Any = None, **options: Any) -> Client:
         limits = {key: options.pop(key) for key in ("silence_s", "gone_s") if key in options}
-        more = {"tls": options.pop("tls")} if "tls" in options else {}
         defaults: dict[str, Any] = {
             "name": "toy",
             "pool_id": f"pool-{id(made)}-{len(made)}",
@@ -111,7 +108,7 @@ def pool(jvm: Jvm) -> Iterator[Callable[..., Client]]:
             "result_type": pa.float64(),
         }
         handle = Handle(**{**defaults, **options})
-        made.append(Client(jvm, jvm.call("client", handle=text_of(handle, **more), **limits)))
+        made.append(Client(jvm, jvm.call("client", handle=text_of(handle), **limits)))
         return made[-1]
 
     yield pool_

@@ -25,7 +25,7 @@ Pool = Callable[..., Client]
 
 
 def test_batches_of_any_size_are_scored(serve: Serve, pool: Pool) -> None:
-    client = pool(serve(), tls=None)
+    client = pool(serve())
     for size in (1, 2, 3000, 300_000, 4):
         values = [i / 2 for i in range(size)]
         assert client.score(*values) == [2 * value for value in values], size

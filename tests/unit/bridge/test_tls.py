@@ -1,39 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bridge's client over TLS."""
+"""The bridge's client over TLS, against servers with TLS."""
 
 from __future__ import annotations
 
-import pathlib
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
+from sparkmodel.pool.identity import make_identity
 from sparkmodel.wire.server import Server
+from sparkmodel.wire.tls import Identity
 from tests.bridge import JvmError
 from tests.unit.bridge.conftest import Client
-from tests.unit.bridge.tls import TlsFront, make_certificate
 from tests.unit.wire.toys import ToyService, wait_until
 
 Serve = Callable[..., Server]
 Pool = Callable[..., Client]
 
 
+@pytest.fixture(scope="module")
+def identity() -> Identity:
+    return make_identity("pool-1")
+
+
 @pytest.fixture(params=[ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2], ids=lambda version: version.name)
-def front(
-    request: pytest.FixtureRequest, tmp_path: pathlib.Path, serve: Serve
-) -> Iterator[tuple[TlsFront, Server, str]]:
-    """A server behind TLS, and its certificate."""
-    pem = make_certificate(tmp_path / "pool.pem")
-    server = serve()
-    made = TlsFront(server.endpoint, tmp_path / "pool.pem", request.param)
-    yield made, server, pem
-    made.close()
+def server(request: pytest.FixtureRequest, serve: Serve, identity: Identity) -> Server:
+    """A server that speaks one version of TLS."""
+    made = serve(identity=identity)
+    assert made._tls is not None
+    made._tls.minimum_version = made._tls.maximum_version = request.param
+    return made
 
 
-def test_batches_of_any_size_are_scored_over_tls(front: tuple[TlsFront, Server, str], pool: Pool) -> None:
-    made, _, pem = front
-    client = pool(made, tls=pem)
+def refused(client: Client) -> JvmError:
+    """The error that scoring ends with."""
+    with pytest.raises(JvmError) as caught:
+        client.score(1)
+    return caught.value
+
+
+def test_batches_of_any_size_are_scored_over_tls(server: Server, pool: Pool, identity: Identity) -> None:
+    client = pool(server, tls=identity.certificate)
     for size in (1, 2000, 2047, 2048, 2049, 300_000, 3):
         values = list(range(size))
         assert client.score(*values) == [2 * value for value in values], size
@@ -41,47 +49,51 @@ def test_batches_of_any_size_are_scored_over_tls(front: tuple[TlsFront, Server, 
 
 
 def test_several_batches_are_under_way_over_tls(
-    front: tuple[TlsFront, Server, str], pool: Pool, service: ToyService
+    server: Server, pool: Pool, service: ToyService, identity: Identity
 ) -> None:
-    made, server, pem = front
-    client = pool(made, tls=pem)
+    client = pool(server, tls=identity.certificate)
     with service.held():
         tickets = [client.submit(i) for i in range(4)]
         wait_until(lambda: server.gate.load == 4, "all have arrived")
         assert not client.is_ready(tickets[0])
-    assert [client.collect(ticket).values for ticket in tickets] == [[0], [2], [4], [6]]
+        client.release(tickets[3])
+        wait_until(lambda: server.gate.load == 3, "the worker drops what is released")
+    assert [client.collect(ticket).values for ticket in tickets[:3]] == [[0], [2], [4]]
 
 
 def test_a_worker_lost_behind_tls_is_noticed_and_counted(
-    front: tuple[TlsFront, Server, str], pool: Pool, service: ToyService
+    server: Server, pool: Pool, service: ToyService, identity: Identity
 ) -> None:
-    made, _, pem = front
-    client = pool(made, tls=pem)
+    client = pool(server, tls=identity.certificate)
     with service.held():
         ticket = client.submit(1)
         wait_until(lambda: service.seen == [1], "it is in the model")
-        made.cut()
+        for session in server._open_sessions():
+            session.close()
     collected = client.collect(ticket)
     assert (collected.values, collected.parts["retries"]) == ([2], 1)
 
 
-def test_another_certificate_is_not_trusted(
-    front: tuple[TlsFront, Server, str], pool: Pool, tmp_path: pathlib.Path, service: ToyService
-) -> None:
-    other = make_certificate(tmp_path / "other.pem")
-    with pytest.raises(JvmError, match="neither its master nor a worker answers") as caught:
-        pool(front[0], tls=other, gone_s=0.2).score(1)
-    assert caught.value.condition == "POOL_GONE"
-    assert caught.value.parts["cause"] == "javax.net.ssl.SSLHandshakeException"
+def test_another_certificate_is_not_trusted(server: Server, pool: Pool, service: ToyService) -> None:
+    error = refused(pool(server, tls=make_identity("pool-2").certificate))
+    assert error.condition == "POOL_GONE"
+    assert "another pool has its address" in str(error)
     assert service.opened == []
 
 
-def test_a_client_that_expects_tls_says_nothing_to_a_worker_without_it(
-    serve: Serve, pool: Pool, front: tuple[TlsFront, Server, str], service: ToyService
+def test_nothing_is_said_to_a_worker_without_tls(
+    serve: Serve, pool: Pool, service: ToyService, identity: Identity
 ) -> None:
-    with pytest.raises(JvmError) as caught:
-        pool(serve(), tls=front[2], gone_s=0.2).score(1)
-    assert caught.value.condition == "POOL_GONE"
+    error = refused(pool(serve(), tls=identity.certificate))
+    assert error.condition == "POOL_GONE"
+    assert "another pool has its address" in str(error)
+    assert service.opened == []
+
+
+def test_a_client_without_tls_is_told_by_a_worker_with_it(server: Server, pool: Pool, service: ToyService) -> None:
+    error = refused(pool(server))
+    assert error.condition == "POOL_GONE"
+    assert "another pool has its address" in str(error)
     assert service.opened == []
 
 

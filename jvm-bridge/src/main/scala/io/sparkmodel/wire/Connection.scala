@@ -5,7 +5,7 @@ import java.io.{EOFException, IOException}
 import java.net.ConnectException
 import java.nio.ByteBuffer
 import java.nio.charset.StandardCharsets.UTF_8
-import javax.net.ssl.SSLContext
+import javax.net.ssl.{SSLContext, SSLException}
 
 import com.fasterxml.jackson.databind.JsonNode
 
@@ -203,6 +203,14 @@ private[wire] object Connection {
       case e: ModelException if e.condition == "PROTOCOL_ERROR" =>
         connection.close()
         throw new ConnectException(s"$endpoint is no worker: ${e.getMessage}").initCause(e)
+      case e: SSLException => // another pool or program has the port now
+        connection.close()
+        throw new ModelException(
+          "AUTHENTICATION_FAILED",
+          handle.what,
+          s"$endpoint does not speak TLS as this pool does (${e.getMessage})",
+          "take the handle from sm.get(name)",
+          cause = e)
       case e: Throwable =>
         connection.close()
         throw e
