@@ -24,6 +24,7 @@ _JARS = "spark.jars"
 _CLASS_PATH = "spark.driver.extraClassPath"
 _EXTENSIONS = "spark.sql.extensions"
 _SETTING = "spark.sparkmodel.bridge.jar"  # BridgeVersion.scala sets it: sparkmodel's version and Spark's minor version
+_ENABLED = "spark.sparkmodel.bridge.enabled"
 _ON_PYTHON = "Until then queries run on the Python path."
 
 
@@ -85,6 +86,12 @@ def bridge_status(spark: SparkSession) -> str:
     if not found:
         return "absent"
     return "active" if found.split()[1] == _minor(spark.version) else "wrong_spark"
+
+
+def takes_bridge(spark: SparkSession) -> bool:
+    """Whether the session's queries run without Python on the executors now."""
+    enabled = str(spark.conf.get(_ENABLED, "true"))
+    return bridge_status(spark) == "active" and enabled.strip().lower() == "true"
 
 
 def warn_of_misfit(spark: SparkSession) -> None:

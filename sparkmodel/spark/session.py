@@ -18,7 +18,7 @@ from pyspark.sql.functions import col
 from pyspark.sql.pandas.functions import arrow_udf
 
 from sparkmodel.errors import ExecutorEnvironmentError
-from sparkmodel.spark.bridge import add_to
+from sparkmodel.spark.bridge import add_to, takes_bridge
 from sparkmodel.wire.client import PoolClient
 from sparkmodel.wire.handle import Handle
 
@@ -61,9 +61,14 @@ def _minor_version(python: str) -> str:
 def check_executors(spark: SparkSession, handle: Handle) -> None:
     """Run one row through Spark's Python workers to the pool and back, without the model.
 
+    Where the bridge is in use, executors need no Python, and nothing is run.
+
     Raises:
         ExecutorEnvironmentError: they have another Python, lack sparkmodel, or cannot reach the pool.
     """
+
+    if takes_bridge(spark):
+        return
 
     def reach(rows: Iterator[pa.Array]) -> Iterator[pa.Array]:
         for row in rows:

@@ -26,6 +26,13 @@ class Chunk(scorer: Scorer) {
 
   private def sizeInBytes: Long = keptBytes + parts.iterator.map(_.builder.sizeInBytes).sum + kept.fold(0L)(_.sizeInBytes)
 
+  /** Rows that can be added before it is worth a look whether it is full: to count its bytes costs more than a row. */
+  def room: Int = {
+    val size = sizeInBytes
+    if (count > 0) scorer.rowBytes = math.max(1L, size / count)
+    math.max(1L, math.min((BatchSize.Bytes - size) / scorer.rowBytes, BatchSize.Step)).toInt
+  }
+
   /** Add a row of the input. */
   def append(row: InternalRow): Unit = {
     parts.foreach(_.append(row))
@@ -46,13 +53,10 @@ class Chunk(scorer: Scorer) {
       left
     } else {
       var taken = 0
-      var step = BatchSize.FirstStep // nothing is known yet about how large the rows are
       while (taken < left && !isFull) {
-        val rows = math.min(step, left - taken)
+        val rows = math.min(room, left - taken)
         take(batch, from + taken, rows)
         taken += rows
-        val average = math.max(1L, sizeInBytes / count)
-        step = math.max(1L, math.min(BatchSize.LastStep.toLong, (BatchSize.Bytes - sizeInBytes) / average)).toInt
       }
       taken
     }
@@ -96,6 +100,6 @@ case class KeptInCall(call: Int, column: Int) extends KeptPlace
 object BatchSize {
   val Rows = 16384
   val Bytes: Long = 8L << 20
-  val FirstStep = 16
-  val LastStep = 4096
+  val Step = 4096L
+  val UnknownRow: Long = 2L << 20 // what a row is taken for before one has been seen
 }

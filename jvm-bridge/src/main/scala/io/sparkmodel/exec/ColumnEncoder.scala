@@ -5,7 +5,7 @@ import org.apache.arrow.vector.{BaseFixedWidthVector, FieldVector}
 import org.apache.arrow.vector.complex.ListVector
 import org.apache.spark.sql.execution.vectorized.{OffHeapColumnVector, WritableColumnVector}
 import org.apache.spark.sql.types._
-import org.apache.spark.sql.vectorized.{ColumnVector, ColumnarArray}
+import org.apache.spark.sql.vectorized.{ArrowColumnVector, ColumnVector, ColumnarArray}
 import org.apache.spark.unsafe.Platform
 
 /** Appends ranges of rows of a column to an Arrow vector. */
@@ -70,8 +70,11 @@ class FixedWidthEncoder(vector: BaseFixedWidthVector, dataType: DataType, width:
     case absent: WritableColumnVector if absent.isAllNull => () // it has no values, and may have no memory
     case direct: OffHeapColumnVector if !direct.hasDictionary =>
       Platform.copyMemory(null, direct.valuesNativeAddress + from.toLong * width, null, target, rows.toLong * width)
-    case writable: WritableColumnVector if writable.hasDictionary => copyEach(column, from, rows, target)
-    case _ => copyArray(column, from, rows, target)
+    case writable: WritableColumnVector if !writable.hasDictionary => copyArray(column, from, rows, target)
+    case arrow: ArrowColumnVector if arrow.getValueVector.getClass == vector.getClass =>
+      val values = arrow.getValueVector.asInstanceOf[BaseFixedWidthVector].getDataBufferAddress
+      Platform.copyMemory(null, values + from.toLong * width, null, target, rows.toLong * width)
+    case _ => copyEach(column, from, rows, target)
   }
 
   private def copyArray(column: ColumnVector, from: Int, rows: Int, target: Long): Unit = {
@@ -90,7 +93,7 @@ class FixedWidthEncoder(vector: BaseFixedWidthVector, dataType: DataType, width:
     }
   }
 
-  /** Values behind a dictionary: Spark's block readers would give the codes. */
+  /** Of a dictionary, whose codes the block readers would give, and of columns that have no value where NULL is. */
   private def copyEach(column: ColumnVector, from: Int, rows: Int, target: Long): Unit = {
     var i = 0
     while (i < rows) {

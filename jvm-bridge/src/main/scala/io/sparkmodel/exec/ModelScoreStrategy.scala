@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sparkmodel.exec
 
-import io.sparkmodel.plan.{ModelCall, Settings}
+import io.sparkmodel.plan.{ModelCall, ScoreIf, Settings}
 import org.apache.spark.sql.catalyst.expressions._
 import org.apache.spark.sql.catalyst.plans.logical.{ArrowEvalPython, LogicalPlan, Project}
 import org.apache.spark.sql.catalyst.rules.Rule
@@ -22,7 +22,10 @@ object ModelScoreStrategy extends SparkStrategy {
   private def isOn: Boolean = Settings.isOn(Settings.BridgeEnabled)
 
   private def isOurs(eval: ArrowEvalPython): Boolean =
-    isOn && eval.udfs.forall(udf => isOurs(udf) && !udf.children.exists(_.exists(_.isInstanceOf[PythonUDF])))
+    (isOn || eval.udfs.exists(isGuarded)) && eval.udfs.forall(udf => isOurs(udf) && !udf.children.exists(_.exists(_.isInstanceOf[PythonUDF])))
+
+  /** A plan that was made for the bridge stays with it, if the setting changes before it runs. */
+  private def isGuarded(udf: PythonUDF): Boolean = udf.children.lastOption.exists(_.isInstanceOf[ScoreIf])
 
   private def isOurs(udf: PythonUDF): Boolean = ModelCall.unapply(udf).isDefined
 

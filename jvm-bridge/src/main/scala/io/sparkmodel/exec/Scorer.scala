@@ -68,6 +68,9 @@ class Scorer(
       new BatchPlan(alone, Internals.arrowSchema(schema, timeZone, calls.head.largeVarTypes), input, context.partitionId()))
   }
 
+  /** Size of a row as the last chunk had them, where rows are of various sizes. */
+  var rowBytes: Long = BatchSize.UnknownRow
+
   def allocator: BufferAllocator = memory.allocator
 
   /** Rows that a batch of fixed width has room for: a batch that is nearly full is joined by one more of the source. */

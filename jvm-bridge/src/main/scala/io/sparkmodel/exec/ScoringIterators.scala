@@ -81,10 +81,9 @@ class RowScoring(
   }
 
   private def collect(chunk: Chunk): Boolean = {
-    var look = 1
-    // sizes are counted at times only: it costs more than a row
+    var look = chunk.room
     while ((chunk.rows < look || !chunk.isFull) && input.hasNext) {
-      if (chunk.rows >= look) look = math.min(look * 2, look + 256)
+      if (chunk.rows >= look) look = chunk.rows + chunk.room
       val row = input.next()
       chunk.append(row)
       val copy = kept(row).copy()

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bridge's operator: many rows, many partitions, early ends, memory, what Spark shows of it."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import pyarrow as pa
+import pytest
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+
+import sparkmodel as sm
+from tests.integration.scripts import wait_until
+
+BRIDGE = "spark.sparkmodel.bridge.enabled"
+Register = Callable[..., sm.Model]
+
+# three chunks for each task, and more than one batch of the reader in each
+ROWS = 100_000
+COLUMNS = {
+    "id": "id",
+    "double": "CASE WHEN id % 7 <> 0 THEN id / 8 END",
+    "few": "CAST(id % 5 AS DOUBLE)",  # Parquet keeps it behind a dictionary
+    "int": "CASE WHEN id % 11 <> 0 THEN CAST(id % 100 AS INT) END",
+    "text": "CASE WHEN id % 13 <> 0 THEN concat('t', id % 50) END",
+    "list": "CASE WHEN id % 17 <> 0 THEN transform(sequence(1, id % 4), x -> x * id / 2) END",
+    "ints": "array(CAST(id % 3 AS INT), NULL, 7)",
+    "nested": "named_struct('a', id, 'b', array(CAST(id % 9 AS STRING)))",
+    "map": "map('k', id % 6)",
+    "decimal": "CAST(id / 3 AS DECIMAL(20, 5))",
+    "time": "timestamp_micros(id * 1000003)",
+    "day": "date_add(DATE'2000-01-01', CAST(id % 9999 AS INT))",
+    "none": "CAST(NULL AS DOUBLE)",
+    "flag": "id % 2 = 0",
+}
+
+
+def allocated(spark: SparkSession) -> int:
+    """Arrow memory of the JVM that somebody holds."""
+    return int(spark.sparkContext._jvm.org.apache.spark.sql.util.ArrowUtils.rootAllocator().getAllocatedMemory())
+
+
+@pytest.fixture
+def told(register: Register) -> sm.Model:
+    """A model that tells what it was given, as one text."""
+
+    def tell(batch: pa.RecordBatch) -> pa.Array:
+        return pa.array([str(list(row.values())) for row in batch.to_pylist()], pa.string())
+
+    return register("told", tell, result_type="string", batch_format="pyarrow", workers=2, num_cpus=0.1)
+
+
+@pytest.fixture(scope="module", params=["parquet", "orc", "cached", "rows"])
+def table(
+    request: pytest.FixtureRequest, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    made = spark.range(0, ROWS, 1, 2).selectExpr(*[f"{code} AS {name}" for name, code in COLUMNS.items()])
+    if request.param in ("parquet", "orc"):
+        home = str(tmp_path_factory.mktemp("many") / "t")
+        made.write.format(request.param).save(home)
+        made = spark.read.format(request.param).load(home)
+    elif request.param == "cached":
+        made = made.cache()
+    made.createOrReplaceTempView("many")
+    yield str(request.param)
+    made.unpersist()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        f"SELECT id, told({', '.join(COLUMNS)}) AS p FROM many",
+        "SELECT *, told(list, text) AS p FROM many",
+        "SELECT id, text, list, CASE WHEN id % 10 > 6 THEN told(double, list, text, map) END AS p FROM many",
+        "SELECT id, told(few + 1, int, get(list, 0), nested.b) AS p, told(none) AS q FROM many WHERE id % 3 <> 0",
+        "SELECT id, told(struct(text, few, day)) AS p FROM many WHERE told(flag) = '[True]'",
+    ],
+)
+def test_many_rows_are_the_same_on_both_paths(spark: SparkSession, told: sm.Model, table: str, query: str) -> None:
+    def summary(by_bridge: bool) -> list[Any]:
+        spark.conf.set(BRIDGE, str(by_bridge).lower())
+        frame = spark.sql(query)
+        columns = ", ".join(f"to_json(struct({name}))" for name in frame.columns)
+        return frame.selectExpr("count(*)", f"bit_xor(xxhash64({columns}))", "max(p)", "count(p)").collect()
+
+    try:
+        assert summary(True) == summary(False)
+    finally:
+        spark.conf.unset(BRIDGE)
+    assert allocated(spark) == 0
+
+
+def scores(plan: Any) -> list[Any]:
+    """The operators of ours in a plan."""
+    found = [plan] if plan.nodeName().startswith("ModelScore") else []
+    return found + [one for i in range(plan.children().size()) for one in scores(plan.children().apply(i))]
+
+
+def test_the_operator_shows_its_model_its_path_and_its_numbers(spark: SparkSession, register: Register) -> None:
+    register("shown", lambda frame: frame.iloc[:, 0] * 2.0, result_type="double")
+    spark.conf.set("spark.sql.adaptive.enabled", "false")
+    try:
+        frame = spark.range(0, 50_000, 1, 2).selectExpr("shown(id) AS p")
+        frame._jdf.queryExecution().executedPlan().executeCollect()
+        (operator,) = scores(frame._jdf.queryExecution().executedPlan())
+    finally:
+        spark.conf.unset("spark.sql.adaptive.enabled")
+    assert operator.nodeName() == "ModelScore shown v1"
+    assert "path: executor JVM, rows" in operator.toString()
+    assert "Models: shown v1" in frame._jdf.queryExecution().explainString(
+        spark.sparkContext._jvm.org.apache.spark.sql.execution.ExplainMode.fromString("formatted")
+    )
+    metrics = operator.metrics()
+    value = {metrics.keys().toSeq().apply(i): 0 for i in range(metrics.size())}
+    value = {name: metrics.apply(name).value() for name in value}
+    assert value["rowsScored"] == value["numOutputRows"] == 50_000
+    assert value["batches"] == 4
+    assert value["bytesSent"] > 50_000 * 8
+    assert value["bytesReceived"] > 50_000 * 8
+    assert value["retries"] == 0
+    assert min(value[name] for name in ("waitTime", "predictTime", "sendTime")) > 0
+
+
+def test_a_limit_and_a_failure_release_everything(spark: SparkSession, register: Register) -> None:
+    def fail_late(frame: pd.DataFrame) -> pd.Series:
+        if (frame.iloc[:, 0] > 90_000).any():
+            raise ValueError("too late")
+        return frame.iloc[:, 0] * 2.0
+
+    model = register("late", fail_late, result_type="double")
+    spark.range(0, 100_000, 1, 1).createOrReplaceTempView("numbers")
+    assert [row.p for row in spark.sql("SELECT late(id) AS p FROM numbers WHERE late(id) > 1 LIMIT 3").collect()] == [
+        2,
+        4,
+        6,
+    ]
+    assert allocated(spark) == 0
+    with pytest.raises(PySparkException, match=r"\[PREDICT_FAILED\].*\n[^$]*too late"):
+        spark.sql("SELECT sum(late(id)) FROM numbers").collect()
+    assert allocated(spark) == 0
+    wait_until(lambda: model.stats()["queued"] == 0, 10)
+
+
+def test_a_cancelled_query_frees_its_sockets_and_its_place_in_the_queue(
+    spark: SparkSession, register: Register
+) -> None:
+    def slow(frame: pd.DataFrame) -> pd.Series:
+        time.sleep(0.3)
+        return frame.iloc[:, 0] * 1.0
+
+    model = register("slow", slow, result_type="double")
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            spark.sql("SELECT sum(slow(id)) FROM range(0, 10000000, 1, 4)").collect()
+        except Exception as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    wait_until(lambda: model.stats()["batches"] > 2, 60)
+    spark.sparkContext.cancelAllJobs()  # which interrupts no thread
+    thread.join(30)
+    assert not thread.is_alive()
+    assert failed
+    assert "cancel" in str(failed[0]).lower()
+    wait_until(lambda: model.stats()["queued"] == 0 and allocated(spark) == 0, 20)
+    before = model.stats()["batches"]
+    time.sleep(1)
+    assert model.stats()["batches"] <= before + 1, "the worker goes on with what nobody waits for"
+
+
+def test_two_thousand_partitions_take_few_connections(spark: SparkSession, register: Register) -> None:
+    model = register("parts", lambda frame: frame.iloc[:, 0] * 1.0, result_type="double", workers=2)
+    ports = {port for _, port in model.handle.directory.endpoints}
+    jvm = psutil.Process(int(spark.sparkContext._jvm.java.lang.ProcessHandle.current().pid()))
+    most = 0
+    done: list[float] = []
+    query = threading.Thread(
+        target=lambda: done.append(spark.sql("SELECT sum(parts(id)) FROM range(0, 20000, 1, 2000)").first()[0])
+    )
+    query.start()
+    while query.is_alive():
+        here = [
+            c for c in jvm.net_connections("tcp") if c.raddr and c.raddr.port in ports and c.status == "ESTABLISHED"
+        ]
+        most = max(most, len(here))
+    assert done == [19999 * 10000.0]
+    assert 0 < most <= 4  # two tasks, with two batches each on the way
+
+
+def test_rows_too_large_to_be_many_are_sent_in_small_batches(
+    spark: SparkSession, register: Register, tmp_path: pathlib.Path
+) -> None:
+    model = register("bytes_in", lambda frame: frame.iloc[:, 0].map(len), result_type="bigint")
+    rows = spark.range(0, 100, 1, 1).selectExpr(
+        "id", "CAST(repeat(CAST(id % 10 AS STRING), 1000000) AS BINARY) AS image"
+    )
+    rows.write.parquet(str(tmp_path / "images"))
+    for frame in (rows, spark.read.parquet(str(tmp_path / "images"))):
+        before = model.stats()["batches"]
+        assert {row[0] for row in frame.selectExpr("bytes_in(image) AS n").collect()} == {1_000_000}
+        assert 12 <= model.stats()["batches"] - before <= 40
+    assert allocated(spark) == 0
+
+
+def test_a_worker_killed_under_a_columnar_query_costs_nothing(
+    spark: SparkSession, register: Register, tmp_path: pathlib.Path
+) -> None:
+    def steady(frame: pd.DataFrame) -> Any:
+        time.sleep(0.02)
+        return frame.to_numpy() @ np.array([2.0])
+
+    model = register("steady", steady, result_type="double", workers=2)
+    spark.range(0, 1_000_000, 1, 4).selectExpr("CAST(id AS DOUBLE) AS x").write.parquet(str(tmp_path / "x"))
+    frame: DataFrame = spark.read.parquet(str(tmp_path / "x"))
+    done: list[Any] = []
+    query = threading.Thread(
+        target=lambda: done.append(frame.selectExpr("sum(steady(x)) AS s", "count(steady(x)) AS n").first())
+    )
+    query.start()
+    wait_until(lambda: model.stats()["batches"] > 4, 60)
+    os.kill(model.stats()["workers"][0]["pid"], signal.SIGKILL)
+    query.join(120)
+    assert done
+    assert (done[0].s, done[0].n) == (999_999 * 1_000_000.0, 1_000_000)
+    assert allocated(spark) == 0
