@@ -53,6 +53,14 @@ def spark(ray_runtime: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture
+def python_path(spark: SparkSession) -> Iterator[None]:
+    """Queries go through Spark's Python workers meanwhile, as in a session without the bridge."""
+    spark.conf.set("spark.sparkmodel.bridge.enabled", "false")
+    yield
+    spark.conf.unset("spark.sparkmodel.bridge.enabled")
+
+
+@pytest.fixture
 def register(spark: SparkSession) -> Iterator[Callable[..., sm.Model]]:
     """`sm.register` in this session with small workers; what it registered is dropped at the end."""
     made: list[sm.Model] = []

@@ -122,7 +122,7 @@ class Connection:
                 self._what,
                 f"a batch has {len(payload)} bytes, a worker takes {self._max_batch_bytes}",
             )
-        self._seq = (self._seq + 1) & 0xFFFFFFFF
+        self._seq = self._seq % 0xFFFFFFFF + 1  # 0 means the connection as a whole
         self._timeout_s = timeout_s
         self._deadline = None if budget_s is None else time.monotonic() + budget_s
         self._limit(timeout_s)

@@ -124,3 +124,22 @@ ENTRIES: dict[str, Entry] = {
     "predict_arrow": Entry(_local(lambda table: table), by_name=True, by_spark=False),
     "predict_rows": Entry(_local(lambda table: table.to_pylist()), by_name=True, by_spark=False),
 }
+
+
+def _on_python_path(run: Callable[[sm.Model, DataFrame], list[Any]]) -> Callable[[sm.Model, DataFrame], list[Any]]:
+    def without_bridge(model: sm.Model, frame: DataFrame) -> list[Any]:
+        settings = frame.sparkSession.conf
+        settings.set("spark.sparkmodel.bridge.enabled", "false")
+        try:
+            return run(model, frame)
+        finally:
+            settings.unset("spark.sparkmodel.bridge.enabled")
+
+    return without_bridge
+
+
+ENTRIES |= {
+    f"{name}, Python path": dataclasses.replace(entry, run=_on_python_path(entry.run))
+    for name, entry in ENTRIES.items()
+    if entry.by_spark
+}

@@ -220,6 +220,7 @@ def test_values_come_back_as_they_went(type_: str, register: Callable[..., sm.Mo
     assert [repr(row.p) for row in rows] == [repr(row.v) for row in rows]
 
 
+@pytest.mark.usefixtures("python_path")
 def test_worker_process_imports_nothing_heavy_and_keeps_its_connections(
     linear: sm.Model, spark: SparkSession, table: DataFrame
 ) -> None:
