@@ -82,7 +82,7 @@ class Part(scorer: Scorer, index: Int) {
     if (!Internals.isOfType(field, call.resultType)) wrong("WRONG_RESULT_TYPE", s"the pool answers $field, the function is ${call.resultType.sql}")
     val taken = memory
     memory = null
-    scorer.metrics.bytesReceived += taken.capacity
+    scorer.metrics.bytesReceived += answer.payload.capacity
     result = Messages.column(schema, taken, scorer.allocator)
     if (result.getValueCount != builder.rows)
       wrong("PROTOCOL_ERROR", s"${builder.rows} rows were asked, ${result.getValueCount} were answered")
