@@ -17,7 +17,6 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
 import sparkmodel as sm
-from tests.bridge import built
 
 NO_RULE = {"spark.sql.optimizer.excludedRules": "io.sparkmodel.plan.ScoreOnce"}
 RULES = ("scoreOnce", "conditional", "reuse", "join")
@@ -26,20 +25,8 @@ MANY = 100_000
 
 
 @pytest.fixture(scope="session")
-def bridge_spark(ray_runtime: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    session = (
-        sm.configure_spark(SparkSession.builder, bridge=False)
-        .master("local[2]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.shuffle.partitions", "2")
-        .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))
-        .config("spark.driver.extraClassPath", str(built()[0]))
-        .config("spark.sql.extensions", "io.sparkmodel.SparkModelExtensions")
-        .getOrCreate()
-    )
-    session.sparkContext.setLogLevel("OFF")
-    yield session
-    session.stop()
+def bridge_spark(spark: SparkSession) -> SparkSession:
+    return spark.newSession()  # with the bridge, and no view or setting of other tests
 
 
 def minus_50(_: None, data: pd.DataFrame) -> pd.Series:
