@@ -215,6 +215,28 @@ def test_rows_too_large_to_be_many_are_sent_in_small_batches(
     assert allocated(spark) == 0
 
 
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    [
+        (400, ["transform(sequence(1, 20000), x -> x * CAST(id AS DOUBLE)) AS a"]),
+        (64_000, [f"CAST(id + {i} AS DOUBLE) AS c{i}" for i in range(95)]),  # above 100, Spark reads row by row
+    ],
+    ids=["long arrays", "many columns"],
+)
+def test_columns_copied_by_block_are_cut_by_their_size_too(
+    spark: SparkSession, register: Register, tmp_path: pathlib.Path, rows: int, columns: list[str]
+) -> None:
+    model = register(
+        "width", lambda batch: pa.array([batch.nbytes] * len(batch)), result_type="bigint", batch_format="pyarrow"
+    )
+    spark.range(0, rows, 1, 1).selectExpr(*columns).write.parquet(str(tmp_path / "wide"))
+    found = spark.read.parquet(str(tmp_path / "wide")).selectExpr("width(struct(*)) AS n").collect()
+    assert len(found) == rows
+    assert max(row.n for row in found) < 10 << 20
+    assert 5 <= model.stats()["batches"] <= 40
+    assert allocated(spark) == 0
+
+
 def test_a_worker_killed_under_a_columnar_query_costs_nothing(
     spark: SparkSession, register: Register, tmp_path: pathlib.Path
 ) -> None:

@@ -26,15 +26,18 @@ class BatchPlan(val expressions: Seq[Expression], val schema: Schema, input: Seq
     made
   }
 
-  def newBuilder(allocator: BufferAllocator, isColumnar: Boolean, capacity: Int): BatchBuilder =
-    new BatchBuilder(this, allocator, isColumnar, capacity)
+  def newBuilder(allocator: BufferAllocator, isColumnar: Boolean): BatchBuilder =
+    new BatchBuilder(this, allocator, isColumnar)
 
-  private[exec] lazy val allColumns = projection(expressions.indices)
+  /** Rows that a column is given room for at first: with many columns a batch has fewer of them. */
+  private[exec] val capacity: Int =
+    math.max(256L, math.min(BatchSize.Rows + BatchSize.Step, BatchSize.Bytes / (8L * expressions.size.max(1)))).toInt
+
   private[exec] var byRow: (Seq[Int], MutableProjection) = _
 }
 
 /** Collects rows into the Arrow vectors of one batch. */
-class BatchBuilder(plan: BatchPlan, allocator: BufferAllocator, isColumnar: Boolean, capacity: Int) {
+class BatchBuilder(plan: BatchPlan, allocator: BufferAllocator, isColumnar: Boolean) {
 
   val vectors: IndexedSeq[FieldVector] = plan.schema.getFields.asScala.map(_.createVector(allocator)).toIndexedSeq
 
@@ -48,7 +51,7 @@ class BatchBuilder(plan: BatchPlan, allocator: BufferAllocator, isColumnar: Bool
     }
   private val single: Seq[Int] = vectors.indices.diff(blocks.map(_._1))
   private val writer: Option[(MutableProjection, ArrowWriter)] = try {
-    blocks.foreach { case (i, _, _) => vectors(i).setInitialCapacity(capacity); vectors(i).allocateNew() }
+    blocks.foreach { case (i, _, _) => vectors(i).setInitialCapacity(plan.capacity); vectors(i).allocateNew() }
     Option.when(single.nonEmpty)((projection, ArrowWriter.create(VectorSchemaRoot.of(single.map(vectors): _*))))
   } catch { case error: Throwable => close(); throw error }
   private var count = 0
@@ -60,10 +63,7 @@ class BatchBuilder(plan: BatchPlan, allocator: BufferAllocator, isColumnar: Bool
 
   def rows: Int = count
 
-  /** Whether a row's size is only known when it has been written. */
-  def hasVariableWidth: Boolean = single.nonEmpty || blocks.exists(_._3.isInstanceOf[ListEncoder])
-
-  def sizeInBytes: Long = writer.fold(0L)(_._2.sizeInBytes()) + blocks.iterator.map(b => vectors(b._1).getBufferSize.toLong).sum
+  def sizeInBytes: Long = writer.fold(0L)(_._2.sizeInBytes()) + blocks.iterator.map(_._3.sizeInBytes).sum
 
   def append(row: InternalRow): Unit = {
     writer.foreach { case (project, target) => target.write(project(row)) }

@@ -8,13 +8,13 @@ import org.apache.spark.sql.vectorized.{ColumnarBatch, ColumnVector}
 
 /** Some rows on their way through the pools of an operator: collected, sent, answered, closed. */
 class Chunk(scorer: Scorer) {
-  private val parts: Seq[Part] = {
-    val made = ArrayBuffer.empty[Part]
-    try scorer.calls.indices.foreach(i => made += new Part(scorer, i))
-    catch { case error: Throwable => made.foreach(_.close()); throw error }
-    made.toSeq
-  }
-  private val kept: Option[BatchBuilder] = scorer.kept.map(_.newBuilder(scorer.allocator, true, scorer.capacity))
+  private val made = ArrayBuffer.empty[Part]
+  private val kept: Option[BatchBuilder] =
+    try {
+      scorer.calls.indices.foreach(i => made += new Part(scorer, i))
+      scorer.kept.map(_.newBuilder(scorer.allocator, true))
+    } catch { case error: Throwable => made.foreach(_.close()); throw error }
+  private val parts: Seq[Part] = made.toSeq
   private var count = 0
   private var keptBytes = 0L
   val keptRows = new ArrayBuffer[InternalRow]
@@ -24,7 +24,8 @@ class Chunk(scorer: Scorer) {
   /** Whether it has as many rows, or bytes, as should be sent at once. */
   def isFull: Boolean = count >= BatchSize.Rows || sizeInBytes >= BatchSize.Bytes
 
-  private def sizeInBytes: Long = keptBytes + parts.iterator.map(_.builder.sizeInBytes).sum + kept.fold(0L)(_.sizeInBytes)
+  private def sizeInBytes: Long =
+    keptBytes + parts.iterator.map(_.builder.sizeInBytes).sum + kept.fold(0L)(_.sizeInBytes)
 
   /** Rows that can be added before it is worth a look whether it is full: to count its bytes costs more than a row. */
   def room: Int = {
@@ -48,18 +49,13 @@ class Chunk(scorer: Scorer) {
   /** Add rows of a columnar input, until full; returns how many were taken. */
   def append(batch: ColumnarBatch, from: Int): Int = {
     val left = batch.numRows - from
-    if (!parts.exists(_.builder.hasVariableWidth) && !kept.exists(_.hasVariableWidth)) {
-      take(batch, from, left)
-      left
-    } else {
-      var taken = 0
-      while (taken < left && !isFull) {
-        val rows = math.min(room, left - taken)
-        take(batch, from + taken, rows)
-        taken += rows
-      }
-      taken
+    var taken = 0
+    while (taken < left && !isFull) {
+      val rows = math.min(room, left - taken)
+      take(batch, from + taken, rows)
+      taken += rows
     }
+    taken
   }
 
   private def take(batch: ColumnarBatch, from: Int, rows: Int): Unit = {

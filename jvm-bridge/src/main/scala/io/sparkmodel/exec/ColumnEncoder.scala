@@ -12,6 +12,9 @@ import org.apache.spark.unsafe.Platform
 trait ColumnEncoder {
   def append(column: ColumnVector, from: Int, count: Int): Unit
 
+  /** Bytes of the values so far; Arrow's own count knows of none before the end. */
+  def sizeInBytes: Long
+
   /** Set the number of values; the vector is ready to be sent. */
   def finish(): Unit
 }
@@ -43,7 +46,7 @@ class FixedWidthEncoder(vector: BaseFixedWidthVector, dataType: DataType, width:
   def append(column: ColumnVector, from: Int, rows: Int): Unit = if (rows > 0) {
     while (vector.getValueCapacity < count + rows) vector.reAlloc()
     copy(column, from, rows, vector.getDataBufferAddress + count.toLong * width)
-    if (column.hasNull) markEach(column, from, rows) else mark(rows)
+    if (column.hasNull) markEach(new ColumnarArray(column, from, rows)) else mark(rows)
     count += rows
   }
 
@@ -51,16 +54,13 @@ class FixedWidthEncoder(vector: BaseFixedWidthVector, dataType: DataType, width:
   def append(array: ColumnarArray): Int = {
     val rows = array.numElements
     while (vector.getValueCapacity < count + rows) vector.reAlloc()
-    val bits = vector.getValidityBufferAddress
-    (0 until rows).foreach { i =>
-      if (!array.isNullAt(i)) {
-        put(vector.getDataBufferAddress + (count + i).toLong * width, array, i)
-        set(bits, count + i)
-      }
-    }
+    copyEach(array, vector.getDataBufferAddress + count.toLong * width)
+    markEach(array)
     count += rows
     rows
   }
+
+  def sizeInBytes: Long = count.toLong * width + count / 8
 
   def finish(): Unit = vector.setValueCount(count)
 
@@ -74,7 +74,7 @@ class FixedWidthEncoder(vector: BaseFixedWidthVector, dataType: DataType, width:
     case arrow: ArrowColumnVector if arrow.getValueVector.getClass == vector.getClass =>
       val values = arrow.getValueVector.asInstanceOf[BaseFixedWidthVector].getDataBufferAddress
       Platform.copyMemory(null, values + from.toLong * width, null, target, rows.toLong * width)
-    case _ => copyEach(column, from, rows, target)
+    case _ => copyEach(new ColumnarArray(column, from, rows), target)
   }
 
   private def copyArray(column: ColumnVector, from: Int, rows: Int, target: Long): Unit = {
@@ -94,30 +94,20 @@ class FixedWidthEncoder(vector: BaseFixedWidthVector, dataType: DataType, width:
   }
 
   /** Of a dictionary, whose codes the block readers would give, and of columns that have no value where NULL is. */
-  private def copyEach(column: ColumnVector, from: Int, rows: Int, target: Long): Unit = {
+  private def copyEach(values: ColumnarArray, target: Long): Unit = {
     var i = 0
-    while (i < rows) {
+    while (i < values.numElements) {
       val at = target + i.toLong * width
-      val row = from + i
-      if (!column.isNullAt(row)) dataType match {
-        case ByteType => Platform.putByte(null, at, column.getByte(row))
-        case ShortType => Platform.putShort(null, at, column.getShort(row))
-        case IntegerType | DateType => Platform.putInt(null, at, column.getInt(row))
-        case FloatType => Platform.putFloat(null, at, column.getFloat(row))
-        case DoubleType => Platform.putDouble(null, at, column.getDouble(row))
-        case _ => Platform.putLong(null, at, column.getLong(row))
+      if (!values.isNullAt(i)) dataType match {
+        case ByteType => Platform.putByte(null, at, values.getByte(i))
+        case ShortType => Platform.putShort(null, at, values.getShort(i))
+        case IntegerType | DateType => Platform.putInt(null, at, values.getInt(i))
+        case FloatType => Platform.putFloat(null, at, values.getFloat(i))
+        case DoubleType => Platform.putDouble(null, at, values.getDouble(i))
+        case _ => Platform.putLong(null, at, values.getLong(i))
       }
       i += 1
     }
-  }
-
-  private def put(at: Long, array: ColumnarArray, i: Int): Unit = dataType match {
-    case ByteType => Platform.putByte(null, at, array.getByte(i))
-    case ShortType => Platform.putShort(null, at, array.getShort(i))
-    case IntegerType | DateType => Platform.putInt(null, at, array.getInt(i))
-    case FloatType => Platform.putFloat(null, at, array.getFloat(i))
-    case DoubleType => Platform.putDouble(null, at, array.getDouble(i))
-    case _ => Platform.putLong(null, at, array.getLong(i))
   }
 
   /** Mark the next rows as not NULL. */
@@ -132,11 +122,11 @@ class FixedWidthEncoder(vector: BaseFixedWidthVector, dataType: DataType, width:
     while (i < end) { set(bits, i); i += 1 }
   }
 
-  private def markEach(column: ColumnVector, from: Int, rows: Int): Unit = {
+  private def markEach(values: ColumnarArray): Unit = {
     val bits = vector.getValidityBufferAddress
     var i = 0
-    while (i < rows) {
-      if (!column.isNullAt(from + i)) set(bits, count + i)
+    while (i < values.numElements) {
+      if (!values.isNullAt(i)) set(bits, count + i)
       i += 1
     }
   }
@@ -169,6 +159,8 @@ class ListEncoder(vector: ListVector, values: FixedWidthEncoder) extends ColumnE
       length
     case other => values.append(other.getArray(row))
   }
+
+  def sizeInBytes: Long = count * 4L + values.sizeInBytes
 
   def finish(): Unit = {
     val length = values.size

@@ -17,7 +17,7 @@ class Part(scorer: Scorer, index: Int) {
   private val call: ScoreCall = scorer.calls(index)
   private val client: PoolClient = scorer.clients(index)
   private val guard: Option[BasePredicate] = scorer.guards(index)
-  val builder: BatchBuilder = scorer.plans(index).newBuilder(scorer.allocator, scorer.isColumnar, scorer.capacity)
+  val builder: BatchBuilder = scorer.plans(index).newBuilder(scorer.allocator, scorer.isColumnar)
 
   private val places = if (guard.isDefined) new ArrayBuilder.ofInt else null
   private var message: BatchMessage = _
@@ -79,7 +79,8 @@ class Part(scorer: Scorer, index: Int) {
     })
     val schema = scorer.schemaOf(answer.schema)
     val field = schema.getFields.get(0)
-    if (!Internals.isOfType(field, call.resultType)) wrong("WRONG_RESULT_TYPE", s"the pool answers $field, the function is ${call.resultType.sql}")
+    if (!Internals.isOfType(field, call.resultType))
+      wrong("WRONG_RESULT_TYPE", s"the pool answers $field, the function is ${call.resultType.sql}")
     val taken = memory
     memory = null
     scorer.metrics.bytesReceived += answer.payload.capacity

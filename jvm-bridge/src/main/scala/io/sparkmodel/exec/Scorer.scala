@@ -64,17 +64,14 @@ class Scorer(
   val kept: Option[BatchPlan] = {
     val alone = keep.zip(keptPlaces).collect { case (attribute, _: KeptAlone) => attribute }
     val schema = StructType(alone.zipWithIndex.map { case (a, i) => StructField(s"_$i", a.dataType) })
-    Option.when(alone.nonEmpty)(
-      new BatchPlan(alone, Internals.arrowSchema(schema, timeZone, calls.head.largeVarTypes), input, context.partitionId()))
+    def arrow = Internals.arrowSchema(schema, timeZone, calls.head.largeVarTypes)
+    Option.when(alone.nonEmpty)(new BatchPlan(alone, arrow, input, context.partitionId()))
   }
 
   /** Size of a row as the last chunk had them, where rows are of various sizes. */
   var rowBytes: Long = BatchSize.UnknownRow
 
   def allocator: BufferAllocator = memory.allocator
-
-  /** Rows that a batch of fixed width has room for: a batch that is nearly full is joined by one more of the source. */
-  val capacity: Int = BatchSize.Rows + 4096
 
   def schemaOf(text: String): Schema = schemas.getOrElseUpdate(text, Messages.schema(text))
 
