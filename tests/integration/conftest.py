@@ -9,11 +9,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-import psutil
 import pyspark
 import pytest
 
-from tests.integration.scripts import ROOT, free_port, listens, wait_until, with_suppress
+from tests.integration.scripts import ROOT, end, free_port, listens, wait_until
 
 
 @pytest.fixture(scope="session")
@@ -45,8 +44,4 @@ def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         wait_until(lambda: "Registering worker" in (home / "Master.log").read_text(), 60)
         yield url
     finally:
-        for process in processes:
-            for child in psutil.Process(process.pid).children(recursive=True):
-                with_suppress(child.kill)
-            process.kill()
-            process.wait()
+        end(processes)

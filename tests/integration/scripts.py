@@ -118,3 +118,12 @@ def listens(port: int) -> bool:
 def scratch_directories() -> set[str]:
     """Directories of ours under /tmp."""
     return {str(path) for path in pathlib.Path("/tmp").glob("sm-*")}
+
+
+def end(processes: list[subprocess.Popen[bytes]]) -> None:
+    """End processes with all that they have started."""
+    for process in processes:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with_suppress(child.kill)
+        process.kill()
+        process.wait()

@@ -9,14 +9,13 @@ import stat
 import subprocess
 from collections.abc import Callable, Iterator
 
-import psutil
 import pyspark
 import pytest
 from pyspark.sql import SparkSession
 
 import sparkmodel as sm
 from sparkmodel.spark.bridge import find_jar
-from tests.integration.scripts import Script, free_port, wait_until, with_suppress
+from tests.integration.scripts import Script, end, free_port, wait_until
 
 HOME = pathlib.Path(pyspark.__file__).parent
 JAVA = pathlib.Path(str(shutil.which("java"))).resolve()
@@ -116,11 +115,7 @@ def bare_cluster(tmp_path: pathlib.Path, no_python: dict[str, str]) -> Iterator[
         wait_until(lambda: "Registering worker" in (tmp_path / "Master.log").read_text(), 60)
         yield url, processes[1].pid
     finally:
-        for process in processes:
-            for child in psutil.Process(process.pid).children(recursive=True):
-                with_suppress(child.kill)
-            process.kill()
-            process.wait()
+        end(processes)
 
 
 @pytest.mark.slow
@@ -166,10 +161,21 @@ def test_the_sql_shell_calls_a_model_without_any_python(
     assert model.stats()["rows"] == 4
 
 
-@pytest.mark.slow
-def test_a_file_that_is_no_handle_is_told(tmp_path: pathlib.Path, spark: SparkSession) -> None:
-    models = spark.sparkContext._jvm.io.sparkmodel.Models
+def test_a_session_takes_a_handle_file_and_tells_of_one_that_is_none(
+    tmp_path: pathlib.Path, spark: SparkSession, register: Callable[..., sm.Model]
+) -> None:
+    jvm = spark.sparkContext._jvm
+    path = jvm.java.nio.file.Path
+    take = jvm.io.sparkmodel.Models.register
+    file = tmp_path / "tripled.handle"
+    register("tripled", lambda frame: frame.iloc[:, 0] * 3, result_type="bigint").save_handle(file)
+    session = spark.newSession()  # which has no function of ours
+    take(session._jsparkSession, "again", path.of(str(file)))
+    assert session.sql("SELECT sum(again(id)) FROM range(4)").first()[0] == 18
+    file.write_text("something else")
     with pytest.raises(
         Exception, match=r"\[INVALID_HANDLE\] Cannot register model 'f': it is not the text of a handle"
     ):
-        models.registerText(spark._jsparkSession, "f", "something else")
+        take(session._jsparkSession, "f", path.of(str(file)))
+    with pytest.raises(Exception, match=r"\[INVALID_HANDLE\] Cannot read handle '.*nowhere': .*NoSuchFile"):
+        take(session._jsparkSession, "f", path.of(str(tmp_path / "nowhere")))

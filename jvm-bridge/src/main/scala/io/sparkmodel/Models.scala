@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sparkmodel
 
+import java.io.IOException
 import java.nio.file.{Files, Path, Paths}
 
 import scala.jdk.CollectionConverters._
@@ -28,7 +29,7 @@ object Models {
   val Variable = "SPARKMODEL_HANDLES"
 
   /** Make a model a function of a session. */
-  def register(spark: SparkSession, name: String, handle: Path): Unit = registerText(spark, name, Files.readString(handle))
+  def register(spark: SparkSession, name: String, handle: Path): Unit = registerText(spark, name, read(handle))
 
   /** The same, of the text that the file would have. */
   def registerText(spark: SparkSession, name: String, handle: String): Unit =
@@ -37,7 +38,7 @@ object Models {
   /** The functions that a setting of a new session names. */
   private[sparkmodel] def functions(setting: Option[String]): Seq[(String, Seq[Expression] => Expression)] =
     setting.toSeq.flatMap(_.split(',')).map(_.trim).filter(_.nonEmpty).flatMap(files).map { file =>
-      val text = Files.readString(file)
+      val text = read(file)
       val handle = parse(text, s"the model of '$file'")
       handle.name -> builder(handle.name, text, handle)
     }
@@ -51,6 +52,16 @@ object Models {
       finally found.close()
     }
   }
+
+  private def read(file: Path): String =
+    try Files.readString(file)
+    catch {
+      case error: IOException =>
+        throw new IllegalArgumentException(
+          s"[INVALID_HANDLE] Cannot read handle '$file': $error. " +
+            s"Hint: name files that model.save_handle(path) wrote, in $Setting or $Variable.",
+          error)
+    }
 
   private def parse(text: String, what: String): Handle =
     Handle.find(text.getBytes("UTF-8")).getOrElse(throw new IllegalArgumentException(
