@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import TRIAL_OUTPUT, main
-from benchmarks.common import OutputsDifferError, compare, interleaved, versus
+from benchmarks.common import OURS, SPARK_UDF, WARM_UPS, OutputsDifferError, compare, interleaved, versus
 
 ROOT = pathlib.Path(__file__).parents[2]
 TINY = ("--rows-scale", "0.005", "--runs", "2")
@@ -61,9 +61,9 @@ def test_raw_runs_are_kept(results: dict[str, Any]) -> None:
 @pytest.mark.slow
 def test_the_pool_loads_once_for_each_worker_and_mlflow_once_for_each_task(results: dict[str, Any]) -> None:
     loads = {line["name"]: line for part in results["benchmarks"] if part["id"] == "P6" for line in part["measures"]}
-    assert loads["sparkmodel"]["value"] == 2
-    assert loads["sparkmodel"]["verdict"] == "met"
-    assert loads["mlflow spark_udf"]["value"] == 2 * 16 + 20
+    assert loads[OURS]["value"] == 2
+    assert loads[OURS]["verdict"] == "met"
+    assert loads[SPARK_UDF]["value"] == 2 * 16 + 20
 
 
 @pytest.mark.slow
@@ -116,7 +116,7 @@ def test_contenders_take_turns() -> None:
     calls: list[str] = []
     contenders = {name: lambda name=name: calls.append(name) or 0.0 for name in "AB"}
     seconds = interleaved(contenders, runs=3, expected={"A": 0.0, "B": 0.0})
-    assert "".join(calls) == "AB" + "AB" * 3
+    assert "".join(calls) == "AB" * WARM_UPS + "AB" * 3
     assert [len(runs) for runs in seconds.values()] == [3, 3]
 
 
