@@ -43,7 +43,8 @@ class Forward:
         if first is None:
             return
         caller = _in_session(self.handle)
-        yield from client_of(caller).predict(join_small(batches.after(first)), batches.by_name, caller=caller)
+        joined = join_small(batches.after(first))
+        yield from client_of(caller).predict(joined, batches.by_name, caller.call.timeout_s, caller)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Forward.from_text, (CALL_MARKER + self.handle.to_text(),)

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from sparkmodel.errors import ProtocolError
+from sparkmodel.schema import Column
 from sparkmodel.wire.protocol import schema_from_text, schema_to_text
 from sparkmodel.wire.service import Directory
 
@@ -36,14 +38,16 @@ class CallOptions:
         params: JSON object of inference parameters, which take precedence over the registered ones; empty for none.
         on_error: `fail`, `null` or `struct`; None is as registered.
         time_zone: The session's; None is as registered.
+        timeout_s: Deadline of each batch, from when it is sent; None waits as long as its worker is alive.
     """
 
     params: str = ""
     on_error: str | None = None
     time_zone: str | None = None
+    timeout_s: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form, of what was asked for only."""
+        """JSON-ready form of what a worker is to know, of what was asked for only."""
         asked = {"on_error": self.on_error, "time_zone": self.time_zone}
         asked["params"] = json.loads(self.params) if self.params else None
         return {key: value for key, value in asked.items() if value is not None}
@@ -69,6 +73,8 @@ class Handle:
         ready_timeout_s: Longest wait for a pool whose workers are all being replaced.
         call: What this handle's function asks for beyond that.
         tls: Certificate, in PEM, that the pool's workers and master show; None for a pool without TLS.
+        inputs: The signature's inputs, by which the JVM checks and binds a call's columns; None where there are none.
+        like_mlflow: Whether columns go by position as in `mlflow.pyfunc.spark_udf`, those beyond the signature unread.
     """
 
     name: str
@@ -83,6 +89,8 @@ class Handle:
     ready_timeout_s: float = 300.0
     call: CallOptions = NO_OPTIONS
     tls: str | None = dataclasses.field(default=None, repr=False)
+    inputs: tuple[Column, ...] | None = dataclasses.field(default=None, repr=False)
+    like_mlflow: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         # as text, so that the JVM, which cannot unpickle, finds the whole handle in a UDF's pickled command
@@ -95,6 +103,8 @@ class Handle:
         value["result"] = schema_to_text(pa.schema([(_RESULT, self.result_type)]))
         value["call"] = dataclasses.asdict(self.call)
         value["tls"] = self.tls
+        value["inputs"] = None if self.inputs is None else _inputs_to_dict(self.inputs)
+        value["like_mlflow"] = self.like_mlflow
         return MARKER + json.dumps(value)
 
     @staticmethod
@@ -117,6 +127,27 @@ class Handle:
                 result_type=schema_from_text(value["result"], what).field(0).type,
                 call=CallOptions(**value["call"]),
                 tls=value.get("tls"),
+                inputs=_inputs_from_dict(value["inputs"], what) if value.get("inputs") else None,
+                like_mlflow=bool(value.get("like_mlflow")),
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ProtocolError(what, f"it is damaged: {error!r}") from error
+
+
+def _inputs_to_dict(inputs: Sequence[Column]) -> dict[str, Any]:
+    # an Arrow schema, in which a field that may be missing is one that may be NULL, and a type that is any is null
+    fields = [pa.field(c.name or "", c.type or pa.null(), nullable=not c.required) for c in inputs]
+    return {"schema": schema_to_text(pa.schema(fields)), "shapes": [c.shape for c in inputs]}
+
+
+def _inputs_from_dict(value: dict[str, Any], what: str) -> tuple[Column, ...]:
+    fields = schema_from_text(value["schema"], what)
+    return tuple(
+        Column(
+            name=field.name or None,
+            type=None if pa.types.is_null(field.type) else field.type,
+            required=not field.nullable,
+            shape=None if shape is None else tuple(shape),
+        )
+        for field, shape in zip(fields, value["shapes"], strict=True)
+    )

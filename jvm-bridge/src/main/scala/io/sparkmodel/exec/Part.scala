@@ -53,7 +53,7 @@ class Part(scorer: Scorer, index: Int) {
     if (builder.rows > 0) {
       message = new BatchMessage(root)
       ticket = scorer.metrics.timed(scorer.metrics.sendTime) {
-        scorer.failing(client.submit(call.stream, message.buffers, builder.rows, scorer.watch))
+        scorer.failing(client.submit(call.stream, message.buffers, builder.rows, scorer.watch, call.stream.call.timeoutS))
       }
     }
   }

@@ -24,8 +24,26 @@ object Directory {
     node.required("version").asInt)
 }
 
-/** What one function asks for beyond what its pool was registered with; `params` is a JSON object or empty. */
-case class CallOptions(params: String = "", onError: Option[String] = None, timeZone: Option[String] = None)
+/**
+ * What one function asks for beyond what its pool was registered with; `params` is a JSON object or empty.
+ *
+ * @param timeoutS deadline of each batch, from when it is sent
+ */
+case class CallOptions(
+    params: String = "",
+    onError: Option[String] = None,
+    timeZone: Option[String] = None,
+    timeoutS: Option[Double] = None)
+
+/**
+ * The inputs of a model's signature.
+ *
+ * @param schema an Arrow schema, as the base64 of its IPC message; what may be left out may be NULL in it, what has no
+ *   name has an empty one, what takes any type is of type null
+ * @param hasTensors whether they are tensors, whose columns only a worker can check
+ * @param likeMlflow whether columns go by position, and those beyond the signature are not read
+ */
+case class Inputs(schema: String, hasTensors: Boolean, likeMlflow: Boolean)
 
 /**
  * Endpoints, token and limits of a pool, as Python's `Handle` writes them.
@@ -44,7 +62,8 @@ case class Handle(
     timeoutS: Double,
     readyTimeoutS: Double,
     call: CallOptions,
-    tls: Option[String] = None) {
+    tls: Option[String] = None,
+    inputs: Option[Inputs] = None) {
   private[wire] def what: String = s"Cannot score with '$name'"
 
   // a plan is printed, logged and shown: the token must not be in it
@@ -84,9 +103,20 @@ object Handle {
       node.required("max_retries").asInt,
       node.required("timeout_s").asDouble,
       node.required("ready_timeout_s").asDouble,
-      CallOptions(call.required("params").asText, text(call, "on_error"), text(call, "time_zone")),
-      text(node, "tls"))
+      CallOptions(
+        call.required("params").asText,
+        text(call, "on_error"),
+        text(call, "time_zone"),
+        Option(call.get("timeout_s")).filterNot(_.isNull).map(_.asDouble)),
+      text(node, "tls"),
+      Option(node.get("inputs")).filterNot(_.isNull).map(inputs(_, node.path("like_mlflow").asBoolean)))
   }
+
+  private def inputs(node: JsonNode, likeMlflow: Boolean): Inputs =
+    Inputs(
+      node.required("schema").asText,
+      node.required("shapes").elements.asScala.exists(!_.isNull),
+      likeMlflow)
 
   private def text(node: JsonNode, key: String): Option[String] =
     Option(node.get(key)).filterNot(_.isNull).map(_.asText)
