@@ -94,13 +94,13 @@ class JvmError(Exception):
 class Jvm:
     """A JVM that runs a test main, which answers calls; a call is one line of JSON each way, and has its own thread."""
 
-    def __init__(self, main: str) -> None:
+    def __init__(self, main: str, *options: str) -> None:
         jar, classes = built()
         script = build_script()
         path = os.pathsep.join([str(jar), str(classes), f"{script.spark_jars()}/*"])
         command = [script.java(), "-Xmx512m", "-Xss512k", "-cp", path, main]
         # Arrow's memory wants java.nio opened, as Spark's own launcher does it
-        command[1:1] = ["--add-opens=java.base/java.nio=ALL-UNNAMED"]
+        command[1:1] = ["--add-opens=java.base/java.nio=ALL-UNNAMED", *options]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._numbers = itertools.count(1)
         self._calls: dict[int, concurrent.futures.Future[Any]] = {}
