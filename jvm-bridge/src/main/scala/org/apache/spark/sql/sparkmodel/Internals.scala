@@ -37,7 +37,11 @@ object Internals {
 
   /** A Python function as a session with Python would have it, of a command that only the bridge reads. */
   def pythonFunction(command: Array[Byte]): AnyRef =
-    SimplePythonFunction(command.toSeq, new JHashMap, new JArrayList, "python3", "", new JArrayList, null)
+    pythonFunction(command, "python3", "")
+
+  /** A Python function of a command that a Python of that version has pickled. */
+  def pythonFunction(command: Array[Byte], python: String, version: String): AnyRef =
+    SimplePythonFunction(command.toSeq, new JHashMap, new JArrayList, python, version, new JArrayList, null)
 
   def call(name: String, function: AnyRef, result: DataType, arguments: Seq[Expression]): Expression =
     PythonUDF(

@@ -1,0 +1,412 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Saved models of Spark ML as functions: what they give is what the model's own `transform` gives."""
+
+from __future__ import annotations
+
+import itertools
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
+from pyspark.ml import Pipeline, PipelineModel, classification, clustering, feature, regression
+from pyspark.ml.evaluation import RegressionEvaluator
+from pyspark.ml.functions import array_to_vector, vector_to_array
+from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from tests.integration.scripts import Script
+
+Register = Callable[..., Any]
+ROWS = 60
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def data(spark: SparkSession) -> DataFrame:
+    """Numbers, a word, two labels, and the numbers as a vector; not of one partition."""
+    numbers = spark.range(ROWS, numPartitions=3).selectExpr(
+        "id",
+        "cast(id % 7 AS double) AS a",
+        "cast(id % 11 AS int) AS b",
+        "elt(1 + id % 3, 'red', 'green', 'blue') AS word",
+        "cast(id % 5 < 2 AS double) AS label",
+        "cast(id % 7 + 0.5 * (id % 11) AS double) AS amount",
+    )
+    return numbers.withColumn("features", array_to_vector(F.array("a", F.col("b").cast("double")))).cache()
+
+
+@pytest.fixture
+def register(spark: SparkSession, tmp_path: pathlib.Path) -> Register:
+    """Saves a model, makes it a function under a new name, and gives the name and what was loaded."""
+
+    def register_(model: Any, **options: str) -> tuple[str, Any]:
+        name = f"m{next(_numbers)}"
+        path = str(tmp_path / name)
+        model.save(path)
+        return name, load(spark, name, path, **options)
+
+    return register_
+
+
+def load(spark: SparkSession, name: str, path: str, **options: str) -> Any:
+    """What `SparkMl.register` gives."""
+    jvm = spark.sparkContext._jvm
+    assert jvm is not None
+    module = jvm.io.sparkmodel.sparkml.SparkMl
+    return module.register(spark._jsparkSession, name, path, jvm.PythonUtils.toScalaMap(options))
+
+
+def refused(action: Callable[..., object], *arguments: Any, **options: str) -> str:
+    """The message of the error that is raised."""
+    with pytest.raises(Exception, match=r"\[[A-Z_]+\] Cannot ") as caught:
+        action(*arguments, **options)
+    if isinstance(caught.value, Py4JJavaError):
+        return str(caught.value.java_exception.getMessage())
+    return str(caught.value).split("\n")[0]
+
+
+@pytest.fixture(scope="module")
+def pipeline(data: DataFrame) -> PipelineModel:
+    stages: list[Any] = [
+        feature.StringIndexer(inputCol="word", outputCol="index", handleInvalid="keep"),
+        feature.OneHotEncoder(inputCol="index", outputCol="encoded"),
+        feature.VectorAssembler(inputCols=["a", "b", "encoded"], outputCol="assembled", handleInvalid="keep"),
+        feature.StandardScaler(inputCol="assembled", outputCol="features"),
+        classification.RandomForestClassifier(numTrees=4, seed=1),
+    ]
+    return Pipeline(stages=stages).fit(data.drop("features"))
+
+
+PREDICTORS: dict[str, Callable[[], Any]] = {
+    "logistic regression": lambda: classification.LogisticRegression(maxIter=5),
+    "forest": lambda: classification.RandomForestClassifier(numTrees=3, seed=1),
+    "bayes": lambda: classification.NaiveBayes(),
+    "vector machine": lambda: classification.LinearSVC(maxIter=3),
+    "network": lambda: classification.MultilayerPerceptronClassifier(layers=[2, 3, 2], maxIter=5, seed=1),
+    "one against the rest": lambda: classification.OneVsRest(classifier=classification.LinearSVC(maxIter=3)),
+    "boosted trees": lambda: regression.GBTRegressor(labelCol="amount", maxIter=3, seed=1),
+    "linear regression": lambda: regression.LinearRegression(labelCol="amount"),
+    "isotonic": lambda: regression.IsotonicRegression(labelCol="amount"),
+    "k-means": lambda: clustering.KMeans(k=3, seed=1),
+    "mixture": lambda: clustering.GaussianMixture(k=2, seed=1, maxIter=3),
+}
+SHORT = {"probability": "probability", "raw": "rawPrediction", "prediction": "prediction"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", PREDICTORS)
+def test_a_predictor_gives_what_its_transform_gives(kind: str, data: DataFrame, register: Register) -> None:
+    model = PREDICTORS[kind]().fit(data)
+    expected = model.transform(data).drop("leaf")
+    made = [short for short, column in SHORT.items() if column in expected.columns and column not in data.columns]
+    calls = []
+    for short in made:
+        name, loaded = register(model, output=short)
+        calls.append(F.expr(f"{name}(features) AS {short}"))
+        assert loaded.result().simpleString() == expected.schema[SHORT[short]].dataType.simpleString()
+    rows = expected.select(F.struct(*[SHORT[short] for short in made]), F.struct(*calls)).collect()
+    assert len(rows) == ROWS
+    assert all(tuple(want) == tuple(got) for want, got in rows)
+    if len(made) > 1:
+        name, loaded = register(model, output="all")
+        assert set(loaded.result().fieldNames()) == set(made)
+        assert expected.where(f"{name}(features).prediction <> prediction").count() == 0
+    else:
+        assert "valid ones are prediction." in refused(register, model, output="all")
+
+
+def only(frame: DataFrame) -> Any:
+    """The value of a frame that has one."""
+    ((value,),) = frame.collect()
+    return value
+
+
+def same(model: Any, data: DataFrame, call: str, column: str = "prediction") -> bool:
+    """Whether a call gives a column of what the model makes."""
+    rows = model.transform(data).select(column, F.expr(call)).collect()
+    return bool(rows) and all(want == got for want, got in rows)
+
+
+@pytest.mark.slow
+def test_a_pipeline_takes_raw_columns(pipeline: PipelineModel, data: DataFrame, register: Register) -> None:
+    name, loaded = register(pipeline)
+    raw = data.drop("features")
+    assert loaded.inputs().toDDL() == "word STRING,a DOUBLE,b DOUBLE"
+    assert loaded.description().apply("class") == "org.apache.spark.ml.PipelineModel"
+    assert "OneHotEncoderModel" in loaded.description().apply("stages")
+    assert same(pipeline, raw, f"{name}(word, a, b)")
+    assert same(pipeline, raw, f"{name}(word, cast(a AS decimal(9, 2)), cast(b AS bigint))")
+    probability, _ = register(pipeline, output="probability")
+    assert same(pipeline, raw, f"{probability}(word, a, b)", "probability")
+
+
+@pytest.mark.slow
+def test_null_and_unseen_values_are_what_the_stages_make_of_them(
+    spark: SparkSession, pipeline: PipelineModel, register: Register
+) -> None:
+    name, _ = register(pipeline, output="probability")
+    odd = spark.createDataFrame([("violet", 1.0, 2), (None, 3.0, 4), ("red", None, 1)], "word string, a double, b int")
+    assert same(pipeline, odd, f"{name}(word, a, b)", "probability")
+    assert only(spark.sql(f"SELECT {name}(NULL, NULL, NULL)")) is not None
+    strict = Pipeline(stages=[feature.StringIndexer(inputCol="word", outputCol="index")]).fit(odd.na.drop())
+    index, _ = register(strict)
+    with pytest.raises(Exception, match="Unseen label: red"):
+        spark.sql(f"SELECT {index}('red')").collect()
+
+
+@pytest.mark.slow
+def test_columns_can_be_declared_in_another_order(pipeline: PipelineModel, data: DataFrame, register: Register) -> None:
+    name, loaded = register(pipeline, input="b double, a double, word string")
+    assert loaded.inputs().toDDL() == "b DOUBLE,a DOUBLE,word STRING"
+    assert same(pipeline, data.drop("features"), f"{name}(b, a, word)")
+
+
+def test_arrays_do_for_vectors(data: DataFrame, register: Register) -> None:
+    model = regression.LinearRegression(labelCol="amount").fit(data)
+    name, loaded = register(model)
+    assert same(model, data, f"{name}(array(a, b))")
+    assert same(model, data.withColumn("array", vector_to_array(F.col("features"))), f"{name}(array)")
+    declared, loaded = register(model, input="features array<float>")
+    assert loaded.inputs().toDDL() == "features ARRAY<FLOAT>"
+    assert same(model, data, f"{declared}(array(a, b))")
+
+
+@pytest.mark.slow
+def test_sizes_of_vectors_that_are_assembled_come_from_the_stages_behind(data: DataFrame, register: Register) -> None:
+    scaled = feature.StandardScaler(inputCol="assembled", outputCol="scaled")
+    linear = regression.LinearRegression(labelCol="amount", featuresCol="scaled")
+    one = feature.VectorAssembler(inputCols=["a", "features"], outputCol="assembled")
+    model = Pipeline(stages=[one, scaled, linear]).fit(data)
+    name, _ = register(model)
+    direct, _ = register(Pipeline(stages=[one, linear.copy({linear.featuresCol: "assembled"})]).fit(data))
+    bare = data.withColumn("features", F.transform(vector_to_array(F.col("features")), lambda x: x.cast("float")))
+    want = [row.prediction for row in model.transform(data).orderBy("id").collect()]
+    assert [row.p for row in bare.orderBy("id").selectExpr(f"{name}(a, features) AS p").collect()] == want
+    assert same(model, data, f"{name}(a, features)")
+    assert bare.selectExpr(f"{direct}(a, features) AS p").where("p IS NULL").count() == 0
+
+    unknown = Pipeline(stages=[one, feature.Normalizer(inputCol="assembled", outputCol="normal")]).fit(data)
+    name, _ = register(unknown)
+    said = refused(data.selectExpr, f"{name}(a, features)")
+    assert (
+        f"stage VectorAssembler '{one.uid}' has vectors of unknown size: features. Hint: put a VectorSizeHint" in said
+    )
+
+
+@pytest.mark.slow
+def test_it_is_an_ordinary_function_of_queries(
+    spark: SparkSession, pipeline: PipelineModel, data: DataFrame, register: Register
+) -> None:
+    name, _ = register(pipeline)
+    data.createOrReplaceTempView("rows_of_sparkml")
+    want = pipeline.transform(data.drop("features")).groupBy("prediction").count().collect()
+    call = f"{name}(word, a, b)"
+    got = spark.sql(f"SELECT {call}, count(*) FROM rows_of_sparkml GROUP BY 1").collect()
+    assert sorted(map(tuple, got)) == sorted(map(tuple, want))
+    ones = spark.sql(f"SELECT id FROM rows_of_sparkml WHERE {call} = 1 AND a > 2").count()
+    assert ones == pipeline.transform(data.drop("features")).where("prediction = 1 AND a > 2").count()
+    joined = spark.sql(f"SELECT l.id FROM rows_of_sparkml l JOIN (SELECT 1D AS p) r ON {name}(l.word, l.a, l.b) = r.p")
+    assert joined.count() == dict(map(tuple, want))[1.0]
+    each = spark.sql(f"SELECT transform(array(1D, 2D, 6D), x -> {name}('red', x, 3)) AS p")
+    one = spark.sql("SELECT explode(array(1D, 2D, 6D)) AS x").selectExpr(f"{name}('red', x, 3) AS p")
+    assert only(each) == [row.p for row in one.collect()]
+    plan = spark.sql(f"SELECT {call} FROM rows_of_sparkml")._jdf.queryExecution().executedPlan().toString()
+    assert f"{name}(word#" in plan
+    assert "UDF" not in plan.splitlines()[0]
+    spark.conf.set("spark.sql.codegen.wholeStage", "false")
+    spark.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
+    try:
+        assert same(pipeline, data.drop("features"), call)
+    finally:
+        spark.conf.unset("spark.sql.codegen.wholeStage")
+        spark.conf.unset("spark.sql.codegen.factoryMode")
+
+
+def test_a_vector_of_one_row_is_not_overwritten_by_the_next(
+    spark: SparkSession, data: DataFrame, register: Register
+) -> None:
+    model = feature.StandardScaler(inputCol="features", outputCol="scaled").fit(data)
+    name, _ = register(model)
+    got = only(spark.sql(f"SELECT collect_list({name}(array(x, x))) AS v FROM VALUES (1), (2), (3) AS t(x)"))
+    each = only(spark.sql(f"SELECT transform(array(1, 2, 3), x -> {name}(array(x, x))) AS v"))
+    assert got == each
+    assert len(set(map(str, each))) == 3
+
+
+@pytest.mark.slow
+def test_a_stream_and_a_collection_of_garbage(
+    spark: SparkSession, pipeline: PipelineModel, data: DataFrame, register: Register, tmp_path: pathlib.Path
+) -> None:
+    name, loaded = register(pipeline)
+    del loaded
+    raw = data.drop("features")
+    raw.repartition(4).write.parquet(str(tmp_path / "rows"))
+    stream = spark.readStream.schema(raw.schema).option("maxFilesPerTrigger", "1").parquet(str(tmp_path / "rows"))
+    scored = stream.selectExpr("id", f"{name}(word, a, b) AS p")
+    for _ in range(3):
+        spark.sparkContext._jvm.System.gc()  # type: ignore[union-attr]
+    query = scored.writeStream.format("memory").queryName(name).trigger(availableNow=True).start()
+    assert query.awaitTermination(120)
+    want = {row.id: row.prediction for row in pipeline.transform(raw).collect()}
+    assert {row.id: row.p for row in spark.table(name).collect()} == want
+
+
+@pytest.mark.slow
+def test_other_sessions_can_have_it(
+    spark: SparkSession, pipeline: PipelineModel, data: DataFrame, tmp_path: pathlib.Path
+) -> None:
+    pipeline.save(str(tmp_path / "m"))
+    other = spark.newSession()
+    load(other, "of_other", str(tmp_path / "m"))
+    data.drop("features").write.parquet(str(tmp_path / "rows"))
+    assert same(pipeline, other.read.parquet(str(tmp_path / "rows")), "of_other(word, a, b)")
+
+
+@pytest.mark.slow
+def test_stages_that_are_no_predictors(spark: SparkSession, data: DataFrame, register: Register) -> None:
+    words = spark.createDataFrame([("to be or not to be",), ("be quick",)], "text string")
+    stages: list[Any] = [
+        feature.Tokenizer(inputCol="text", outputCol="words"),
+        feature.CountVectorizer(inputCol="words", outputCol="counts"),
+        feature.IDF(inputCol="counts", outputCol="weights"),
+    ]
+    model = Pipeline(stages=stages).fit(words)
+    name, loaded = register(model)
+    assert loaded.inputs().toDDL() == "text STRING"
+    assert same(model, words, f"{name}(text)", "weights")
+
+    two = feature.Imputer(inputCols=["a", "amount"], outputCols=["x", "y"]).fit(data)
+    name, loaded = register(two)
+    assert loaded.result().simpleString() == "struct<x:double,y:double>"
+    assert data.where(f"{name}(a, amount).x <> a OR {name}(a, amount).y <> amount").count() == 0
+
+    query = feature.SQLTransformer(statement="SELECT *, a * b + 1 AS c FROM __THIS__")
+    name, loaded = register(Pipeline(stages=[query]).fit(data))
+    assert list(loaded.inputs().fieldNames()) == ["a", "b"]
+    assert data.where(f"{name}(a, b) <> a * b + 1").count() == 0
+
+    labels = feature.IndexToString(inputCol="label", outputCol="said", labels=["no", "yes"])
+    name, _ = register(labels)
+    assert [row[0] for row in spark.sql(f"SELECT {name}(x) FROM VALUES (0), (1) AS t(x)").collect()] == ["no", "yes"]
+
+
+@pytest.mark.slow
+def test_formulas_and_searches(data: DataFrame, register: Register) -> None:
+    linear = regression.LinearRegression(maxIter=3)
+    formula = feature.RFormula(formula="amount ~ a + word + a:b", labelCol="target")
+    model = Pipeline(stages=[formula, linear.copy({linear.labelCol: "target"})]).fit(data.drop("features"))
+    name, loaded = register(model)
+    assert loaded.inputs().toDDL() == "word STRING,a DOUBLE,b DOUBLE"
+    assert same(model, data.drop("features"), f"{name}(word, a, b)")
+
+    search = CrossValidator(
+        estimator=linear.copy({linear.labelCol: "amount"}),
+        estimatorParamMaps=ParamGridBuilder().addGrid(linear.regParam, [0.0, 0.1]).build(),
+        evaluator=RegressionEvaluator(labelCol="amount"),
+        numFolds=2,
+    ).fit(data)
+    name, _ = register(search)
+    assert same(search, data, f"{name}(features)")
+
+
+def test_stages_that_look_at_the_whole_table_are_refused(data: DataFrame, register: Register) -> None:
+    skip = feature.StringIndexer(inputCol="word", outputCol="index", handleInvalid="skip").fit(data)
+    said = refused(register, Pipeline(stages=[skip]).fit(data))
+    assert said.startswith("[UNSUPPORTED_SOURCE] Cannot make a function of model 'm")
+    assert (
+        f"stage StringIndexerModel '{skip.uid}' is not computed row by row: it needs the whole table (Filter)" in said
+    )
+    for statement, fact in {
+        "SELECT sum(a) AS s FROM __THIS__": "it needs the whole table (Aggregate)",
+        "SELECT *, rand() AS r FROM __THIS__": "it has 'rand()'",
+        "SELECT *, (SELECT 1) AS one FROM __THIS__": "it has 'scalarsubquery()'",
+        "SELECT *, explode(array(1, 2)) AS e FROM __THIS__": "it needs the whole table (Generate)",
+        "SELECT *, row_number() OVER (ORDER BY a) AS n FROM __THIS__": "it needs the whole table (",
+    }.items():
+        said = refused(register, feature.SQLTransformer(statement=statement))
+        assert "[UNSUPPORTED_SOURCE]" in said
+        assert fact in said
+
+
+def test_paths_that_are_no_models(spark: SparkSession, data: DataFrame, tmp_path: pathlib.Path) -> None:
+    assert refused(load, spark, "m", str(tmp_path / "none")) == (
+        f"[MODEL_NOT_FOUND] Cannot load model 'm' from '{tmp_path}/none': there is no such path. "
+        "Hint: check it, and its scheme."
+    )
+    data.write.parquet(str(tmp_path / "rows"))
+    said = refused(load, spark, "m", str(tmp_path / "rows"))
+    assert said.startswith("[UNSUPPORTED_SOURCE]")
+    assert "no folder 'metadata'" in said
+    estimator = classification.RandomForestClassifier()
+    estimator.save(str(tmp_path / "estimator"))
+    Pipeline(stages=[estimator]).save(str(tmp_path / "pipeline"))
+    for kind in ("estimator", "pipeline"):
+        said = refused(load, spark, "m", str(tmp_path / kind))
+        assert said.startswith("[UNSUPPORTED_SOURCE]")
+        assert "which makes no predictions. Hint: save what its fit(...) returns" in said
+    for text, fact in {
+        "not json": "its 'metadata' is not that of a model",
+        "{}": "its 'metadata' names no class",
+        '{"class": "java.lang.String"}': "java.lang.String is no class of Spark ML",
+        '{"class": "my.own.Stage"}': "the class my.own.Stage is not on the class path",
+    }.items():
+        folder = tmp_path / fact[-9:].replace(" ", "") / "metadata"
+        folder.mkdir(parents=True)
+        (folder / "part-00000").write_text(text)
+        assert fact in refused(load, spark, "m", str(folder.parent))
+    forest = estimator.fit(data)
+    forest.save(str(tmp_path / "broken"))
+    for part in (tmp_path / "broken" / "data").glob("*"):
+        part.unlink()
+    assert refused(load, spark, "m", str(tmp_path / "broken")).startswith("[MODEL_LOAD_FAILED]")
+
+
+def test_wrong_options_and_calls(spark: SparkSession, data: DataFrame, register: Register) -> None:
+    model = regression.LinearRegression(labelCol="amount").fit(data)
+    for (key, value), said in {
+        ("workers", "2"): "with option 'workers': models of Spark ML have no such option. "
+        "Hint: valid ones are input, output.",
+        ("output", "labels"): "'labels' is no output. Hint: valid ones are prediction, probability, raw, all.",
+        ("output", "raw"): "a LinearRegressionModel has no 'raw'. Hint: valid ones are prediction.",
+        ("input", "a b c"): "'a b c' is no list of columns.",
+        ("input", "other double"): "it does not accept the columns other DOUBLE: ",
+    }.items():
+        got = refused(register, model, **{key: value})
+        assert got.startswith("[INVALID_OPTION] Cannot load model 'm")
+        assert said in got
+    name, _ = register(model)
+    for call, said in {f"{name}()": "0 arguments are given", f"{name}(1, 2)": "2 arguments are given"}.items():
+        got = refused(spark.sql, f"SELECT {call}")
+        assert f"[SCHEMA_MISMATCH] Cannot call model '{name}': {said}. Hint: its arguments are features " in got
+    assert "given are features STRING" in refused(spark.sql, f"SELECT {name}('x')")
+
+
+CLUSTER = """
+    import sparkmodel as sm
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.master("{master}").config("spark.ui.enabled", "false")
+    spark = sm.configure_spark(builder.config("spark.executor.memory", "1g")).getOrCreate()
+    jvm = spark.sparkContext._jvm
+    load = jvm.io.sparkmodel.sparkml.SparkMl.register
+    load(spark._jsparkSession, "f", "{path}", jvm.PythonUtils.toScalaMap({{}}))
+    jvm.System.gc()
+    rows = spark.read.parquet("{rows}")
+    print(rows.selectExpr("sum(f(word, a, b) * (id + 1)) AS s").first().s)
+    spark.stop()
+"""
+
+
+@pytest.mark.slow
+def test_executors_of_a_cluster_evaluate_it(
+    pipeline: PipelineModel, data: DataFrame, tmp_path: pathlib.Path, standalone: str
+) -> None:
+    pipeline.save(str(tmp_path / "model"))
+    data.drop("features").write.parquet(str(tmp_path / "rows"))
+    code = CLUSTER.format(master=standalone, path=tmp_path / "model", rows=tmp_path / "rows")
+    want = pipeline.transform(data.drop("features")).selectExpr("sum(prediction * (id + 1)) AS s").first()
+    assert want is not None
+    assert float(Script(code, tmp_path).finish()) == want.s
