@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,16 +11,15 @@ from pyspark.sql import SparkSession
 from pyspark.sql.types import DataType
 
 from sparkmodel.calls import as_functions
-from sparkmodel.errors import ModelNotFoundError
+from sparkmodel.deploy import deploy
 from sparkmodel.fetch import fetch
 from sparkmodel.model import Model
 from sparkmodel.options import PoolOptions, check_name
 from sparkmodel.plan import make_spec
 from sparkmodel.pool import control, runtime
-from sparkmodel.progress import DeployProgress
 from sparkmodel.spark import functions
 from sparkmodel.spark.bridge import warn_of_misfit
-from sparkmodel.spark.session import check_executors
+from sparkmodel.spark.session import check_executors, time_zone_of
 
 
 def init(address: str | None = None, namespace: str = runtime.NAMESPACE, **ray_options: Any) -> None:
@@ -85,33 +85,26 @@ def register(
     """
     check_name(name)
     pool_options = PoolOptions.of(options)
-    existing = _existing(name) if replace else None
     if not replace:
         functions.check_free(spark, name)
-    functions_ = as_functions(name, load, predict)
-    with fetch(spark, name, source, functions_, pool_options.trust_pickle) as resolved:
-        spec = make_spec(
-            name,
-            resolved,
-            pool_options,
-            spark=spark,
-            result_type=result_type,
-            params=params,
-            model_config=model_config,
-            method=method,
-        )
-        with DeployProgress(name, progress) as shown:
-            if existing is not None:
-                existing.deploy(spec, resolved.payload, shown, resolved.directory)
-                pool = existing
-            else:
-                pool = control.deploy(spec, resolved.payload, shown, resolved.directory)
+    make = functools.partial(
+        make_spec,
+        name,
+        options=pool_options,
+        time_zone=time_zone_of(spark),
+        result_type=result_type,
+        params=params,
+        model_config=model_config,
+        method=method,
+    )
+    fetched = fetch(spark, name, source, as_functions(name, load, predict), pool_options.trust_pickle)
+    pool, is_new = deploy(name, fetched, make, replace=replace, progress=progress)
     try:
         warn_of_misfit(spark)
         check_executors(spark, pool.handle())
         functions.register_function(spark, pool.handle())
     except BaseException:
-        if existing is None:
+        if is_new:
             pool.drop()
         raise
     return Model(pool, spark)
@@ -145,13 +138,6 @@ def unregister(spark: SparkSession, name: str) -> None:
         ModelNotFoundError: no such pool.
     """
     Model(control.find(name), spark).drop()
-
-
-def _existing(name: str) -> control.Pool | None:
-    try:
-        return control.find(name)
-    except ModelNotFoundError:
-        return None
 
 
 __all__ = ["get", "init", "models", "register", "shutdown", "unregister"]

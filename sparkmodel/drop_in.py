@@ -30,7 +30,7 @@ from sparkmodel.plan import make_spec
 from sparkmodel.pool import control
 from sparkmodel.progress import DeployProgress
 from sparkmodel.spark import functions
-from sparkmodel.spark.session import check_executors
+from sparkmodel.spark.session import check_executors, time_zone_of
 from sparkmodel.spark.types import parse_result_type, to_arrow
 from sparkmodel.spec import ModelSpec
 
@@ -100,7 +100,7 @@ def spark_udf(
         _name(model_uri),
         resolved,
         options,
-        spark=spark,
+        time_zone=time_zone_of(spark),
         result_type=result_type,
         params=_known_params(resolved, params),
         model_config=config,
@@ -144,7 +144,7 @@ def predict_batch_udf(
         _name(label),
         resolved,
         _options(pool_options, batch_size=batch_size, batch_format="pyarrow"),
-        spark=spark,
+        time_zone=time_zone_of(spark),
         result_type=return_type,
     )
     return _as_udf(spark, _share(spark, spec, resolved))

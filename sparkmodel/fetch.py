@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pyspark.sql import SparkSession
 
 from sparkmodel import bundle
+from sparkmodel.bundle import Piece
 from sparkmodel.errors import InvalidOptionError, ModelNotFoundError
 from sparkmodel.loaders import Resolved, resolve
 from sparkmodel.loaders.resolve import resolve_directory
@@ -41,15 +42,8 @@ def fetch(
                 "no Spark session is at hand to read the table",
                 "take the model with sm.get(name, spark)",
             )
-        scratch = Scratch()
-        try:
-            target = scratch.path / "model"
-            target.mkdir()
-            what = f"Cannot register model '{name}' from '{text}'"
-            digest = bundle.unpack(read_pieces(spark, name, text), target, what)
-            yield resolve_directory(name, text, target, digest, functions)
-        finally:
-            scratch.remove()
+        with unpacked(name, text, read_pieces(spark, name, text), functions) as resolved:
+            yield resolved
     elif functions is not None:
         directory = pathlib.Path(text.removeprefix("file://"))
         if not text or not directory.is_dir():
@@ -61,3 +55,23 @@ def fetch(
         yield resolve_directory(name, text, directory, digest, functions)
     else:
         yield resolve(name, source, trust_pickle=trust_pickle)
+
+
+@contextlib.contextmanager
+def unpacked(name: str, given: str, pieces: Iterable[Piece], functions: Functions | None = None) -> Iterator[Resolved]:
+    """A model from its pieces, in a directory that is removed at the end of the block.
+
+    Args:
+        name: The model's name, for messages.
+        given: The source as the user wrote it.
+        pieces: What a table holds.
+        functions: `load` and `predict`; None for an MLflow model.
+    """
+    scratch = Scratch()
+    try:
+        target = scratch.path / "model"
+        target.mkdir()
+        digest = bundle.unpack(pieces, target, f"Cannot register model '{name}' from '{given}'")
+        yield resolve_directory(name, given, target, digest, functions)
+    finally:
+        scratch.remove()

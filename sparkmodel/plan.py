@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import SparkSession
 from pyspark.sql.types import DataType
 
 from sparkmodel.calls import check_params
@@ -15,8 +14,9 @@ from sparkmodel.errors import InvalidOptionError, ResultTypeError
 from sparkmodel.loaders import Resolved
 from sparkmodel.loaders.environment import requirements_of
 from sparkmodel.options import PoolOptions
+from sparkmodel.schema import Column, declare
 from sparkmodel.spark.types import parse_result_type, to_arrow, to_spark
-from sparkmodel.spec import ModelSpec
+from sparkmodel.spec import ModelSpec, Source
 
 _PROBABILITIES = ("predict_proba", "predict_log_proba")  # scikit-learn's: a number for each class
 
@@ -26,39 +26,55 @@ def make_spec(
     resolved: Resolved,
     options: PoolOptions,
     *,
-    spark: SparkSession | None,
     result_type: DataType | str | None,
+    time_zone: str = "UTC",
     params: Mapping[str, Any] | None = None,
     model_config: Mapping[str, Any] | None = None,
     method: str | None = None,
     like_mlflow: bool = False,
+    inputs: tuple[Column, ...] | None = None,
+    comment: str = "",
+    statement: Mapping[str, Any] | None = None,
 ) -> ModelSpec:
     """Settle everything that a pool needs to know.
 
     Raises:
         ResultTypeError: nothing says what the model returns.
         InvalidOptionError: an option, or a param, that this model cannot have.
+        SchemaMismatchError: other inputs are declared than the model has.
     """
-    if options.refresh_s is not None and (resolved.source.kind != "mlflow" or resolved.source.shipped):
-        raise InvalidOptionError(
-            "Cannot use option 'refresh_s'",
-            f"'{resolved.source.given}' has no name in a registry that could move",
-            "use it with an MLflow alias, such as models:/wine@champion",
-        )
+    check_follows(options, resolved.source)
     check_params(name, params, resolved.signature)
     return ModelSpec(
         name=name,
         source=resolved.source,
-        signature=resolved.signature,
+        signature=declare(f"Cannot register model '{name}'", resolved.signature, inputs),
         result_type=_result_type(name, resolved, result_type, method),
         options=options,
         params=params,
         model_config=model_config,
         method=method,
         like_mlflow=like_mlflow,
-        time_zone=str(spark.conf.get("spark.sql.session.timeZone")) if spark is not None else "UTC",
+        time_zone=time_zone,
         requirements=requirements_of(name, resolved, options.env_manager),
+        declared=inputs,
+        comment=comment,
+        statement=statement,
     )
+
+
+def check_follows(options: PoolOptions, source: Source) -> None:
+    """Refuse to follow a source that cannot move.
+
+    Raises:
+        InvalidOptionError: `refresh_s` is given for one.
+    """
+    if options.refresh_s is not None and (source.kind != "mlflow" or source.shipped):
+        raise InvalidOptionError(
+            "Cannot use option 'refresh_s'",
+            f"'{source.given}' has no name in a registry that could move",
+            "use it with an MLflow alias, such as models:/wine@champion",
+        )
 
 
 def _result_type(name: str, resolved: Resolved, given: DataType | str | None, method: str | None) -> pa.DataType:

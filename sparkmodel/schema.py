@@ -56,6 +56,34 @@ class Signature:
         return f"({inputs}) -> {'?' if self.output is None else self.output}"
 
 
+def declare(what: str, own: Signature, inputs: tuple[Column, ...] | None) -> Signature:
+    """A model's own signature, with declared inputs where it has none.
+
+    Args:
+        what: The action for an error.
+        own: What the model says.
+        inputs: Columns that were declared beside it, if any; a model that has inputs keeps its own types.
+
+    Raises:
+        SchemaMismatchError: the model's inputs have other names, or unnamed ones another number.
+    """
+    if inputs is None:
+        return own
+    if own.inputs is None:
+        return dataclasses.replace(own, inputs=inputs)
+    declared = [str(column.name) for column in inputs]
+    known = [column.name for column in own.inputs if column.name is not None]
+    needed = {column.name for column in own.inputs if column.name is not None and column.required}
+    fits = needed <= set(declared) <= set(known) if known else len(declared) == len(own.inputs)
+    if not fits:
+        raise SchemaMismatchError(
+            what,
+            f"the inputs {declared} are declared, the model's signature has {[str(c) for c in own.inputs]}",
+            "declare those, or none",
+        )
+    return own
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Field:
     """Where one input of the model comes from: column `index` of the batch, cast to `type` if given."""

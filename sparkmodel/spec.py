@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from sparkmodel.options import PoolOptions
-from sparkmodel.schema import Signature
+from sparkmodel.schema import Column, Signature
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class Source:
     """Where a model comes from, settled once on the driver so that every worker loads the same one.
 
     Attributes:
-        kind: `mlflow`, `pickle`, `joblib`, `python`, `object` or `directory`.
+        kind: `mlflow`, `pickle`, `joblib`, `python`, `code`, `object` or `directory`.
         given: The source as the user wrote it, for messages.
         uri: What a worker loads: an immutable MLflow URI, a file name, an import path; the digest of shipped files;
             empty for an object.
@@ -52,6 +52,9 @@ class ModelSpec:
             signature's are dropped, and of several result columns the leftmost that fits is taken.
         time_zone: The session's time zone when the model was registered.
         requirements: What is installed for the model, as in a requirements.txt, unless `env_manager` is `local`.
+        declared: Inputs that were declared with the registration, for sources that have none of their own.
+        comment: What somebody wrote about it.
+        statement: The SQL statement that made it, in parts, as who sent it wants them back.
     """
 
     name: str
@@ -65,6 +68,9 @@ class ModelSpec:
     like_mlflow: bool = False
     time_zone: str = "UTC"
     requirements: tuple[str, ...] = ()
+    declared: tuple[Column, ...] | None = None
+    comment: str = ""
+    statement: Mapping[str, Any] | None = None
 
 
 def answer_type(result_type: pa.DataType, on_error: str) -> pa.DataType:

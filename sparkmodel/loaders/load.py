@@ -7,9 +7,12 @@ import functools
 import importlib
 import inspect
 import io
+import linecache
 import pathlib
 import pickle
+import sys
 import traceback
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -62,6 +65,11 @@ def _open_python(uri: str, payload: Any) -> Any:
     target: Any = importlib.import_module(module)
     for attribute in path.split("."):
         target = getattr(target, attribute)
+    return _made(target)
+
+
+def _made(target: Any) -> Any:
+    """An object of a class, ready to predict; anything else as it is."""
     if inspect.isclass(target):
         target = target()
         if callable(getattr(target, "load", None)) and not hasattr(target, "load_context"):
@@ -69,11 +77,25 @@ def _open_python(uri: str, payload: Any) -> Any:
     return target
 
 
+def _open_code(uri: str, payload: Any) -> Any:
+    """Source text, run as a module of its own, which tracebacks can quote."""
+    code = bytes(payload).decode()
+    module = types.ModuleType(f"sparkmodel_code_{uri[:16]}")
+    file = f"<{module.__name__}>"
+    linecache.cache[file] = (len(code), None, code.splitlines(keepends=True), file)
+    sys.modules[module.__name__] = module  # dataclasses and pickle look it up
+    exec(compile(code, file, "exec"), module.__dict__)
+    if hasattr(module, "Model"):
+        return _made(module.Model)
+    return (module.load, module.predict) if hasattr(module, "load") else module.predict
+
+
 _OPENERS: dict[str, Callable[[str, Any], Any]] = {
     "pickle": _open_pickle,
     "object": _open_pickle,
     "joblib": _open_joblib,
     "python": _open_python,
+    "code": _open_code,
 }
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MLflow models: URIs, signatures, pyfunc. The only module that imports mlflow."""
+"""MLflow models: URIs, signatures, pyfunc. All of MLflow's that a loaded model needs."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def resolve_mlflow(name: str, uri: str) -> tuple[Source, Signature]:
         kind="mlflow",
         given=given,
         uri=uri,
-        tracking_uri=_absolute(mlflow.get_tracking_uri()),
-        registry_uri=_absolute(mlflow.get_registry_uri()),
+        tracking_uri=absolute_uri(mlflow.get_tracking_uri()),
+        registry_uri=absolute_uri(mlflow.get_registry_uri()),
     )
     return source, signature_of(signature)
 
 
-def _absolute(uri: str) -> str:
+def absolute_uri(uri: str) -> str:
     """A store named relative to the driver's directory, as MLflow's default is, means another in a worker's."""
     prefix = "sqlite:///"
     if uri.startswith(prefix) and not uri.startswith(prefix + "/"):

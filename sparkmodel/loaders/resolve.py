@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import hashlib
 import inspect
 import pathlib
 import re
+import traceback
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote, urlparse
 
@@ -91,6 +95,49 @@ def resolve(name: str, source: Any, *, trust_pickle: bool = False) -> Resolved:
     from sparkmodel.loaders.mlflow_model import resolve_mlflow
 
     return Resolved(*resolve_mlflow(name, str(path.absolute()) if path is not None else source))
+
+
+def resolve_code(name: str, code: str) -> Resolved:
+    """Source text that defines `predict(frame)`, `load()` and `predict(model, frame)`, or a class `Model`.
+
+    It is shipped as it is and runs in the workers only; here it is parsed.
+
+    Args:
+        name: The model's name, for messages.
+        code: The text.
+
+    Raises:
+        ModelLoadError: it is no Python; with the line.
+        UnsupportedSourceError: it defines no such thing.
+    """
+    what = f"Cannot register model '{name}' from source text"
+    try:
+        tree = ast.parse(code)
+        compile(code, "<model>", "exec")
+    except (SyntaxError, ValueError) as error:  # a zero byte is a ValueError
+        line = getattr(error, "lineno", None)
+        where = f"line {line}: " if line else ""
+        trace = "".join(traceback.format_exception_only(error))
+        raise ModelLoadError(what, f"{where}{getattr(error, 'msg', error)}", details=trace) from error
+    if not {"predict", "Model"} & set(_defined(tree)):
+        raise UnsupportedSourceError(
+            what,
+            "it defines neither 'predict' nor 'Model'",
+            "define predict(frame), or load() and predict(model, frame), or a class Model with predict(self, frame)",
+        )
+    source = Source(kind="code", given="source text", uri=hashlib.sha256(code.encode()).hexdigest())
+    return Resolved(source, Signature(), code.encode())
+
+
+def _defined(tree: ast.Module) -> Iterator[str]:
+    """Names that a module gets at its top level."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign):
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from (alias.asname or alias.name for alias in node.names)
 
 
 def resolve_directory(

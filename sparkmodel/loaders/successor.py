@@ -9,6 +9,7 @@ from typing import Any
 from sparkmodel.errors import InvalidOptionError, ResultTypeChangedError
 from sparkmodel.loaders.environment import requirements_of
 from sparkmodel.loaders.resolve import Resolved, resolve
+from sparkmodel.schema import declare
 from sparkmodel.spec import ModelSpec
 
 
@@ -23,9 +24,10 @@ def successor(spec: ModelSpec, source: Any = None) -> tuple[ModelSpec, Resolved]
     Raises:
         InvalidOptionError: the present source was an object or files that were shipped.
         ResultTypeChangedError: its result type is not the registered function's.
+        SchemaMismatchError: its inputs are not those that were declared.
     """
     if source is None:
-        if spec.source.kind in ("object", "directory") or spec.source.shipped:
+        if spec.source.kind in ("object", "directory", "code") or spec.source.shipped:
             raise InvalidOptionError(f"Cannot update model '{spec.name}'", "it was shipped", "pass the new one")
         source = spec.source.given
     resolved = source
@@ -42,7 +44,7 @@ def successor(spec: ModelSpec, source: Any = None) -> tuple[ModelSpec, Resolved]
     following = dataclasses.replace(
         spec,
         source=resolved.source,
-        signature=resolved.signature,
+        signature=declare(f"Cannot update model '{spec.name}'", resolved.signature, spec.declared),
         requirements=requirements_of(spec.name, resolved, spec.options.env_manager),
     )
     return following, resolved

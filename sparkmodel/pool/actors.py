@@ -162,6 +162,9 @@ class MasterProcess:
             )
         return self._master.deploy(spec, payload)
 
+    def reconfigure(self, changes: dict[str, Any]) -> dict[str, Any]:
+        return _wrap(self._master.reconfigure, changes)
+
     def rollback(self) -> dict[str, Any]:
         return _wrap(self._master.rollback)
 

@@ -11,7 +11,7 @@ import itertools
 import pathlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -65,9 +65,22 @@ class Pool:
             directory: The files of a shipped model.
         """
         boxed = _box(payload, directory)
-        answer = self._master.deploy.remote(spec, boxed)
+        return self._wait(self._master.deploy.remote(spec, boxed), spec.options.ready_timeout_s, progress)
+
+    def reconfigure(self, changes: Mapping[str, Any], progress: Progress = lambda status: None) -> int:
+        """Serve the same model, shipped or not, with fields of its spec changed; returns the new version's number.
+
+        Args:
+            changes: Fields of `ModelSpec`, not its name, source or signature.
+            progress: As for `deploy`.
+        """
+        spec, _ = self.spec()
+        options = changes.get("options", spec.options)
+        return self._wait(self._master.reconfigure.remote(dict(changes)), options.ready_timeout_s, progress)
+
+    def _wait(self, answer: Any, ready_timeout_s: float, progress: Progress) -> int:
         # the master keeps the time; the margin is for a master that does not answer at all
-        deadline = time.monotonic() + 2 * spec.options.ready_timeout_s + _CONTROL_S
+        deadline = time.monotonic() + 2 * ready_timeout_s + _CONTROL_S
         while not ray.wait([answer], timeout=_POLL_S)[0]:
             progress(self._call("status"))
             if time.monotonic() > deadline:
@@ -106,6 +119,8 @@ class Pool:
             max_retries=options.max_retries,
             timeout_s=options.timeout_s,
             ready_timeout_s=options.ready_timeout_s,
+            inputs=spec.signature.inputs,
+            like_mlflow=spec.like_mlflow,
         )
 
     def drop(self) -> None:
@@ -160,13 +175,8 @@ def deploy(spec: ModelSpec, payload: bytes | None, progress: Progress, directory
             "this Ray was started for this driver and ends with it",
             "connect to a Ray cluster first: sm.init(address='host:port')",
         )
-    taken = NameTakenError(
-        f"Cannot register model '{spec.name}'",
-        "a pool of that name is serving",
-        "pass replace=True to move it to this source, or call sm.unregister first",
-    )
     if _find(spec.name) is not None:
-        raise taken
+        raise name_taken(spec.name)
     pool_id = secrets.token_hex(8)
     try:
         master = MasterActor.options(
@@ -181,7 +191,7 @@ def deploy(spec: ModelSpec, payload: bytes | None, progress: Progress, directory
             make_identity(pool_id) if spec.options.tls else None,
         )
     except ValueError as error:  # somebody was faster
-        raise taken from error
+        raise name_taken(spec.name) from error
     pool = Pool(spec.name, master)
     try:
         pool.deploy(spec, payload, progress, directory)
@@ -190,6 +200,15 @@ def deploy(spec: ModelSpec, payload: bytes | None, progress: Progress, directory
         raise
     runtime.owned[spec.name] = master
     return pool
+
+
+def name_taken(name: str) -> NameTakenError:
+    """The error of who wants a name that a pool has."""
+    return NameTakenError(
+        f"Cannot register model '{name}'",
+        "a pool of that name is serving",
+        "pass replace=True to move it to this source, or call sm.unregister first",
+    )
 
 
 def _box(payload: bytes | None, directory: pathlib.Path | None) -> list[Any]:

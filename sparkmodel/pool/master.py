@@ -10,7 +10,7 @@ import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,6 +20,7 @@ from sparkmodel.errors import (
 )
 from sparkmodel.pool.budget import RestartBudget
 from sparkmodel.pool.launcher import Launcher, Member
+from sparkmodel.pool.tally import summarize
 from sparkmodel.spec import ModelSpec
 from sparkmodel.wire.service import Directory
 
@@ -91,6 +92,18 @@ class Master:
             self._check_alive()
             version = max(self._generations, default=0) + 1
             self._move(Generation(version, spec, payload))
+            return version
+
+    def reconfigure(self, changes: Mapping[str, Any]) -> int:
+        """Serve the same model with some fields of its spec changed; returns the new version's number.
+
+        What is served is read here, not by who asks: the name that the pool follows may move meanwhile.
+        """
+        with self._change:
+            self._check_alive()
+            version = max(self._generations, default=0) + 1
+            spec = dataclasses.replace(self.current.spec, **changes)
+            self._move(Generation(version, spec, self.current.payload))
             return version
 
     def rollback(self) -> int:
@@ -169,6 +182,7 @@ class Master:
             "state": self.directory.state,
             "restarts": self.restarts,
             **totals,
+            **summarize(workers),
             "workers": workers,
         }
 

@@ -7,6 +7,9 @@ import atexit
 import dataclasses
 import logging
 import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import ray
@@ -36,6 +39,7 @@ class Runtime:
 
 
 _runtime: Runtime | None = None
+_lock = threading.RLock()  # a control service connects from whichever thread is asked first
 
 # Masters that this process made. Ray ends an actor when its creator drops the handle, whoever else uses the pool; a
 # pool is to live until it is dropped, even if nobody keeps the Model that `register` returned.
@@ -52,6 +56,29 @@ def connect(address: str | None = None, namespace: str = NAMESPACE, **ray_option
         RayUnavailableError: it cannot be started or reached.
         InvalidOptionError: already connected, and another address is asked for.
     """
+    with _lock:
+        return _connect(address, namespace, ray_options)
+
+
+def _in_lasting_thread(start: Callable[[], Runtime]) -> Runtime:
+    """Start a local Ray from a thread that lives as long as the process: Linux ends Ray's processes with it."""
+    if threading.current_thread() is threading.main_thread():
+        return start()
+    made: Future[Runtime] = Future()
+
+    def run() -> None:
+        try:
+            made.set_result(start())
+        except BaseException as error:
+            made.set_exception(error)
+            return
+        threading.Event().wait()
+
+    threading.Thread(target=run, name="sparkmodel-ray", daemon=True).start()
+    return made.result()
+
+
+def _connect(address: str | None, namespace: str, ray_options: dict[str, Any]) -> Runtime:
     global _runtime
     if _runtime is not None and ray.is_initialized():
         if address is not None or ray_options:
@@ -70,7 +97,7 @@ def connect(address: str | None = None, namespace: str = NAMESPACE, **ray_option
         _init("connect to", address, namespace=namespace, address=address, **ray_options)
         _runtime = Runtime(namespace)
     else:
-        _runtime = _start_local(namespace, ray_options)
+        _runtime = _in_lasting_thread(lambda: _start_local(namespace, ray_options))
     atexit.register(shutdown)
     return _runtime
 
@@ -122,17 +149,34 @@ def _init(verb: str, what: str, **options: Any) -> None:
 
 def current() -> Runtime:
     """The connection, made now if there was none."""
-    return connect() if _runtime is None or not ray.is_initialized() else _runtime
+    return ensure(None, NAMESPACE)
+
+
+def ensure(address: str | None, namespace: str) -> Runtime:
+    """The connection, whatever it is to; made to this address if there was none."""
+    with _lock:
+        return _runtime if _runtime is not None and ray.is_initialized() else connect(address, namespace)
+
+
+def is_connected() -> bool:
+    """Whether this process is connected."""
+    return _runtime is not None and ray.is_initialized()
+
+
+def is_alone(address: str | None) -> bool:
+    """Whether there is no Ray to look at before one is started: then there are no pools either."""
+    return not (ray.is_initialized() or address or os.environ.get("RAY_ADDRESS"))
 
 
 def shutdown() -> None:
     """Disconnect; a Ray that we started ends, its pools and its files with it. Calling it twice does nothing."""
     global _runtime
-    runtime, _runtime = _runtime, None
-    if runtime is None:
-        return
-    atexit.unregister(shutdown)
-    owned.clear()
-    ray.shutdown()
-    if runtime.scratch is not None:
-        runtime.scratch.remove()
+    with _lock:
+        runtime, _runtime = _runtime, None
+        if runtime is None:
+            return
+        atexit.unregister(shutdown)
+        owned.clear()
+        ray.shutdown()
+        if runtime.scratch is not None:
+            runtime.scratch.remove()

@@ -67,10 +67,12 @@ class ScoringStream:
         started = time.monotonic()
         try:
             parts = [self._score(batch.slice(i, size)) for i in range(0, batch.num_rows, size)]
-        except BaseException:
+        except BaseException as error:
             self._tally.add(errors=1)
+            if isinstance(error, SparkModelError):
+                self._tally.note(error)
             raise
-        self._tally.add(batches=1, rows=batch.num_rows, predict_s=time.monotonic() - started)
+        self._tally.add_batch(batch.num_rows, time.monotonic() - started)
         result = parts[0] if len(parts) == 1 else pa.concat_arrays(parts)
         return pa.RecordBatch.from_arrays([result], schema=self.result_schema)
 
@@ -79,7 +81,9 @@ class ScoringStream:
             return self._predict(batch)
         result, faults = isolate(self._predict, batch, self._spec.result_type, self._window.check)
         self._window.add(batch.num_rows, len(faults))
-        self._tally.add(rows_failed=len(faults))
+        if faults:
+            self._tally.add(rows_failed=len(faults))
+            self._tally.note(faults[-1].error)
         return result if self._on_error == "null" else self._with_errors(result, faults)
 
     def _with_errors(self, result: pa.Array, faults: list[Fault]) -> pa.Array:

@@ -5,7 +5,15 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
+from collections import deque
+from collections.abc import Sequence
 from typing import Any
+
+from sparkmodel.errors import SparkModelError
+
+_SECONDS = 512
+_DETAILS = 10_000  # characters: the end of a traceback is what tells
 
 
 @dataclasses.dataclass
@@ -22,6 +30,8 @@ class WorkerStats:
         rows_failed: Rows at fault that `on_error` turned into NULL or a struct.
         predict_s: Seconds in the model.
         queued: Batches waiting or in the model now.
+        seconds: Of each of the last 512 batches, in the model.
+        last_error: Of the last batch or row that failed: `time` (seconds since 1970), `message`, `details`.
     """
 
     pid: int = 0
@@ -35,6 +45,8 @@ class WorkerStats:
     rows_failed: int = 0
     predict_s: float = 0.0
     queued: int = 0
+    seconds: tuple[float, ...] = ()
+    last_error: dict[str, Any] | None = None
 
 
 class Tally:
@@ -43,6 +55,8 @@ class Tally:
     def __init__(self, **start: Any) -> None:
         self._stats = WorkerStats(**start)
         self._lock = threading.Lock()
+        self._seconds: deque[float] = deque(maxlen=_SECONDS)
+        self._last: tuple[float, SparkModelError] | None = None
 
     def add(self, **amounts: float) -> None:
         """Add to the named counters."""
@@ -50,7 +64,44 @@ class Tally:
             for name, amount in amounts.items():
                 setattr(self._stats, name, getattr(self._stats, name) + amount)
 
+    def add_batch(self, rows: int, seconds: float) -> None:
+        """Add a batch that was scored."""
+        with self._lock:
+            self._stats.batches += 1
+            self._stats.rows += rows
+            self._stats.predict_s += seconds
+            self._seconds.append(seconds)
+
+    def note(self, error: SparkModelError) -> None:
+        """Keep an error until there is a newer one."""
+        self._last = (time.time(), error)
+
     def read(self, queued: int = 0) -> WorkerStats:
         """A copy of the counters."""
+        last = self._last
+        error = last and {"time": last[0], "message": last[1].message, "details": last[1].details[-_DETAILS:]}
         with self._lock:
-            return dataclasses.replace(self._stats, queued=queued)
+            return dataclasses.replace(
+                self._stats, queued=queued, seconds=tuple(self._seconds), last_error=error or None
+            )
+
+
+def summarize(workers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Latency and last error of all workers together; takes the seconds of single batches out of their counters.
+
+    Returns:
+        `latency`: how many of the latest batches it is about, and their quantiles in seconds, None without batches;
+        `last_error`: the newest.
+    """
+    seconds = sorted(second for worker in workers for second in worker.pop("seconds", ()))
+    errors = [worker["last_error"] for worker in workers if worker.get("last_error")]
+    quantiles = {f"p{percent}_s": _quantile(seconds, percent) for percent in (50, 95, 99)}
+    return {
+        "latency": {"batches": len(seconds), **quantiles},
+        "last_error": max(errors, key=lambda error: float(error["time"]), default=None),
+    }
+
+
+def _quantile(ordered: Sequence[float], percent: int) -> float | None:
+    """The least value that so many percent of all do not exceed."""
+    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)] if ordered else None

@@ -7,12 +7,14 @@ import dataclasses
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from pyspark.serializers import CloudPickleSerializer
 from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as f
 from pyspark.sql.pandas.functions import arrow_udf
 
 from sparkmodel.errors import NameTakenError, SchemaMismatchError
 from sparkmodel.schema import Signature
+from sparkmodel.spark.bridge import bridge_status
 from sparkmodel.spark.types import to_spark
 from sparkmodel.wire.forward import Forward
 from sparkmodel.wire.handle import Handle
@@ -24,6 +26,12 @@ def make_function(handle: Handle) -> Any:
     """A scalar-iterator `arrow_udf` that forwards its arguments to the pool."""
     make: Any = arrow_udf  # PySpark's stubs do not know the kinds that it reads from type hints
     return make(Forward(handle), to_spark(handle.result_type))
+
+
+def pickled(handle: Handle) -> bytes:
+    """The command of `make_function`, as PySpark pickles it for its workers."""
+    serializer: Any = CloudPickleSerializer
+    return bytes(serializer().dumps((Forward(handle), to_spark(handle.result_type))))
 
 
 def check_free(spark: SparkSession, name: str) -> None:
@@ -43,9 +51,19 @@ def check_free(spark: SparkSession, name: str) -> None:
 
 
 def register_function(spark: SparkSession, handle: Handle, name: str | None = None) -> None:
-    """Make the model callable from this session's SQL, by its own or another name."""
-    spark.udf.register(name or handle.name, make_function(in_session(spark, handle)))
-    _registered.setdefault(spark, set()).add(name or handle.name)
+    """Make the model callable from this session's SQL, by its own or another name.
+
+    Where the session has the bridge it is told what the function is, and binds columns by name; over Connect, and
+    without the bridge, it is a Python function like others, whose columns go by position.
+    """
+    name, handle = name or handle.name, in_session(spark, handle)
+    function = make_function(handle)
+    if hasattr(spark, "_jsparkSession") and bridge_status(spark) == "active":
+        jvm: Any = spark._jvm
+        jvm.io.sparkmodel.Models.registerPython(spark._jsparkSession, name, handle.to_text(), function._unwrapped._judf)
+    else:
+        spark.udf.register(name, function)
+    _registered.setdefault(spark, set()).add(name)
 
 
 def in_session(spark: SparkSession | None, handle: Handle) -> Handle:

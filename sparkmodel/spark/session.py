@@ -26,21 +26,8 @@ _log = logging.getLogger(__name__)
 _PYTHON = "PYSPARK_PYTHON"
 
 
-def configure_spark(builder: Any, *, bridge: bool = True) -> Any:
-    """Prepare a session builder; call it before `getOrCreate`.
-
-    Spark starts its Python workers with PYSPARK_PYTHON, or with whatever `python3` is on the PATH. This sets
-    PYSPARK_PYTHON to the interpreter that runs now, unless it names one of the same version already, or one that
-    exists only on the executors. It also adds the jar of the bridge and its extension, beside what the builder or
-    spark-defaults.conf have; without the jar it logs a warning, and queries run on the Python path.
-
-    Args:
-        builder: `SparkSession.builder` or what its methods return.
-        bridge: False leaves the jar out.
-
-    Returns:
-        The builder.
-    """
+def prepare(builder: Any, *, bridge: bool) -> None:
+    """Name the interpreter of Spark's Python workers, and put the bridge into a session builder if it is wanted."""
     named = os.environ.get(_PYTHON)
     if named is None:
         os.environ[_PYTHON] = sys.executable
@@ -49,7 +36,11 @@ def configure_spark(builder: Any, *, bridge: bool = True) -> Any:
         os.environ[_PYTHON] = sys.executable
     if bridge:
         add_to(builder)
-    return builder
+
+
+def time_zone_of(spark: SparkSession | None) -> str:
+    """The session's time zone, UTC without a session."""
+    return "UTC" if spark is None else str(spark.conf.get("spark.sql.session.timeZone"))
 
 
 def _minor_version(python: str) -> str:

@@ -8,7 +8,7 @@ import gc
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -139,11 +139,50 @@ def read_pieces(spark: SparkSession, name: str, source: str) -> Iterator[Piece]:
             raise UnsupportedSourceError(what, fact, "leave the version out", str(error)) from error
         cls = ModelNotFoundError if isinstance(error, AnalysisException) else ModelLoadError
         raise cls(what, f"Spark says: {_first_line(error)}", details=str(error)) from error
-    if columns != _COLUMNS:
-        raise ModelCorruptError(
-            what, f"the table holds no model: its columns are {list(columns)}", "sm.save_to_table makes such tables"
-        )
+    _check_columns(what, list(columns), columns == _COLUMNS)
     return _rows(frame, what)
+
+
+def read_piece_file(path: str | os.PathLike[str], name: str, source: str) -> Iterator[Piece]:
+    """The pieces in a file that somebody who has a Spark session wrote: the table's columns as one Arrow stream.
+
+    Args:
+        path: Of the file.
+        name: The model's name, for messages.
+        source: The table, for messages.
+
+    Raises:
+        ModelCorruptError: the stream has other columns than `save_to_table` makes, or a NULL.
+        ModelLoadError: it cannot be read.
+    """
+    what = f"Cannot register model '{name}' from '{source}'"
+    try:
+        with pa.OSFile(os.fspath(path), "rb") as file, pa.ipc.open_stream(file) as stream:
+            schema = {field.name: field.type for field in stream.schema}
+            is_model = {field.name: field.type for field in _SCHEMA} == schema and len(stream.schema) == len(schema)
+            _check_columns(what, stream.schema.names, is_model)
+            for batch in stream:
+                columns = [batch.column(column).to_pylist() for column in _COLUMNS]
+                for row in zip(*columns, strict=True):
+                    yield _piece(what, row)
+    except (OSError, pa.ArrowException) as error:
+        raise ModelLoadError(what, f"the table's rows cannot be read: {_first_line(error)}") from error
+
+
+def _check_columns(what: str, names: list[str], is_model: bool) -> None:
+    if not is_model:
+        raise ModelCorruptError(
+            what, f"the table holds no model: its columns are {names}", "sm.save_to_table makes such tables"
+        )
+
+
+def _piece(what: str, row: Iterable[Any]) -> Piece:
+    """A row of the table's columns in their order."""
+    values = tuple(row)
+    if any(value is None for value in values):
+        raise ModelCorruptError(what, "the stored model is damaged: a row has a NULL", "save it again")
+    path, mode, size, offset, data, sha256, pieces, digest = values
+    return Piece(path, mode, size, offset, bytes(data), sha256, pieces, digest)
 
 
 def _rows(frame: DataFrame, what: str) -> Iterator[Piece]:
@@ -153,10 +192,7 @@ def _rows(frame: DataFrame, what: str) -> Iterator[Piece]:
         if partitions > 1:
             frame = frame.repartition(partitions, "path", "offset")
         for row in _stream(frame.select(*_COLUMNS)):
-            if any(value is None for value in row):
-                raise ModelCorruptError(what, "the stored model is damaged: a row has a NULL", "save it again")
-            path, mode, size, offset, data, sha256, pieces, digest = row
-            yield Piece(path, mode, size, offset, bytes(data), sha256, pieces, digest)
+            yield _piece(what, row)
     except ModelCorruptError:
         raise
     except Exception as error:  # classic Spark raises Py4J's own errors too

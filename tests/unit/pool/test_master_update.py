@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import pathlib
 import threading
@@ -346,3 +347,14 @@ def test_a_stopped_pool_takes_no_new_version(pool: RunningPool, short_grace: Non
     with pytest.raises(PoolGoneError):
         pool.deploy(models.FactorModel(3))
     assert pool.launcher.slots == []
+
+
+def test_other_options_take_the_model_along_and_can_be_rolled_back(pool: RunningPool, short_grace: None) -> None:
+    pool.deploy(models.FactorModel(3.0))
+    options = dataclasses.replace(pool.master.current.spec.options, workers=2)
+    assert pool.master.reconfigure({"options": options}) == 2
+    assert len(pool.serving) == 2
+    assert score(pool.client(), [2.0]) == [6.0]
+    pool.master.rollback()
+    assert len(pool.serving) == 1
+    assert score(pool.client(), [2.0]) == [6.0]

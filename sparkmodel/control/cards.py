@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is told about a pool: enough to call it, and to describe it."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from sparkmodel.calls import for_call
+from sparkmodel.control.sql_options import Settings
+from sparkmodel.errors import UnsupportedTypeError
+from sparkmodel.pool.control import Pool
+from sparkmodel.schema import Column
+from sparkmodel.spark.ddl import to_ddl
+from sparkmodel.spark.functions import pickled
+from sparkmodel.spark.types import to_spark
+from sparkmodel.spec import ModelSpec
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Call:
+    """What one call in a query asks for, over what its model was made with.
+
+    Attributes:
+        params: Inference parameters.
+        on_error: `fail`, `null` or `struct`.
+        timeout_s: Deadline of each batch.
+    """
+
+    params: Mapping[str, Any] | None = None
+    on_error: str | None = None
+    timeout_s: float | None = None
+
+
+def card_of(pool: Pool, call: Call | None = None) -> dict[str, Any]:
+    """A pool in JSON-ready parts.
+
+    Args:
+        pool: The pool.
+        call: What its function is called with.
+
+    Raises:
+        InvalidOptionError: the model has no such param.
+    """
+    spec, version = pool.spec()
+    inputs = spec.signature.inputs
+    call = call or Call()
+    handle = for_call(pool.handle(), spec, call.params, call.on_error)
+    if call.timeout_s is not None:
+        handle = dataclasses.replace(handle, call=dataclasses.replace(handle.call, timeout_s=call.timeout_s))
+    return {
+        "name": spec.name,
+        "handle": handle.to_text(),
+        # the function as a Python session would have it, for queries that do not go over the bridge
+        "command": base64.b64encode(pickled(handle)).decode("ascii"),
+        "python": os.environ.get("PYSPARK_PYTHON", sys.executable),
+        "python_version": "%d.%d" % sys.version_info[:2],
+        "version": version,
+        "kind": spec.source.kind,
+        "source": spec.source.given,
+        "resolved": spec.source.uri or spec.source.given,
+        "comment": spec.comment,
+        "statement": spec.statement,
+        "signature": str(spec.signature),
+        "inputs": None if inputs is None else [_input(column) for column in inputs],
+        "result_type": _ddl(handle.result_type),
+        "options": settings_of(spec).non_default(),
+        "workers": spec.options.workers,
+    }
+
+
+def settings_of(spec: ModelSpec) -> Settings:
+    """The options of what is served."""
+    return Settings(pool=spec.options, params=spec.params, model_config=spec.model_config, method=spec.method)
+
+
+def _input(column: Column) -> dict[str, Any]:
+    type_ = column.type
+    if type_ is not None:
+        for _ in (column.shape or ())[1:]:  # the type is one element's, the first axis the batch
+            type_ = pa.list_(type_)
+    return {
+        "name": column.name,
+        "type": None if type_ is None else _ddl(type_),
+        "required": column.required,
+    }
+
+
+def _ddl(type_: pa.DataType) -> str | None:
+    try:
+        return to_ddl(to_spark(type_))
+    except UnsupportedTypeError:  # of an input that only Python callers can give
+        return None

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands: what SQL's statements about models do."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from sparkmodel.control import changes
+from sparkmodel.control.cards import Call, card_of, settings_of
+from sparkmodel.control.catalog import Catalog
+from sparkmodel.control.columns import parse_inputs, parse_output
+from sparkmodel.control.locks import Locks
+from sparkmodel.control.requests import Request
+from sparkmodel.control.sources import settle
+from sparkmodel.control.sql_options import Settings
+from sparkmodel.deploy import deploy, find
+from sparkmodel.errors import InvalidOptionError, ModelNotFoundError, PoolGoneError, ProtocolError, suggest
+from sparkmodel.options import check_name
+from sparkmodel.plan import make_spec
+from sparkmodel.pool import control, runtime
+
+Json = dict[str, Any]
+_VERSION_IDLE_S = 600.0
+_LOOKS = 16  # pools that are asked for their state at a time
+
+
+class Service:
+    """Runs commands, from many threads.
+
+    Args:
+        address: Ray cluster; None is RAY_ADDRESS, or a local Ray that starts with the first model.
+        namespace: Ray namespace of the pools' names.
+    """
+
+    def __init__(self, address: str | None = None, namespace: str = runtime.NAMESPACE) -> None:
+        self._address, self._namespace = address, namespace
+        self._locks = Locks()
+        self._catalog = Catalog(self._locks)
+        self._commands: Mapping[str, Callable[[Request], Json]] = {
+            "create": self.create,
+            "alter": self.alter,
+            "drop": self.drop,
+            "card": self.card,
+            "list": self.list,
+            "describe": self.describe,
+            "catalog/list": self.catalog_list,
+            "catalog/card": self.catalog_card,
+        }
+
+    def run(self, command: str, fields: Mapping[str, Any]) -> Json:
+        """Run one command.
+
+        Raises:
+            SparkModelError: it cannot be done, or there is no such command.
+        """
+        method = self._commands.get(command)
+        if method is None:
+            raise ProtocolError(
+                f"Cannot run command '{command}'", "there is no such command", suggest(command, self._commands)
+            )
+        return method(Request(command, fields))
+
+    def create(self, request: Request) -> Json:
+        """Serve a model under a name, as `sparkmodel.register` does."""
+        name = check_name(request.text("name"))
+        if not runtime.is_alone(self._address):
+            runtime.ensure(self._address, self._namespace)
+            name = _spelled(name)
+        settings = Settings().with_options(request.mapping("options"))
+        output, inputs = request.maybe_text("output"), request.maybe_text("inputs")
+        if output is not None and settings.result_type is not None:
+            raise InvalidOptionError("Cannot use option 'result_type'", "the statement has an output", "give one")
+        make = functools.partial(
+            make_spec,
+            name,
+            options=settings.pool,
+            result_type=parse_output(output or settings.result_type),
+            params=settings.params,
+            model_config=settings.model_config,
+            method=settings.method,
+            time_zone=request.maybe_text("time_zone") or "UTC",
+            inputs=parse_inputs(inputs),
+            comment=request.maybe_text("comment") or "",
+            statement=request.mapping("statement") or None,
+        )
+        source = settle(
+            name,
+            request.maybe_text("using"),
+            request.maybe_text("location"),
+            code=request.maybe_text("code"),
+            pieces=request.maybe_text("pieces"),
+            trust_pickle=settings.pool.trust_pickle,
+        )
+        with self._locks.of(name):
+            runtime.ensure(self._address, self._namespace)
+            existing = find(name)
+            if existing is not None and request.flag("if_not_exists"):
+                return card_of(existing)
+            if existing is not None and not request.flag("replace"):
+                raise control.name_taken(name)  # before anything is fetched
+            pool, _ = deploy(name, source, make, replace=request.flag("replace"), progress=False)
+            return card_of(pool)
+
+    def alter(self, request: Request) -> Json:
+        """Move a model; its callers go on meanwhile. `scale` too makes a new generation, with workers of its own.
+
+        A second change of the same model waits for the first.
+        """
+        name, action = request.text("name"), request.text("action")
+        actions: Mapping[str, Callable[[control.Pool], Any]] = {
+            "location": lambda pool: changes.move(pool, request.text("location"), request.maybe_text("pieces")),
+            "options": lambda pool: changes.configure(pool, request.mapping("options")),
+            "unset": lambda pool: changes.configure(pool, {}, request.texts("keys")),
+            "scale": lambda pool: changes.configure(pool, {"workers": request.whole("workers")}),
+            "refresh": changes.refresh,
+            "rollback": lambda pool: pool.rollback(),
+        }
+        if action not in actions:
+            raise ProtocolError(f"Cannot alter model '{name}'", f"no such action: '{action}'", suggest(action, actions))
+        with self._locks.of(name):
+            pool = self._find(name)
+            actions[action](pool)
+            return card_of(pool)
+
+    def drop(self, request: Request) -> Json:
+        """End a pool."""
+        name = request.text("name")
+        with self._locks.of(name):
+            self._find(name).drop()
+        return {"name": name}
+
+    def card(self, request: Request) -> Json:
+        """What calls of a model need to know; of one version of its registered model, if that is asked for."""
+        pool = self._find(request.text("name"))
+        version = request.maybe_whole("version")
+        if version is not None:
+            pool = self._of_version(pool, version)
+        call = Call(
+            params=request.mapping("params") or None,
+            on_error=request.maybe_text("on_error"),
+            timeout_s=request.maybe_number("timeout_s"),
+        )
+        return card_of(pool, call)
+
+    def _of_version(self, pool: control.Pool, version: int) -> control.Pool:
+        from sparkmodel.loaders.registry import Registry, model_of
+
+        spec, _ = pool.spec()
+        model = model_of(spec.source.given)
+        if model is None:
+            raise InvalidOptionError(
+                f"Cannot call version {version} of model '{pool.name}'",
+                f"'{spec.source.given}' is no registered model of MLflow",
+                "leave the version out",
+            )
+        settings = dataclasses.replace(settings_of(spec), pool=dataclasses.replace(spec.options, refresh_s=None))
+        registry = Registry(spec.source.tracking_uri or None, spec.source.registry_uri or None)
+        card = self._catalog.card(
+            registry, model, version=version, alias=None, settings=settings, idle_s=_VERSION_IDLE_S
+        )
+        return control.find(str(card["name"]))
+
+    def list(self, request: Request) -> Json:
+        """All models, with their states; those that go meanwhile are left out."""
+        if runtime.is_alone(self._address):
+            return {"models": []}
+        runtime.ensure(self._address, self._namespace)
+        with ThreadPoolExecutor(_LOOKS) as threads:
+            found = list(threads.map(_look, control.names()))
+        return {"models": [entry for entry in found if entry is not None]}
+
+    def describe(self, request: Request) -> Json:
+        """All that is known of a model."""
+        pool = self._find(request.text("name"))
+        card, stats = card_of(pool), pool.stats()
+        return {**card, "latency": stats.pop("latency"), "last_error": stats.pop("last_error"), "stats": stats}
+
+    def catalog_list(self, request: Request) -> Json:
+        """All models of an MLflow registry."""
+        from sparkmodel.loaders.registry import Registry
+
+        registry = Registry(request.maybe_text("tracking_uri"), request.maybe_text("registry_uri"))
+        return {"models": [dataclasses.asdict(entry) for entry in registry.entries()]}
+
+    def catalog_card(self, request: Request) -> Json:
+        """What calls of a model of an MLflow registry need to know; its pool is deployed if it is not there."""
+        from sparkmodel.loaders.registry import Registry
+
+        model, version, alias = request.text("model"), request.maybe_whole("version"), request.maybe_text("alias")
+        if version is not None and alias is not None:
+            raise ProtocolError(f"Cannot find model '{model}'", "a version and an alias were asked for", "give one")
+        settings = Settings().with_options(request.mapping("options"))
+        registry = Registry(request.maybe_text("tracking_uri"), request.maybe_text("registry_uri"))
+        if runtime.is_alone(self._address):
+            registry.uri_of(model, version, alias)  # for a model that is not there no Ray is started
+        runtime.ensure(self._address, self._namespace)
+        return self._catalog.card(
+            registry, model, version=version, alias=alias, settings=settings, idle_s=request.number("idle_s")
+        )
+
+    def _find(self, name: str) -> control.Pool:
+        if runtime.is_alone(self._address):
+            raise ModelNotFoundError(f"Cannot find model '{name}'", "there is no such model", suggest(name, ()))
+        runtime.ensure(self._address, self._namespace)
+        return control.find(_spelled(name))
+
+
+def _spelled(name: str) -> str:
+    """The name as the pool that it means has it: SQL's names are the same in upper and lower case."""
+    if find(name) is not None:
+        return name
+    alike = [other for other in control.names() if other.lower() == name.lower()]
+    return alike[0] if len(alike) == 1 else name
+
+
+def _look(name: str) -> Json | None:
+    try:
+        pool = control.find(name)
+        card, stats = card_of(pool), pool.stats()
+    except (ModelNotFoundError, PoolGoneError):  # dropped meanwhile, or not yet deployed for the first time
+        return None
+    return {**card, "state": stats["state"], "rows": stats["rows"]}

@@ -1,0 +1,400 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The control service over HTTP, with real pools."""
+
+from __future__ import annotations
+
+import functools
+import json
+import pathlib
+import pickle
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from mlflow.models import infer_signature
+from sklearn.linear_model import LinearRegression
+
+import sparkmodel as sm
+from sparkmodel import bundle
+from sparkmodel.control import serve
+from sparkmodel.errors import (
+    InvalidOptionError,
+    ModelCorruptError,
+    ModelLoadError,
+    ModelNotFoundError,
+    NameTakenError,
+    NoPreviousVersionError,
+    ResultTypeChangedError,
+    ResultTypeError,
+    SchemaMismatchError,
+    SparkModelError,
+    UnsupportedSourceError,
+    UntrustedModelFileError,
+)
+from tests.control import TOKEN, call
+from tests.integration.scripts import wait_until
+from tests.models import FactorModel
+
+Call = Callable[..., dict[str, Any]]
+DOUBLE = "def predict(frame):\n    return frame['x'] * 2\n"
+SMALL = {"num_cpus": 0.1}
+FRAME = pd.DataFrame({"x": [1.0, 2.0, 4.0]})
+
+
+@pytest.fixture
+def control(ray_runtime: None) -> Iterator[Call]:
+    """Calls of a service in this process; the models that are there at the end are dropped."""
+    server = serve(TOKEN)
+    yield functools.partial(call, server.port)
+    for model in call(server.port, "list")["models"]:
+        call(server.port, "drop", name=model["name"])
+    server.close()
+
+
+def create(control: Call, name: str, **fields: Any) -> dict[str, Any]:
+    return control("create", name=name, **{"options": SMALL, **fields})
+
+
+def create_code(control: Call, name: str, code: str = DOUBLE, **fields: Any) -> dict[str, Any]:
+    return create(control, name, **{"using": "python", "code": code, "output": "double", **fields})
+
+
+def log_line(name: str, factor: float) -> None:
+    """One more version of a registered model that multiplies."""
+    model = LinearRegression().fit(FRAME, FRAME.x * factor)
+    with mlflow.start_run():
+        mlflow.sklearn.log_model(
+            model,
+            name="model",
+            signature=infer_signature(FRAME, np.array([1.0])),
+            registered_model_name=name,
+            pip_requirements=[],
+        )
+
+
+def predict(name: str, x: float = 2.0) -> Any:
+    (value,) = sm.get(name).predict([{"x": x}])
+    return value if isinstance(value, str) else pytest.approx(value)
+
+
+def test_a_model_of_source_text_is_created_described_and_dropped(control: Call) -> None:
+    card = create_code(
+        control,
+        "text",
+        inputs="x double NOT NULL",
+        comment="doubles",
+        statement={"using": "python"},
+        time_zone="Asia/Tokyo",
+    )
+    assert {key: card[key] for key in ("name", "version", "kind", "comment", "statement", "workers")} == {
+        "name": "text",
+        "version": 1,
+        "kind": "code",
+        "comment": "doubles",
+        "statement": {"using": "python"},
+        "workers": 1,
+    }
+    assert card["inputs"] == [{"name": "x", "type": "double", "required": True}]
+    assert card["result_type"] == "double"
+    assert card["options"] == {"num_cpus": 0.1}
+    assert card["handle"].startswith("sparkmodel.handle.v1")
+    assert predict("text") == 4.0
+    described = control("describe", name="text")
+    assert {key: described[key] for key in card} == card
+    assert described["latency"]["batches"] == 1
+    assert 0 < described["latency"]["p50_s"] <= described["latency"]["p99_s"]
+    assert described["last_error"] is None
+    assert described["stats"]["rows"] == 1
+    (entry,) = control("list")["models"]
+    assert (entry["name"], entry["state"], entry["rows"]) == ("text", "ready", 1)
+    assert control("drop", name="text") == {"name": "text"}
+    assert control("list") == {"models": []}
+
+
+def test_what_the_model_raised_is_described(control: Call) -> None:
+    create_code(control, "raiser", "def predict(frame):\n    raise ValueError('no such wine')\n", inputs="x double")
+    with pytest.raises(SparkModelError, match="no such wine"):
+        predict("raiser")
+    described = control("describe", name="raiser")
+    assert described["stats"]["errors"] == 1
+    assert "[PREDICT_FAILED]" in described["last_error"]["message"]
+    assert "raise ValueError('no such wine')" in described["last_error"]["details"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "class Model:\n    def load(self):\n        self.factor = 2\n    def predict(self, frame):\n"
+        "        return frame['x'] * self.factor\n",
+        "def load():\n    return 2\n\ndef predict(factor, frame):\n    return frame['x'] * factor\n",
+    ],
+    ids=["class", "load"],
+)
+def test_source_text_may_load_something_first(control: Call, code: str) -> None:
+    create_code(control, "loads", code, inputs="x double")
+    assert predict("loads") == 4.0
+
+
+def test_a_taken_name_is_an_error_kept_or_replaced(control: Call) -> None:
+    create_code(control, "taken", inputs="x double")
+    with pytest.raises(NameTakenError, match="CREATE OR REPLACE MODEL"):
+        create_code(control, "taken")
+    kept = create_code(control, "taken", "no python at all", if_not_exists=True)
+    assert kept["version"] == 1
+    replaced = create_code(control, "taken", DOUBLE.replace("2", "3"), replace=True, inputs="x double")
+    assert replaced["version"] == 2
+    assert predict("taken") == 6.0
+
+
+@pytest.mark.slow
+def test_what_python_registers_sql_alters(control: Call, register: Callable[..., sm.Model]) -> None:
+    model = register("shared", FactorModel(2.0), result_type="double")
+    assert control("card", name="shared")["kind"] == "object"
+    assert control("alter", name="shared", action="scale", workers=2)["workers"] == 2
+    assert model.predict([{"x": 2.0}]) == [4.0]
+    assert len(model.stats()["workers"]) == 2
+
+
+@pytest.mark.slow
+def test_options_are_set_and_unset_without_the_source(control: Call) -> None:
+    create_code(control, "tuned", inputs="x double")
+    card = control("alter", name="tuned", action="options", options={"timeout": "2 min", "extra_env.A": 1})
+    assert card["options"] == {"num_cpus": 0.1, "timeout_s": 120.0, "extra_env": {"A": "1"}}
+    assert predict("tuned") == 4.0
+    card = control("alter", name="tuned", action="unset", keys=["timeout", "extra_env.A"])
+    assert card["options"] == {"num_cpus": 0.1}
+    assert card["version"] == 3
+    assert control("alter", name="tuned", action="rollback")["options"]["timeout_s"] == 120.0
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"tls": True}, InvalidOptionError),
+        ({"detached": True}, InvalidOptionError),
+        ({"on_error": "struct"}, ResultTypeChangedError),
+        ({"method": "predict_proba"}, ResultTypeChangedError),
+        ({"refresh": "10s"}, InvalidOptionError),
+        ({"worker": 2}, InvalidOptionError),
+    ],
+)
+def test_options_that_would_break_callers_are_refused(
+    control: Call, options: dict[str, Any], error: type[SparkModelError]
+) -> None:
+    if not control("list")["models"]:
+        create_code(control, "firm", inputs="x double")
+    with pytest.raises(error):
+        control("alter", name="firm", action="options", options=options)
+    assert control("card", name="firm")["version"] == 1
+
+
+def test_two_changes_at_the_same_time_follow_each_other(control: Call) -> None:
+    create_code(control, "busy", inputs="x double")
+    done: list[int] = []
+
+    def alter(number: int) -> None:
+        done.append(control("alter", name="busy", action="options", options={f"extra_env.V{number}": "1"})["version"])
+
+    threads = [threading.Thread(target=alter, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert sorted(done) == [2, 3]
+    assert control("card", name="busy")["options"]["extra_env"] == {"V0": "1", "V1": "1"}
+
+
+def test_what_is_not_there_is_named(control: Call) -> None:
+    create_code(control, "wine", inputs="x double")
+    for command in ("drop", "card", "describe"):
+        with pytest.raises(ModelNotFoundError, match="did you mean 'wine'"):
+            control(command, name="wien")
+    with pytest.raises(NoPreviousVersionError):
+        control("alter", name="wine", action="rollback")
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "says"),
+    [
+        ({"using": "mlflow", "location": "model.pkl"}, UnsupportedSourceError, "give an MLflow URI"),
+        ({"using": "python", "location": "models:/wine/1"}, UnsupportedSourceError, "give an import path"),
+        ({"using": "table", "location": "/tmp/model"}, UnsupportedSourceError, "db.name@3"),
+        ({"using": "pickle", "location": "models:/wine/1"}, UnsupportedSourceError, "ends in one of"),
+        ({"using": "pickle", "location": "model.pkl"}, UntrustedModelFileError, r"trust_pickle = true"),
+        ({"using": "sparkml", "location": "model"}, UnsupportedSourceError, "no such kind"),
+        ({"code": "def predict(frame):\n    return (\n"}, ModelLoadError, "line 2"),
+        ({"code": "x = 1"}, UnsupportedSourceError, r"define predict\(frame\)"),
+        ({"code": DOUBLE, "output": None}, ResultTypeError, "RETURNS double"),
+        ({"code": DOUBLE, "inputs": "x nonsense"}, InvalidOptionError, "'nonsense' is not a type"),
+        ({"code": DOUBLE, "options": {"workers": "two"}}, InvalidOptionError, "a whole number"),
+        ({}, InvalidOptionError, "LOCATION"),
+    ],
+)
+def test_what_cannot_be_created_leaves_nothing(
+    control: Call, fields: dict[str, Any], error: type[SparkModelError], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        create(control, "never", **{"output": "double", **fields})
+    assert control("list") == {"models": []}
+
+
+@pytest.mark.slow
+def test_files_and_import_paths(control: Call, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "line.pkl"
+    path.write_bytes(pickle.dumps(LinearRegression().fit(FRAME.to_numpy(), FRAME.x * 3)))
+    create(
+        control,
+        "pickled",
+        using="pickle",
+        location=str(path),
+        output="double",
+        options={**SMALL, "trust_pickle": "true"},
+    )
+    assert predict("pickled") == 6.0
+    card = create(control, "imported", using="python", location="tests.models:DoubleModel", output="double")
+    assert card["source"] == "python:tests.models:DoubleModel"
+    assert predict("imported") == 4.0
+    card = control("alter", name="imported", action="location", location="tests.models:first_column")
+    assert (card["version"], card["source"]) == (2, "python:tests.models:first_column")
+    assert predict("imported") == 2.0
+    with pytest.raises(UnsupportedSourceError, match="import path"):
+        control("alter", name="imported", action="location", location=str(path))
+
+
+def write_pieces(directory: pathlib.Path, path: pathlib.Path, **renamed: str) -> str:
+    """A model's rows as the JVM writes them."""
+    kinds = {"mode": pa.int32(), "size": pa.int64(), "offset": pa.int64(), "data": pa.binary(), "pieces": pa.int32()}
+    rows = [vars(piece) for piece in bundle.pack(directory, 1000)]
+    names = ["path", "mode", "size", "offset", "data", "sha256", "pieces", "digest"]
+    schema = pa.schema([(renamed.get(name, name), kinds.get(name, pa.string())) for name in names])
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, schema) as stream:
+        for row in rows:
+            stream.write_batch(pa.record_batch([pa.array([row[n]], kinds.get(n, pa.string())) for n in names], schema))
+    return str(path)
+
+
+@pytest.mark.slow
+def test_a_tables_rows_come_as_a_file(control: Call, tmp_path: pathlib.Path) -> None:
+    for factor in (2, 3):
+        model = LinearRegression().fit(FRAME, FRAME.x * factor)
+        signature = infer_signature(FRAME, np.array([1.0]))
+        mlflow.sklearn.save_model(model, tmp_path / f"m{factor}", signature=signature, pip_requirements=[])
+    pieces = write_pieces(tmp_path / "m2", tmp_path / "rows")
+    card = create(control, "tabled", using="table", location="ai.line@3", pieces=pieces)
+    assert (card["source"], card["kind"]) == ("table:ai.line@3", "mlflow")
+    assert card["inputs"] == [{"name": "x", "type": "double", "required": True}]
+    assert predict("tabled") == 4.0
+    other = write_pieces(tmp_path / "m3", tmp_path / "rows3")
+    control("alter", name="tabled", action="location", location="ai.line", pieces=other)
+    assert predict("tabled") == 6.0
+    assert control("alter", name="tabled", action="scale", workers=2)["workers"] == 2
+    assert predict("tabled") == 6.0
+    with pytest.raises(UnsupportedSourceError, match="rows of the table"):
+        create(control, "untold", using="table", location="ai.line")
+    wrong = write_pieces(tmp_path / "m2", tmp_path / "wrong", sha256="md5")
+    with pytest.raises(ModelCorruptError, match="its columns are"):
+        create(control, "wrong", using="table", location="ai.line", pieces=wrong)
+
+
+@pytest.mark.slow
+def test_an_alias_is_refreshed_and_declared_inputs_must_be_the_models(
+    control: Call, mlflow_store: pathlib.Path
+) -> None:
+    log_line("control_line", 2)
+    log_line("control_line", 3)
+    client = mlflow.MlflowClient()
+    client.set_registered_model_alias("control_line", "champion", "1")
+    uri = "models:/control_line@champion"
+    with pytest.raises(SchemaMismatchError, match="declare those, or none"):
+        create(control, "line", using="mlflow", location=uri, inputs="y double")
+    card = create(control, "line", location=uri, inputs="x double")
+    assert card["resolved"] == "models:/control_line/1"
+    client.set_registered_model_alias("control_line", "champion", "2")
+    assert control("alter", name="line", action="refresh")["resolved"] == "models:/control_line/2"
+    assert predict("line") == 6.0
+
+
+@pytest.mark.slow
+def test_a_registrys_models_are_listed_and_shared_by_name(control: Call, mlflow_store: pathlib.Path) -> None:
+    for factor in (2, 3):
+        log_line("catalog line", factor)
+    client = mlflow.MlflowClient()
+    client.set_registered_model_alias("catalog line", "champion", "1")
+    client.update_registered_model("catalog line", "a line")
+    uris = {"tracking_uri": mlflow.get_tracking_uri(), "registry_uri": None}
+    found = {model["name"]: model for model in control("catalog/list", **uris)["models"]}
+    assert found["catalog line"] == {
+        "name": "catalog line",
+        "description": "a line",
+        "versions": [1, 2],
+        "aliases": {"champion": 1},
+    }
+    get = functools.partial(control, "catalog/card", **uris, options=SMALL, idle_s=600)
+    cards: list[dict[str, Any]] = []
+    threads = [threading.Thread(target=lambda: cards.append(get(model="catalog line"))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert cards[0] == cards[1]
+    assert cards[0]["resolved"] == "models:/catalog line/2"
+    assert cards[0]["options"]["refresh_s"] == 30.0
+    assert predict(cards[0]["name"]) == 6.0
+    champion = get(model="catalog line", alias="champion", options={**SMALL, "refresh": "500ms"})
+    assert champion["resolved"] == "models:/catalog line/1"
+    assert champion["name"] != cards[0]["name"]
+    client.set_registered_model_alias("catalog line", "champion", "2")
+    wait_until(lambda: get(model="catalog line", alias="champion")["version"] == 2)
+    assert predict(champion["name"]) == 6.0
+    first = get(model="catalog line", version=1)
+    assert "refresh_s" not in first["options"]
+    assert predict(first["name"]) == 4.0
+    with pytest.raises(ModelNotFoundError, match="did you mean 'catalog line'"):
+        get(model="catalog_line")
+    with pytest.raises(ModelNotFoundError, match=r"no such version.*known are \['1', '2'\]"):
+        get(model="catalog line", version=7)
+    with pytest.raises(ModelNotFoundError, match="did you mean 'champion'"):
+        get(model="catalog line", alias="champoin")
+
+
+@pytest.mark.slow
+def test_another_registry_is_used_for_one_call_only(
+    control: Call, mlflow_store: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    log_line("here_only", 2)
+    here, there = mlflow.get_tracking_uri(), f"sqlite:///{tmp_path}/other.db"
+    names = {model["name"] for model in control("catalog/list", tracking_uri=there)["models"]}
+    assert names == set()
+    with pytest.raises(ModelNotFoundError, match=r"other\.db has no such model"):
+        control("catalog/card", model="here_only", tracking_uri=there, options=SMALL, idle_s=60)
+    mlflow.set_tracking_uri(there)
+    try:
+        card = control("catalog/card", model="here_only", tracking_uri=here, options=SMALL, idle_s=60)
+        assert mlflow.get_tracking_uri() == there
+    finally:
+        mlflow.set_tracking_uri(here)
+    assert predict(card["name"]) == 4.0
+
+
+@pytest.mark.slow
+def test_a_pool_of_the_catalog_ends_when_it_is_not_used_and_comes_back(
+    control: Call, mlflow_store: pathlib.Path
+) -> None:
+    log_line("idle_line", 2)
+    get = functools.partial(control, "catalog/card", model="idle_line", options=SMALL, idle_s=1)
+    name = get()["name"]
+    assert predict(name) == 4.0
+    wait_until(lambda: control("list")["models"] == [])
+    assert get()["name"] == name
+    assert predict(name) == 4.0
+
+
+def test_json_can_carry_every_answer(control: Call) -> None:
+    card = create_code(control, "plain", inputs="x array<double>, d decimal(10,2), `a b` map<string,int>")
+    assert [column["type"] for column in card["inputs"]] == ["array<double>", "decimal(10,2)", "map<string,int>"]
+    json.dumps(control("describe", name="plain"), allow_nan=False)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What OPTIONS (...) may say."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from sparkmodel.control.sql_options import KNOWN, Settings, check_options
+from sparkmodel.errors import InvalidOptionError
+from sparkmodel.options import PoolOptions
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "value"),
+    [
+        ("workers", "2", 2),
+        ("workers", 2, 2),
+        ("WORKERS", " 2 ", 2),
+        ("num_cpus", "0.5", 0.5),
+        ("num_cpus", 1, 1),
+        ("detached", "TRUE", True),
+        ("detached", False, False),
+        ("batch_size", "1000", 1000),
+        ("batch_size", "none", None),
+        ("memory", None, None),
+        ("on_error", "null", "null"),
+        ("timeout_s", "30", 30.0),
+        ("timeout_s", "30s", 30.0),
+        ("timeout", "2 min", 120.0),
+        ("ready_timeout", "1.5 hours", 5400.0),
+        ("refresh", "500ms", 0.5),
+        ("refresh_s", "null", None),
+        ("extra_env", '{"A": "b"}', {"A": "b"}),
+        ("extra_env.A", 1, {"A": "1"}),
+        ("extra_env.A", True, {"A": "true"}),
+        ("resources.tpu", "0.5", {"tpu": 0.5}),
+        ("runtime_env", '{"pip": ["x"]}', {"pip": ["x"]}),
+    ],
+)
+def test_a_value_gets_the_type_of_its_option(key: str, given: Any, value: Any) -> None:
+    pool = Settings().with_options({key: given}).pool
+    name = key.lower().partition(".")[0]
+    seen = getattr(pool, name if hasattr(pool, name) else f"{name}_s")
+    assert seen == value
+    assert type(seen) is type(value)
+
+
+def test_what_is_a_models_stays_as_it_was_written() -> None:
+    settings = Settings().with_options(
+        {
+            "params.k": 3,
+            "params.Name": "3",
+            "model_config.a.b": True,
+            "method": "predict_proba",
+            "result_type": "double",
+        }
+    )
+    assert settings.params == {"k": 3, "Name": "3"}
+    assert settings.model_config == {"a.b": True}
+    assert (settings.method, settings.result_type) == ("predict_proba", "double")
+
+
+def test_every_option_of_a_pool_can_be_said_and_each_is_known_by_one_name() -> None:
+    names = {field.name for field in dataclasses.fields(PoolOptions)}
+    assert names < set(KNOWN)
+    assert not {name.removesuffix("_s") for name in names if name.endswith("_s")} & names
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"worker": 1}, "no such option. Hint: did you mean 'workers'?"),
+        ({"workers": "1..8"}, "'1..8' is not a whole number of at least 1"),
+        ({"workers": "0"}, "0 is not a whole number of at least 1"),
+        ({"workers": True}, "True is not a whole number"),
+        ({"timeout": "30 parsecs"}, "'30 parsecs' is not a number of seconds above 0"),
+        ({"num_cpus": "30s"}, "'30s' is not a number of at least 0"),
+        ({"detached": "maybe"}, "'maybe' is not True or False"),
+        ({"on_error": "ignore"}, "is not one of 'fail', 'null', 'struct'"),
+        ({"on_error": 1}, "1 is not a text"),
+        ({"timeout": 1, "timeout_s": 2}, "'timeout_s' is given twice"),
+        ({"workers.x": 1}, "'workers' has no entries"),
+        ({"params": "k"}, "'k' is not a mapping"),
+        ({"params": "[1]"}, r"'\[1\]' is not a mapping"),
+        ({"resources.CPU": 1}, "is not a mapping of custom resource names"),
+        ({"resources.tpu": "many"}, "is not a mapping of custom resource names"),
+        ({"batch_wait": "10ms"}, "there is no batch_size to wait for"),
+    ],
+)
+def test_what_does_not_fit_says_what_does(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(InvalidOptionError, match=says):
+        check_options(options)
+
+
+def test_an_unknown_option_names_all_that_are_known() -> None:
+    with pytest.raises(InvalidOptionError) as caught:
+        check_options({"wrkers": 1})
+    assert all(f"'{name}'" in caught.value.hint for name in KNOWN)
+
+
+def test_options_go_over_those_before_and_are_taken_away() -> None:
+    first = Settings().with_options({"workers": 2, "extra_env.A": "a", "params.k": 1, "timeout": "5s"})
+    second = first.with_options({"extra_env.B": "b", "workers": "3"})
+    assert second.non_default() == {
+        "workers": 3,
+        "extra_env": {"A": "a", "B": "b"},
+        "params": {"k": 1},
+        "timeout_s": 5.0,
+    }
+    third = second.without(["extra_env.A", "timeout", "params.k"])
+    assert third.non_default() == {"workers": 3, "extra_env": {"B": "b"}}
+    assert third.without(["EXTRA_ENV", "workers", "params.absent"]) == Settings()
+    with pytest.raises(InvalidOptionError, match="did you mean"):
+        third.without(["worker"])
