@@ -14,18 +14,18 @@ from sparkmodel.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from sparkmodel.api import get, init, models, register, shutdown, unregister
+    from sparkmodel.configure import configure_spark
     from sparkmodel.drop_in import predict_batch_udf, spark_udf
     from sparkmodel.errors import SparkModelError
     from sparkmodel.model import Model as Model
     from sparkmodel.predictor import Predictor
-    from sparkmodel.spark.session import configure_spark
     from sparkmodel.spark.tables import save_to_table
 
 _HOMES = {
     "Model": "sparkmodel.model",
     "Predictor": "sparkmodel.predictor",
     "SparkModelError": "sparkmodel.errors",
-    "configure_spark": "sparkmodel.spark.session",
+    "configure_spark": "sparkmodel.configure",
     "get": "sparkmodel.api",
     "init": "sparkmodel.api",
     "models": "sparkmodel.api",

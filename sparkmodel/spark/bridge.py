@@ -75,6 +75,15 @@ def add_to(builder: Any) -> None:
     builder.config(_EXTENSIONS, _appended(settings.get(_EXTENSIONS), EXTENSION, ","))
 
 
+def attach_control(port: int, token: str) -> None:
+    """Tell a JVM that runs already, and has the bridge, which process does what SQL's statements ask for."""
+    if _running_jvm() is not None and _has_extension():
+        from pyspark import SparkContext
+
+        jvm: Any = SparkContext._jvm
+        jvm.io.sparkmodel.control.Control.attach(port, token)
+
+
 def bridge_status(spark: SparkSession) -> str:
     """Whether a session, classic or Connect, has the bridge.
 

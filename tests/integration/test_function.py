@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from mlflow.models import infer_signature
-from pyspark.errors import PythonException
+from pyspark.errors import AnalysisException, PythonException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 from sklearn.linear_model import LinearRegression
@@ -165,18 +165,23 @@ def test_every_mlflow_uri(linear_uri: str, register: Callable[..., sm.Model], fo
 @pytest.mark.parametrize(
     ("call", "fact"),
     [
-        ("linear(a, b)", r"takes 3 columns \(a double, b double, c double\), given are 2"),
+        ("linear(a, b)", r"takes 3 columns \(a DOUBLE, b DOUBLE, c DOUBLE\), given are 2"),
         ("linear(struct(a, b, c AS cc))", r"column 'c' is missing.*did you mean 'cc'"),
-        ("linear(a, b, 'text')", "column 'c' is string, the model takes double"),
-        ("linear(array(a, b))", r"the model takes 3 columns \(a, b, c\), the array has 2 elements"),
+        ("linear(a, b, 'text')", "column 'c' is STRING, the model takes DOUBLE"),
     ],
 )
-def test_misfitting_columns_fail_before_a_row_is_scored(
+def test_misfitting_columns_fail_when_the_query_is_analysed(
     linear: sm.Model, table: DataFrame, call: str, fact: str
 ) -> None:
+    with pytest.raises(AnalysisException, match=rf"^\[SCHEMA_MISMATCH\] Cannot call model 'linear': .*{fact}"):
+        table.selectExpr(f"{call} AS p")
+
+
+def test_an_array_of_another_length_fails_before_a_row_is_scored(linear: sm.Model, table: DataFrame) -> None:
     before = linear.stats()["rows"]
+    fact = r"the model takes 3 columns \(a, b, c\), the array has 2 elements"
     with pytest.raises(PythonException, match=rf"(?s)\[SCHEMA_MISMATCH\] Cannot score with 'linear': .*{fact}"):
-        table.selectExpr(f"{call} AS p").collect()
+        table.selectExpr("linear(array(a, b)) AS p").collect()
     assert linear.stats()["rows"] == before
 
 

@@ -165,17 +165,16 @@ def test_a_session_takes_a_handle_file_and_tells_of_one_that_is_none(
     tmp_path: pathlib.Path, spark: SparkSession, register: Callable[..., sm.Model]
 ) -> None:
     jvm = spark.sparkContext._jvm
-    path = jvm.java.nio.file.Path
     take = jvm.io.sparkmodel.Models.register
     file = tmp_path / "tripled.handle"
     register("tripled", lambda frame: frame.iloc[:, 0] * 3, result_type="bigint").save_handle(file)
     session = spark.newSession()  # which has no function of ours
-    take(session._jsparkSession, "again", path.of(str(file)))
+    take(session._jsparkSession, "again", jvm.java.io.File(str(file)).toPath())
     assert session.sql("SELECT sum(again(id)) FROM range(4)").first()[0] == 18
     file.write_text("something else")
     with pytest.raises(
         Exception, match=r"\[INVALID_HANDLE\] Cannot register model 'f': it is not the text of a handle"
     ):
-        take(session._jsparkSession, "f", path.of(str(file)))
+        take(session._jsparkSession, "f", jvm.java.io.File(str(file)).toPath())
     with pytest.raises(Exception, match=r"\[INVALID_HANDLE\] Cannot read handle '.*nowhere': .*NoSuchFile"):
-        take(session._jsparkSession, "f", path.of(str(tmp_path / "nowhere")))
+        take(session._jsparkSession, "f", jvm.java.io.File(str(tmp_path / "nowhere")).toPath())

@@ -6,11 +6,11 @@ import java.nio.file.{Files, Path, Paths}
 
 import scala.jdk.CollectionConverters._
 
-import io.sparkmodel.plan.ModelCall
+import io.sparkmodel.sql.ModelFunction
 import io.sparkmodel.wire.Handle
 import org.apache.spark.sql.SparkSession
 import org.apache.spark.sql.catalyst.expressions.Expression
-import org.apache.spark.sql.sparkmodel.Internals
+import org.apache.spark.sql.sparkmodel.SqlInternals
 
 /**
  * Models that were registered elsewhere, for sessions without Python.
@@ -33,7 +33,12 @@ object Models {
 
   /** The same, of the text that the file would have. */
   def registerText(spark: SparkSession, name: String, handle: String): Unit =
-    Internals.registerFunction(spark, name, builder(name, handle, parse(handle, s"model '$name'")))
+    SqlInternals.setFunction(spark, name, builder(name, handle, parse(handle, s"model '$name'")))
+
+  /** The same, for a session with Python: `udf` is the function that runs where the bridge is switched off. */
+  def registerPython(spark: SparkSession, name: String, handle: String, udf: AnyRef): Unit =
+    SqlInternals.setFunction(
+      spark, name, new ModelFunction(name, parse(handle, s"model '$name'"), SqlInternals.pythonFunction(udf)))
 
   /** The functions that a setting of a new session names. */
   private[sparkmodel] def functions(setting: Option[String]): Seq[(String, Seq[Expression] => Expression)] =
@@ -68,9 +73,6 @@ object Models {
       s"[INVALID_HANDLE] Cannot register $what: it is not the text of a handle. " +
         "Hint: write the file with model.save_handle(path)."))
 
-  private def builder(name: String, text: String, handle: Handle): Seq[Expression] => Expression = {
-    val function = Internals.pythonFunction(ModelCall.command(text.trim))
-    val result = Internals.sparkType(exec.Messages.schema(handle.result).getFields.get(0))
-    arguments => Internals.call(name, function, result, arguments)
-  }
+  private def builder(name: String, text: String, handle: Handle): ModelFunction =
+    ModelFunction.ofText(name, text, handle)
 }

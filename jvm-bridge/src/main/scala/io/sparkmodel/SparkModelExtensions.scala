@@ -3,6 +3,7 @@ package io.sparkmodel
 
 import io.sparkmodel.exec.{ModelScoreStrategy, ScoreColumns}
 import io.sparkmodel.plan.ScoreOnce
+import io.sparkmodel.sql._
 import org.apache.spark.SparkContext
 import org.apache.spark.sql.SparkSessionExtensions
 import org.apache.spark.sql.catalyst.FunctionIdentifier
@@ -31,6 +32,15 @@ private object Injections {
 
   /** All that the bridge puts into a session. */
   def inject(extensions: SparkSessionExtensions): Unit = {
+    extensions.injectParser((_, delegate) => ModelParser(delegate, ModelCommand.of))
+    extensions.injectHintResolutionRule(new ModelNames(_))
+    extensions.injectResolutionRule(_ => FillArguments)
+    extensions.injectResolutionRule(_ => ResolvePredictTable)
+    extensions.injectPostHocResolutionRule(_ => CheckCalls)
+    extensions.injectFunction((
+      FunctionIdentifier(MlPredict.Name),
+      new ExpressionInfo(MlPredict.getClass.getName, null, MlPredict.Name),
+      MlPredict))
     extensions.injectPreCBORule(_ => ScoreOnce)
     extensions.injectPlannerStrategy(_ => ModelScoreStrategy)
     extensions.injectColumnar(_ => ScoreColumns)

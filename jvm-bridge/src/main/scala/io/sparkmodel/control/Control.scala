@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sparkmodel.control
+
+import com.fasterxml.jackson.databind.JsonNode
+import com.fasterxml.jackson.databind.node.ObjectNode
+import io.sparkmodel.wire.ModelException
+import org.apache.spark.SparkContext
+import org.apache.spark.scheduler.{SparkListener, SparkListenerApplicationEnd}
+import org.slf4j.LoggerFactory
+
+/**
+ * The Python that owns the pools: the driver's own where there is one, else a process that is started when it is first
+ * needed, started again if it dies, and ended with the Spark application.
+ */
+object Control {
+  val Python = "spark.sparkmodel.python"
+  val RayAddress = "spark.sparkmodel.ray.address"
+  val Namespace = "spark.sparkmodel.ray.namespace"
+  private val Announced = "SPARKMODEL_CONTROL" // sparkmodel/control/announce.py sets it: pid:port:token
+  private val log = LoggerFactory.getLogger("io.sparkmodel.control")
+
+  private var attached: Option[ControlClient] = announced
+  private var process: Option[ControlProcess] = None
+  private val restoring = new Object
+  @volatile private var unrestored: Option[ControlClient] = None
+
+  /** Take the Python of this driver. */
+  def attach(port: Int, token: String): Unit = synchronized { attached = Some(new ControlClient(port, token)) }
+
+  /** The driver's Python is about to end. */
+  def detach(): Unit = synchronized { attached = None }
+
+  /** Whether there is somebody to ask without starting a process. */
+  def isRunning: Boolean = synchronized(attached.isDefined || process.exists(_.isAlive))
+
+  /** Process id of the control process, 0 if there is none. */
+  def pid: Long = synchronized(process.filter(_.isAlive).fold(0L)(_.pid))
+
+  /** Ask the control service; once more of a new one, if it died. */
+  def call(command: String, body: ObjectNode): JsonNode = {
+    val client = synchronized(current())
+    try ready(client).call(command, body)
+    catch {
+      case lost: ControlLostException =>
+        log.warn(s"the control service does not answer: ${lost.getCause}")
+        synchronized(process).filter(_.client eq client).foreach(_.awaitEnd()) // it may not be over yet
+        val successor = synchronized(current())
+        if (successor eq client) throw unreachable(lost)
+        try ready(successor).call(command, body)
+        catch { case lost: ControlLostException => throw unreachable(lost) }
+    }
+  }
+
+  private def unreachable(lost: ControlLostException) = new ModelException(
+    "CONTROL_UNAVAILABLE", "Cannot reach the control service", s"${lost.getCause}", "look into the driver's log")
+
+  /** Whoever asks a service that has taken over waits until the models of the one before are made again. */
+  private def ready(client: ControlClient): ControlClient = restoring.synchronized {
+    if (unrestored.exists(_ eq client)) {
+      unrestored = None // also for what making the models asks, from this thread
+      Deployed.restore(client)
+    }
+    client
+  }
+
+  private def current(): ControlClient =
+    attached.orElse(process.filter(_.isAlive).map(_.client)).getOrElse {
+      val isFirst = process.isEmpty
+      val started = start()
+      process = Some(started)
+      if (isFirst) SparkContext.getOrCreate().addSparkListener(AtTheEnd)
+      else unrestored = Some(started.client)
+      started.client
+    }
+
+  /** Whether pools may be there that others have made. */
+  def hasCluster: Boolean = cluster.isDefined
+
+  private def conf = SparkContext.getOrCreate().getConf
+
+  private def cluster: Option[String] = conf.getOption(RayAddress).orElse(sys.env.get("RAY_ADDRESS"))
+
+  private def start(): ControlProcess = {
+    val settings = Seq(Python, "spark.pyspark.driver.python", "spark.pyspark.python")
+    val variables = Seq("PYSPARK_DRIVER_PYTHON", "PYSPARK_PYTHON")
+    val python = settings.flatMap(conf.getOption(_)).headOption
+      .orElse(variables.flatMap(sys.env.get).headOption)
+      .getOrElse("python3")
+    ControlProcess.start(
+      python,
+      cluster,
+      conf.get(Namespace, "sparkmodel"))
+  }
+
+  /** What the Python that started this JVM has announced; a variable that was inherited from elsewhere does not count. */
+  private def announced: Option[ControlClient] = sys.env.get(Announced).map(_.split(':')).collect {
+    case Array(pid, port, token) if isParent(pid) => new ControlClient(port.toInt, token)
+  }
+
+  private def isParent(pid: String): Boolean = {
+    val parent = ProcessHandle.current.parent
+    parent.isPresent && parent.get.pid.toString == pid
+  }
+
+  private object AtTheEnd extends SparkListener {
+    override def onApplicationEnd(end: SparkListenerApplicationEnd): Unit = Control.synchronized {
+      process.foreach(_.stop())
+      process = None
+      Deployed.clear()
+    }
+  }
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+package org.apache.spark.sql.sparkmodel
+
+import org.apache.arrow.memory.BufferAllocator
+import org.apache.spark.api.python.PythonFunction
+import org.apache.spark.sql.{classic, Dataset, SparkSession}
+import org.apache.spark.sql.catalyst.FunctionIdentifier
+import org.apache.spark.sql.catalyst.InternalRow
+import org.apache.spark.sql.catalyst.expressions.Expression
+import org.apache.spark.sql.execution.python.UserDefinedPythonFunction
+import org.apache.spark.sql.util.ArrowUtils
+
+/** What model statements need of Spark that is private to its packages. */
+object SqlInternals {
+  private def state(session: SparkSession) = session.asInstanceOf[classic.SparkSession].sessionState
+
+  /**
+   * What makes expressions of a built-in or temporary function; None if there is none of that name. Of others' functions
+   * it is told that they are there, not how they are made.
+   */
+  def function(session: SparkSession, name: String): Option[Seq[Expression] => Expression] =
+    state(session).catalog.lookupBuiltinOrTempFunction(name).map { info =>
+      val registry = state(session).functionRegistry
+      def ours = registry.listFunction().filter(_.funcName.equalsIgnoreCase(name)).flatMap(registry.lookupFunctionBuilder)
+      Option(info.getClassName).filter(_.startsWith("io.sparkmodel.")).flatMap(_ => ours.headOption).getOrElse(Foreign)
+    }
+
+  private object Foreign extends (Seq[Expression] => Expression) {
+    override def apply(arguments: Seq[Expression]): Expression = throw new UnsupportedOperationException
+  }
+
+  /** Whether the current database of the session has a function of that name. */
+  def hasPersistentFunction(session: SparkSession, name: String): Boolean =
+    state(session).catalog.functionExists(FunctionIdentifier(name))
+
+  def setFunction(session: SparkSession, name: String, builder: Seq[Expression] => Expression): Unit =
+    state(session).functionRegistry.createOrReplaceTempFunction(name, builder, "scala_udf")
+
+  def dropFunction(session: SparkSession, name: String): Unit =
+    state(session).catalog.dropTempFunction(name, ignoreIfNotExists = true)
+
+  def nameParts(session: SparkSession, name: String): Seq[String] = state(session).sqlParser.parseMultipartIdentifier(name)
+
+  def timeZone(session: SparkSession): String = state(session).conf.sessionLocalTimeZone
+
+  /** What tells sessions of this JVM apart. */
+  def id(session: SparkSession): String = session.asInstanceOf[classic.SparkSession].sessionUUID
+
+  def pythonFunction(udf: AnyRef): AnyRef = udf.asInstanceOf[UserDefinedPythonFunction].func: PythonFunction
+
+  def rootAllocator: BufferAllocator = ArrowUtils.rootAllocator
+
+  /** All rows of a frame, a partition at a time; Spark forgets the results of an RDD's jobs, not those of a query's. */
+  def rows(frame: Dataset[_]): Iterator[InternalRow] =
+    frame.asInstanceOf[classic.Dataset[_]].queryExecution.toRdd.map(_.copy()).toLocalIterator
+
+  def hasCatalogSetting(session: SparkSession, name: String): Boolean =
+    state(session).conf.contains(s"spark.sql.catalog.$name")
+
+  def catalog(session: SparkSession, name: String): AnyRef = state(session).catalogManager.catalog(name)
+}
