@@ -44,6 +44,7 @@ def spark(ray_runtime: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         .master("local[2]")
         .config("spark.ui.enabled", "false")
         .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.sparkmodel.allowInlineCode", "true")
         .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))
         .getOrCreate()
     )

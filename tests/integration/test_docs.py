@@ -8,8 +8,11 @@ import pathlib
 import re
 
 import mlflow
+import pandas as pd
 import pytest
+from mlflow.models import infer_signature
 from pyspark.sql import SparkSession
+from sklearn.linear_model import LogisticRegression
 
 import sparkmodel as sm
 from sparkmodel import errors
@@ -28,7 +31,8 @@ def blocks(page: pathlib.Path, language: str) -> list[str]:
     return [code for name, code in BLOCK.findall(page.read_text()) if name == language]
 
 
-WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
+# that page wants Delta Lake, and runs in test_mlsql.py
+WITH_PYTHON = [page for page in PAGES if blocks(page, "python") and page.name != "mlsql.md"]
 
 
 def test_there_are_pages_with_code() -> None:
@@ -62,6 +66,34 @@ def test_python_blocks_run(
             sm.unregister(spark, name)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)  # some fifteen generations of a pool
+def test_sql_blocks_run(spark: SparkSession, mlflow_store: pathlib.Path) -> None:
+    """Those of the page about SQL, one after the other, with the registry and the table that it speaks of."""
+    before = sm.models()
+    frame = pd.DataFrame({"alcohol": [12.0, 13.5, 14.1], "ash": [2.1, 2.4, 2.5], "hue": [0.9, 1.1, 1.2]})
+    for classes in ([0, 1, 2], [2, 1, 0]):
+        model = LogisticRegression().fit(frame, classes)
+        signature = infer_signature(frame, model.predict(frame))
+        with mlflow.start_run():
+            mlflow.sklearn.log_model(
+                model, name="model", signature=signature, registered_model_name="wine", pip_requirements=[]
+            )
+    mlflow.MlflowClient().set_registered_model_alias("wine", "champion", "1")
+    session = spark.newSession()
+    session.createDataFrame(frame.assign(id=range(3))).createOrReplaceTempView("bottles")
+    session.conf.set("spark.sql.catalog.mlflow", "io.sparkmodel.catalog.MlflowCatalog")
+    session.conf.set("spark.sql.catalog.mlflow.num_cpus", "0.1")
+    try:
+        for block in blocks(ROOT / "docs" / "sql.md", "sql"):
+            for statement in filter(None, map(str.strip, re.split(r";[^\n]*$", block, flags=re.MULTILINE))):
+                session.sql(statement).collect()
+        assert [name for name in sm.models() if not name.startswith("mlflow_wine_")] == before
+    finally:
+        for name in set(sm.models()) - set(before):
+            sm.get(name).drop()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_shell_blocks_are_targets_and_links_lead_somewhere(page: pathlib.Path) -> None:
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -73,8 +105,9 @@ def test_shell_blocks_are_targets_and_links_lead_somewhere(page: pathlib.Path) -
 
 
 def test_languages_are_known() -> None:
+    known = {"python", "sh", "sql", "text", "", "json"}
     for page in PAGES:
-        assert {name for name, _ in BLOCK.findall(page.read_text())} <= {"python", "sh", "text", "", "json"}, page.name
+        assert {name for name, _ in BLOCK.findall(page.read_text())} <= known, page.name
 
 
 def test_every_option_and_condition_is_documented() -> None:

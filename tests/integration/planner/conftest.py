@@ -12,7 +12,7 @@ import sparkmodel as sm
 from tests.integration.planner.counted import MANY, ROWS, Counted, minus_50, twice
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def bridge_spark(spark: SparkSession) -> SparkSession:
     return spark.newSession()  # with the bridge, and no view or setting of other tests
 
