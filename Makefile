@@ -23,10 +23,10 @@ $(STAMP): setup.py pyproject.toml tools/find_python.sh
 demo: venv ## Train, register and score all flights of 2013 from New York (under two minutes)
 	$(RUN) demo/flights.py
 
-test: venv ## Run all tests (about 45 minutes)
+test: venv ## Run all tests (about half an hour)
 	$(RUN) tools/fetch_delta.py $(VENV)/delta
 	$(RUN) tools/fetch_spark41.py $(VENV)/spark41
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses 2 --dist loadfile
 
 lint: venv ## ruff and mypy --strict
 	$(VENV)/bin/ruff check .
