@@ -74,14 +74,19 @@ class Script:
 
     def descendants(self) -> list[psutil.Process]:
         """Processes that inherited this program's environment, its own included."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get("SPARKMODEL_TEST_TAG") == self.tag and process.status() != "zombie":
-                    found.append(process)
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
-        return found
+        return tagged(self.tag)
+
+
+def tagged(tag: str) -> list[psutil.Process]:
+    """Processes that inherited an environment with this tag."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("SPARKMODEL_TEST_TAG") == tag and process.status() != "zombie":
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
 
 
 def with_suppress(action: Callable[[], object]) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 import mlflow
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 from mlflow.models import infer_signature
@@ -37,13 +36,13 @@ from sparkmodel.errors import (
     UntrustedModelFileError,
 )
 from tests.control import TOKEN, call
+from tests.integration.registered import FRAME, log_line
 from tests.integration.scripts import wait_until
 from tests.models import FactorModel
 
 Call = Callable[..., dict[str, Any]]
 DOUBLE = "def predict(frame):\n    return frame['x'] * 2\n"
 SMALL = {"num_cpus": 0.1}
-FRAME = pd.DataFrame({"x": [1.0, 2.0, 4.0]})
 
 
 @pytest.fixture
@@ -62,19 +61,6 @@ def create(control: Call, name: str, **fields: Any) -> dict[str, Any]:
 
 def create_code(control: Call, name: str, code: str = DOUBLE, **fields: Any) -> dict[str, Any]:
     return create(control, name, **{"using": "python", "code": code, "output": "double", **fields})
-
-
-def log_line(name: str, factor: float) -> None:
-    """One more version of a registered model that multiplies."""
-    model = LinearRegression().fit(FRAME, FRAME.x * factor)
-    with mlflow.start_run():
-        mlflow.sklearn.log_model(
-            model,
-            name="model",
-            signature=infer_signature(FRAME, np.array([1.0])),
-            registered_model_name=name,
-            pip_requirements=[],
-        )
 
 
 def predict(name: str, x: float = 2.0) -> Any:

@@ -18,7 +18,7 @@ import pytest
 from sparkmodel.wire.client import PoolClient
 from sparkmodel.wire.handle import Handle
 from tests.control import TOKEN, call
-from tests.integration.scripts import ROOT, scratch_directories, wait_until, with_suppress
+from tests.integration.scripts import ROOT, scratch_directories, tagged, wait_until, with_suppress
 from tests.integration.test_lifecycle import other_scratch
 from tests.unit.pool.toys import score
 
@@ -59,14 +59,7 @@ class Process:
 
     def family(self) -> list[psutil.Process]:
         """The process and all that it has started, Ray's among them."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get("SPARKMODEL_TEST_TAG") == self.tag and process.status() != "zombie":
-                    found.append(process)
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
-        return found
+        return tagged(self.tag)
 
 
 @pytest.fixture

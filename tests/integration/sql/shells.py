@@ -19,7 +19,7 @@ import psutil
 import pyspark
 
 from sparkmodel.spark.bridge import find_jar
-from tests.integration.scripts import ROOT, free_port, scratch_directories, wait_until, with_suppress
+from tests.integration.scripts import ROOT, free_port, scratch_directories, tagged, wait_until, with_suppress
 from tests.integration.test_lifecycle import other_scratch
 
 HOME = pathlib.Path(pyspark.__file__).parent
@@ -108,14 +108,7 @@ class Program:
 
     def family(self) -> list[psutil.Process]:
         """It and all that it has started, Ray's processes among them."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get("SPARKMODEL_TEST_TAG") == self.tag and process.status() != "zombie":
-                    found.append(process)
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
-        return found
+        return tagged(self.tag)
 
     def control(self) -> list[psutil.Process]:
         """The control processes among them."""

@@ -8,16 +8,12 @@ import re
 from collections.abc import Callable, Iterator
 
 import mlflow
-import numpy as np
-import pandas as pd
 import pytest
-from mlflow.models import infer_signature
-from sklearn.linear_model import LinearRegression
 
+from tests.integration.registered import log_line
 from tests.integration.scripts import wait_until
 from tests.integration.sql.shells import Beeline, Server, create, thrift_server
 
-FRAME = pd.DataFrame({"x": [1.0, 2.0, 4.0]})
 SWAPPED = """
     SELECT count(*), count_if(p = 2 * id), count_if(p = 3 * id)
     FROM (SELECT id, slow(CAST(id AS DOUBLE)) AS p FROM range(1, 2000001, 1, 1))
@@ -62,19 +58,6 @@ def condition(client: Beeline, statement: str) -> tuple[str, str]:
     found = re.match(r"Error: .*?\[([A-Z_]+)\] .*\(state=(\w+),code=0\)$", said, re.DOTALL)
     assert found, said
     return found[1], found[2]
-
-
-def log_line(name: str, factor: float) -> None:
-    """One more version of a registered model that multiplies."""
-    model = LinearRegression().fit(FRAME, FRAME.x * factor)
-    with mlflow.start_run():
-        mlflow.sklearn.log_model(
-            model,
-            name="model",
-            signature=infer_signature(FRAME, np.array([1.0])),
-            registered_model_name=name,
-            pip_requirements=[],
-        )
 
 
 @pytest.mark.slow
