@@ -23,7 +23,7 @@ $(STAMP): setup.py pyproject.toml tools/find_python.sh
 demo: venv ## Train, register and score all flights of 2013 from New York (under two minutes)
 	$(RUN) demo/flights.py
 
-test: venv ## Run all tests (about half an hour)
+test: venv ## Run all tests (about 40 minutes)
 	$(RUN) tools/fetch_delta.py $(VENV)/delta
 	$(RUN) tools/fetch_spark41.py $(VENV)/spark41
 	$(RUN) -m pytest --numprocesses 2 --dist loadfile

@@ -42,8 +42,7 @@ object Signatures {
     case (_, ByteType | ShortType | IntegerType | LongType) => isInteger(from)
     case (_, FloatType | DoubleType | _: DecimalType) => isNumber(from)
     case (_: StringType | _: CharType | _: VarcharType, _: StringType) => true
-    case (_, TimestampType | TimestampNTZType | DateType) =>
-      from == TimestampType || from == TimestampNTZType || from == DateType
+    case _ if isTime(wanted) => isTime(from)
     case _ => from == wanted
   }
 
@@ -60,6 +59,9 @@ object Signatures {
   }
 
   private def isVector(udt: UserDefinedType[_]): Boolean = udt.typeName == "vector" || udt.typeName == "vectorudt"
+
+  // by name: Spark 4.3 has types of nanoseconds, which earlier ones have not
+  private def isTime(dataType: DataType): Boolean = dataType == DateType || dataType.typeName.startsWith("timestamp")
 
   private def isInteger(dataType: DataType): Boolean = dataType match {
     case ByteType | ShortType | IntegerType | LongType => true
