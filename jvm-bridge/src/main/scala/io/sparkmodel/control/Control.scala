@@ -17,6 +17,7 @@ object Control {
   val RayAddress = "spark.sparkmodel.ray.address"
   val Namespace = "spark.sparkmodel.ray.namespace"
   private val Announced = "SPARKMODEL_CONTROL" // sparkmodel/control/announce.py sets it: pid:port:token
+  private val Gateway = "_PYSPARK_DRIVER_CONN_INFO_PATH" // where a JVM that PySpark starts tells it its port
   private val log = LoggerFactory.getLogger("io.sparkmodel.control")
 
   private var attached: Option[ControlClient] = announced
@@ -92,10 +93,15 @@ object Control {
       conf.get(Namespace, "sparkmodel"))
   }
 
-  /** What the Python that started this JVM has announced; a variable that was inherited from elsewhere does not count. */
-  private def announced: Option[ControlClient] = sys.env.get(Announced).map(_.split(':')).collect {
-    case Array(pid, port, token) if isParent(pid) => new ControlClient(port.toInt, token)
-  }
+  /**
+   * What the Python that started this JVM has announced. A variable that was inherited from elsewhere does not count, nor
+   * does it in a shell that a Python driver starts beside its own JVM, which alone has PySpark's variable.
+   */
+  private def announced: Option[ControlClient] =
+    if (!sys.env.contains(Gateway)) None
+    else sys.env.get(Announced).map(_.split(':')).collect {
+      case Array(pid, port, token) if isParent(pid) => new ControlClient(port.toInt, token)
+    }
 
   private def isParent(pid: String): Boolean = {
     val parent = ProcessHandle.current.parent
