@@ -5,7 +5,7 @@ import io.sparkmodel.wire.ModelException
 import org.apache.spark.sql.SparkSession
 import org.apache.spark.sql.catalyst.expressions.Expression
 import org.apache.spark.sql.catalyst.parser.ParseException
-import org.apache.spark.sql.sparkmodel.Internals
+import org.apache.spark.sql.sparkmodel.SqlInternals
 import org.apache.spark.sql.types.{DataType, StructType}
 
 /** A model of Spark ML as a function. */
@@ -73,7 +73,7 @@ object SparkMl {
   /** Load a saved model and make it a function of a session. */
   def register(spark: SparkSession, name: String, path: String, options: Map[String, String]): SparkMlModel = {
     val model = load(spark, name, path, options)
-    Internals.registerFunction(spark, name, model.call)
+    SqlInternals.setFunction(spark, name, model.call)
     model
   }
 }

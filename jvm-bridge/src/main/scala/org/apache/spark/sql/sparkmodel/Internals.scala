@@ -8,7 +8,6 @@ import org.apache.arrow.vector.types.pojo.{Field, Schema}
 import org.apache.spark.TaskContext
 import org.apache.spark.api.python.{PythonEvalType, PythonFunction, SimplePythonFunction}
 import org.apache.spark.memory.TaskMemoryManager
-import org.apache.spark.sql.{classic, SparkSession}
 import org.apache.spark.sql.catalyst.expressions.{Expression, PythonUDF}
 import org.apache.spark.sql.types.{DataType, StructType}
 import org.apache.spark.sql.util.ArrowUtils
@@ -46,8 +45,4 @@ object Internals {
   def call(name: String, function: AnyRef, result: DataType, arguments: Seq[Expression]): Expression =
     PythonUDF(
       name, function.asInstanceOf[PythonFunction], result, arguments, PythonEvalType.SQL_SCALAR_ARROW_ITER_UDF, true)
-
-  def registerFunction(spark: SparkSession, name: String, builder: Seq[Expression] => Expression): Unit =
-    spark.asInstanceOf[classic.SparkSession].sessionState.functionRegistry
-      .createOrReplaceTempFunction(name, builder, "scala_udf")
 }
