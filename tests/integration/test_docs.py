@@ -31,6 +31,10 @@ def blocks(page: pathlib.Path, language: str) -> list[str]:
     return [code for name, code in BLOCK.findall(page.read_text()) if name == language]
 
 
+def session_functions(spark: SparkSession) -> set[str]:
+    return {row[0] for row in spark.sql("SHOW USER FUNCTIONS").collect()}
+
+
 # that page wants Delta Lake, and runs in test_mlsql.py
 WITH_PYTHON = [page for page in PAGES if blocks(page, "python") and page.name != "mlsql.md"]
 
@@ -46,6 +50,7 @@ def test_python_blocks_run(
     page: pathlib.Path, spark: SparkSession, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = sm.models()
+    functions = session_functions(spark)
     tracking_uri = mlflow.get_tracking_uri()
     experiment = mlflow.tracking.fluent._active_experiment_id
     monkeypatch.chdir(tmp_path)
@@ -64,6 +69,8 @@ def test_python_blocks_run(
         mlflow.tracking.fluent._active_experiment_id = experiment
         for name in set(sm.models()) - set(before):
             sm.unregister(spark, name)
+        for name in session_functions(spark) - functions:  # they hold no pool, and are of this session only
+            spark.sql(f"DROP TEMPORARY FUNCTION {name}")
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ class Wine(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         if (model_input["a"] < 0).any():
-            raise ValueError(f"negative a: {model_input['a'].min():g}")
+            raise ValueError("negative a")  # not which: batches come in any order
         return model_input["a"] * self.factor + model_input["b"] + (params or {}).get("k", 0)
 
 

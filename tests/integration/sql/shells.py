@@ -174,7 +174,7 @@ class Client(Program):
     def rows(self, *statements: str) -> list[list[str]]:
         """The rows of statements of which none fails."""
         found = self.finish(self.begin(*statements))
-        assert self.error == ""
+        assert not self.error, self.error
         return found
 
     def failure(self, statement: str) -> str:
