@@ -23,6 +23,7 @@ def deploy(
     progress: bool | None = None,
     tracking_uri: str | None = None,
     registry_uri: str | None = None,
+    watch: Callable[[], None] | None = None,
 ) -> tuple[control.Pool, bool]:
     """Serve a source under a name.
 
@@ -33,6 +34,7 @@ def deploy(
         replace: Move the pool of that name if there is one.
         progress: None shows it on terminals only.
         tracking_uri, registry_uri: MLflow's, where others than the process has are meant.
+        watch: Is called from time to time while a new pool starts; what it raises ends that.
 
     Returns:
         The pool, and whether it is new.
@@ -45,7 +47,8 @@ def deploy(
         with stores(tracking_uri, registry_uri):
             resolved = stack.enter_context(source)
             spec = make(resolved)
-        shown = stack.enter_context(DeployProgress(name, progress))
+        # a master that has begun to move its pool goes on, whoever waits for it
+        shown = stack.enter_context(DeployProgress(name, progress, watch if existing is None else None))
         if existing is None:
             return control.deploy(spec, resolved.payload, shown, resolved.directory), True
         existing.deploy(spec, resolved.payload, shown, resolved.directory)

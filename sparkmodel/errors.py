@@ -73,12 +73,14 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
-def suggest(name: str, known: Iterable[str]) -> str:
-    """A hint that names the nearest known name, or all of them where none is near."""
+def suggest(name: str, known: Iterable[str], otherwise: str | None = None) -> str:
+    """A hint that names the nearest known name; where none is near, all of them, or what to do otherwise."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     if near:
         return f"did you mean '{near[0]}'? Known are {names}"
+    if otherwise is not None:
+        return otherwise
     return f"known are {names}" if names else "there are none yet"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -15,10 +16,11 @@ class DeployProgress:
     Args:
         name: The model's name.
         enabled: None shows it on terminals only.
+        watch: Is called with each status; what it raises ends the wait.
     """
 
-    def __init__(self, name: str, enabled: bool | None = None) -> None:
-        self._name = name
+    def __init__(self, name: str, enabled: bool | None = None, watch: Callable[[], None] | None = None) -> None:
+        self._name, self._watch = name, watch
         self._enabled = sys.stderr.isatty() if enabled is None else enabled
         self._started = time.monotonic()
         self._last = ""
@@ -29,6 +31,8 @@ class DeployProgress:
 
     def __call__(self, status: dict[str, Any]) -> None:
         """Show the master's status."""
+        if self._watch is not None:
+            self._watch()
         text = str(status["phase"])
         if status["workers"]:
             text += f", {status['ready']} of {status['workers']} workers"

@@ -182,7 +182,7 @@ def _bind_by_name(what: str, given: pa.Schema, inputs: Sequence[Column]) -> Bind
             raise SchemaMismatchError(
                 what,
                 f"column '{name}' is missing; the model takes ({_list(inputs)}), given are {given.names}",
-                suggest(name, given.names),
+                suggest(name, given.names, f"give a column of the name '{name}'"),
             )
         _check_type(what, name, given.field(index).type, column)
         fields.append(Field(index=index, name=name, type=column.type))

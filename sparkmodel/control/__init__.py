@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparkmodel.control.hints import in_sql
 from sparkmodel.control.server import ControlServer
+from sparkmodel.control.waiting import Watch
 from sparkmodel.errors import SparkModelError
 from sparkmodel.version import __version__
 
@@ -31,13 +32,13 @@ class _Commands:
         self._lock = threading.Lock()
         self._service: Service | None = None
 
-    def run(self, command: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    def run(self, command: str, fields: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
         if command == "ping":
             return {"version": __version__, "pid": os.getpid()}
         if command == "shutdown":
             return {}
         try:
-            return self._open().run(command, fields)
+            return self._open().run(command, fields, watch)
         except SparkModelError as error:
             raise in_sql(error) from error
 

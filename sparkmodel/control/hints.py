@@ -5,16 +5,28 @@ from __future__ import annotations
 
 from sparkmodel.errors import SparkModelError
 
-_HINTS = {
+_BY_CONDITION = {
     "NAME_TAKEN": "CREATE OR REPLACE MODEL moves it to this source, DROP MODEL ends it",
     "RESULT_TYPE_UNKNOWN": "say what one prediction is, such as RETURNS double",
     "RESULT_TYPE_CHANGED": "CREATE OR REPLACE MODEL changes it",
     "UNTRUSTED_MODEL_FILE": "OPTIONS (trust_pickle = true) if you know where it is from",
     "POOL_NOT_PLACED": "lower workers, num_cpus (fractions count) or num_gpus",
 }
+_BY_BEGIN = {
+    "a source is ": (
+        "a location is an MLflow URI (models:/, runs:/, s3://, ...), the directory of an MLflow model, or a .pkl, "
+        ".pickle, .cloudpickle or .joblib file; USING names other kinds"
+    ),
+    "pass load= and predict=": "what Spark ML has saved is USING sparkml; directories of other kinds need Python",
+    "sm.save_to_table ": "save_to_table of Python's sparkmodel makes such tables",
+}
 
 
 def in_sql(error: SparkModelError) -> SparkModelError:
     """The same error, with a hint that SQL can follow."""
-    hint = _HINTS.get(error.condition)
-    return error if hint is None else type(error)(error.what, error.fact, hint, error.details)
+    hint = _BY_CONDITION.get(error.condition)
+    if hint is None:
+        hint = next((words for begin, words in _BY_BEGIN.items() if error.hint.startswith(begin)), None)
+    if hint is None:
+        hint = error.hint.replace("mlflow.set_tracking_uri", "the driver's MLFLOW_TRACKING_URI")
+    return type(error)(error.what, error.fact, hint, error.details)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sparkmodel.control.waiting import Watch
 from sparkmodel.errors import ProtocolError
 
 
@@ -15,10 +16,11 @@ class Request:
     Args:
         command: For messages.
         fields: The object.
+        watch: Raises AbandonedError once nobody waits for the answer.
     """
 
-    def __init__(self, command: str, fields: Mapping[str, Any]) -> None:
-        self._command, self._fields = command, fields
+    def __init__(self, command: str, fields: Mapping[str, Any], watch: Watch) -> None:
+        self._command, self._fields, self.watch = command, fields, watch
 
     def text(self, key: str) -> str:
         """A text that must be there."""

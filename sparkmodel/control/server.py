@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from sparkmodel.control.waiting import AbandonedError, Watch, watch
 from sparkmodel.errors import AuthenticationError, ProtocolError, SparkModelError
 
 _log = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ _PREFIX = "/v1/"
 _STATUS = {"AUTHENTICATION_FAILED": 401, "MODEL_NOT_FOUND": 404, "INTERNAL_ERROR": 500}
 _WHAT = "Cannot answer a control request"
 
-Run = Callable[[str, Mapping[str, Any]], dict[str, Any]]
+Run = Callable[[str, Mapping[str, Any], Watch], dict[str, Any]]
 
 
 class ControlServer:
@@ -29,7 +30,7 @@ class ControlServer:
 
     Args:
         token: What requests must show.
-        run: Runs a command with its fields.
+        run: Runs a command with its fields; what it gets as well raises AbandonedError once the client is gone.
         on_shutdown: Called once the command `shutdown` has been answered.
     """
 
@@ -55,11 +56,14 @@ class ControlServer:
         self._http.shutdown()
         self._http.server_close()
 
-    def answer(self, path: str, headers: Mapping[str, str], read: Callable[[int], bytes]) -> dict[str, Any]:
+    def answer(
+        self, path: str, headers: Mapping[str, str], read: Callable[[int], bytes], watch: Watch
+    ) -> dict[str, Any]:
         """The answer to one request.
 
         Raises:
             SparkModelError: what goes back instead.
+            AbandonedError: nobody waits for the answer.
         """
         # a page in a browser can make it send requests here, but under its own name and without the token
         if (headers.get("Host") or "").rpartition(":")[0] not in ("127.0.0.1", "localhost"):
@@ -69,7 +73,7 @@ class ControlServer:
             raise AuthenticationError(_WHAT, "it does not show the token of this service")
         if not path.startswith(_PREFIX):
             raise ProtocolError(_WHAT, f"its path is '{path}'", f"a path reads {_PREFIX}<command>")
-        return self._run(path.removeprefix(_PREFIX), _fields(headers, read))
+        return self._run(path.removeprefix(_PREFIX), _fields(headers, read), watch)
 
     def stop_soon(self) -> None:
         """Do what `shutdown` asks for, from a thread of its own: the asking one is to be answered first."""
@@ -100,14 +104,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         try:
-            answer, status = self.control.answer(self.path, self.headers, self.rfile.read), 200  # type: ignore[arg-type]
+            read, waits = self.rfile.read, watch(self.connection)
+            answer, status = self.control.answer(self.path, self.headers, read, waits), 200  # type: ignore[arg-type]
+        except AbandonedError:
+            _log.info("a control request was given up by its client: %s", self.path)
+            self.close_connection = True
+            return
         except SparkModelError as error:
             answer, status = dict(error.to_dict()), _STATUS.get(error.condition, 400)
         except Exception as error:
             _log.exception("a control request failed: %s", self.path)
             internal = SparkModelError(_WHAT, f"{type(error).__name__}: {error}", details=traceback.format_exc())
             answer, status = dict(internal.to_dict()), 500
-        self._send(status, answer)
+        try:
+            self._send(status, answer)
+        except ConnectionError:  # what was asked for is done, and its outcome seen by whoever asks next
+            _log.info("the client did not wait for the answer: %s", self.path)
         if status == 200 and self.path == _PREFIX + "shutdown":
             self.control.stop_soon()
 

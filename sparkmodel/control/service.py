@@ -17,6 +17,7 @@ from sparkmodel.control.locks import Locks
 from sparkmodel.control.requests import Request
 from sparkmodel.control.sources import settle
 from sparkmodel.control.sql_options import Settings
+from sparkmodel.control.waiting import Watch
 from sparkmodel.deploy import deploy, find
 from sparkmodel.errors import InvalidOptionError, ModelNotFoundError, PoolGoneError, ProtocolError, suggest
 from sparkmodel.options import check_name
@@ -41,6 +42,7 @@ class Service:
         self._locks = Locks()
         self._catalog = Catalog(self._locks)
         self._commands: Mapping[str, Callable[[Request], Json]] = {
+            "check": self.check,
             "create": self.create,
             "alter": self.alter,
             "drop": self.drop,
@@ -51,18 +53,25 @@ class Service:
             "catalog/card": self.catalog_card,
         }
 
-    def run(self, command: str, fields: Mapping[str, Any]) -> Json:
+    def run(self, command: str, fields: Mapping[str, Any], watch: Watch) -> Json:
         """Run one command.
 
         Raises:
             SparkModelError: it cannot be done, or there is no such command.
+            AbandonedError: it was given up meanwhile.
         """
         method = self._commands.get(command)
         if method is None:
             raise ProtocolError(
                 f"Cannot run command '{command}'", "there is no such command", suggest(command, self._commands)
             )
-        return method(Request(command, fields))
+        return method(Request(command, fields, watch))
+
+    def check(self, request: Request) -> Json:
+        """Refuse what is wrong with the options of a statement, whatever model it is about; nothing is changed."""
+        _settings(request)
+        Settings().without(request.texts("keys"))
+        return {}
 
     def create(self, request: Request) -> Json:
         """Serve a model under a name, as `sparkmodel.register` does."""
@@ -70,10 +79,7 @@ class Service:
         if not runtime.is_alone(self._address):
             runtime.ensure(self._address, self._namespace)
             name = _spelled(name)
-        settings = Settings().with_options(request.mapping("options"))
-        output, inputs = request.maybe_text("output"), request.maybe_text("inputs")
-        if output is not None and settings.result_type is not None:
-            raise InvalidOptionError("Cannot use option 'result_type'", "the statement has an output", "give one")
+        settings, output, inputs = _settings(request), request.maybe_text("output"), request.maybe_text("inputs")
         make = functools.partial(
             make_spec,
             name,
@@ -102,7 +108,7 @@ class Service:
                 return card_of(existing)
             if existing is not None and not request.flag("replace"):
                 raise control.name_taken(name)  # before anything is fetched
-            pool, _ = deploy(name, source, make, replace=request.flag("replace"), progress=False)
+            pool, _ = deploy(name, source, make, replace=request.flag("replace"), progress=False, watch=request.watch)
             return card_of(pool)
 
     def alter(self, request: Request) -> Json:
@@ -207,6 +213,13 @@ class Service:
             raise ModelNotFoundError(f"Cannot find model '{name}'", "there is no such model", suggest(name, ()))
         runtime.ensure(self._address, self._namespace)
         return control.find(_spelled(name))
+
+
+def _settings(request: Request) -> Settings:
+    settings = Settings().with_options(request.mapping("options"))
+    if request.maybe_text("output") is not None and settings.result_type is not None:
+        raise InvalidOptionError("Cannot use option 'result_type'", "the statement has an output", "give one")
+    return settings
 
 
 def _spelled(name: str) -> str:

@@ -89,15 +89,6 @@ class Settings:
         return {**{key: getattr(self.pool, key) for key in _FIELDS}, **own}
 
 
-def check_options(options: Mapping[str, Any]) -> None:
-    """Check options by themselves, before there is a model.
-
-    Raises:
-        InvalidOptionError: see `Settings.with_options`.
-    """
-    Settings().with_options(options)
-
-
 def _settings(values: Mapping[str, Any]) -> Settings:
     return Settings(
         pool=PoolOptions.of({key: values[key] for key in _FIELDS}), **{key: values[key] for key in _OF_CALLS}

@@ -53,10 +53,12 @@ def resolve_mlflow(name: str, uri: str) -> tuple[Source, Signature]:
         uri = _pinned(uri)
         signature = mlflow.models.get_model_info(uri).signature
     except (mlflow.exceptions.MlflowException, OSError) as error:
+        from sparkmodel.loaders.registry import hint_for
+
         raise ModelNotFoundError(
             f"Cannot register model '{name}' from '{given}'",
             f"{error} (tracking URI {mlflow.get_tracking_uri()}, registry URI {mlflow.get_registry_uri()})",
-            "check the name, version or alias, and mlflow.set_tracking_uri",
+            hint_for(uri) or "check the name, version or alias, and mlflow.set_tracking_uri",
         ) from error
     source = Source(
         kind="mlflow",

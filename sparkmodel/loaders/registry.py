@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,11 +13,13 @@ from urllib.parse import unquote
 
 import mlflow
 
-from sparkmodel.errors import ModelNotFoundError, suggest
+from sparkmodel.errors import ModelNotFoundError
 from sparkmodel.loaders.mlflow_model import absolute_uri
 from sparkmodel.loaders.stores import store_uris
 
 _MODELS, _VERSIONS = 100, 1000  # of a page
+_SHOWN = 20  # names in a hint
+_MEANT = "did you mean "
 
 
 @dataclasses.dataclass
@@ -100,8 +103,26 @@ class Registry:
             ) from error
 
 
+def hint_for(uri: str) -> str | None:
+    """What may have been meant by a `models:/` URI that leads nowhere in the process's own registry."""
+    match = re.fullmatch(r"models:/+(?P<model>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>.+)|/latest)", uri)
+    if match is None:
+        return None
+    version = None if match["version"] is None else int(match["version"])
+    try:
+        Registry().uri_of(unquote(match["model"]), version, match["alias"])
+    except ModelNotFoundError as error:
+        return error.hint if error.hint.startswith(_MEANT) else f"{error.hint}, or check mlflow.set_tracking_uri"
+    return None
+
+
 def _near(name: str, known: Any) -> str:
-    return suggest(name, [str(one) for one in known])
+    """The nearest name only: a registry may have thousands."""
+    names = [str(one) for one in known]
+    near = difflib.get_close_matches(name, names, n=1)
+    if near:
+        return f"{_MEANT}'{near[0]}'?"
+    return f"known are {names[-_SHOWN:]}" if names else "there are none yet"
 
 
 def _entry(model: Any) -> Entry:

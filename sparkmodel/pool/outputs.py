@@ -58,7 +58,7 @@ def to_array(
         raise WrongResultTypeError(
             what,
             f"the model returned {_describe(result)}, which does not fit {type_}: {error}",
-            "pass the result_type that the model really gives",
+            "declare what the model really gives: RETURNS in SQL, result_type in Python",
         ) from error
 
 

@@ -44,6 +44,11 @@ class Raiser:
     def predict(self, frame):
         raise ValueError("no such wine")
 
+class Endless:
+    def __init__(self):
+        pathlib.Path("{here}/loading").touch()
+        time.sleep(600)
+
 class SlowTwo:  # stands still after some batches until its successor is loaded
     batches = 0
 
@@ -83,6 +88,7 @@ class Program:
     """
 
     def __init__(self, command: Sequence[str], cwd: pathlib.Path) -> None:
+        self.cwd = cwd
         (cwd / "factors.py").write_text(FACTORS.replace("{here}", str(cwd)))
         self.tag = f"{os.getpid()}-{time.monotonic_ns()}"
         self.before = scratch_directories()
@@ -182,6 +188,10 @@ class Client(Program):
         assert self.finish(self.begin(statement)) == []
         assert self.error, f"nothing was said of {statement}"
         return self.error
+
+    def interrupt(self) -> None:
+        """What Ctrl-C does."""
+        self.process.send_signal(signal.SIGINT)
 
     def close(self) -> int:
         """End its input; returns its exit code."""

@@ -59,6 +59,21 @@ def test_output_columns_are_a_struct(session: SparkSession) -> None:
     assert value(session, "two(x => 3D).p") == 1.5
 
 
+def test_explain_tells_what_is_wrong_and_does_nothing(session: SparkSession) -> None:
+    def plan(statement: str) -> str:
+        return str(run(session, f"EXPLAIN {statement}")[0][0])
+
+    at = "CREATE MODEL explained LOCATION 'models:/sql_wine/1'"
+    assert "Execute CreateModelCommand" in plan(f"{at} OPTIONS (workers = 2)")
+    assert "[INVALID_OPTION] Cannot use option 'wokers': there is no such option" in plan(f"{at} OPTIONS (wokers = 2)")
+    assert "[INVALID_OPTION]" in plan(f"{at} RETURNS double OPTIONS (result_type = 'double')")
+    assert "[INVALID_OPTION]" in plan("ALTER MODEL line SET OPTIONS (timeout = 'soon')")
+    assert "[INVALID_OPTION]" in plan("ALTER MODEL line UNSET OPTIONS (wokers)")
+    assert "Execute DropModelCommand" in plan("DROP MODEL line")
+    assert value(session, "line(1, 2)") == 12.0
+    assert run(session, "SHOW MODELS LIKE 'explained'") == []
+
+
 def test_pickle(session: SparkSession, files: Files) -> None:
     options = "OPTIONS (trust_pickle = true, num_cpus = 0.1)"
     run(session, f"CREATE MODEL p RETURNS double USING pickle LOCATION '{files.pickle}' {options}")

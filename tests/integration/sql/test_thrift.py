@@ -105,6 +105,20 @@ def test_sessions_share_a_model_that_is_swapped_under_a_query_and_dropped_by_for
 
 
 @pytest.mark.slow
+def test_a_create_that_is_cancelled_leaves_no_pool(operated: Server, connect: Callable[[Server], Beeline]) -> None:
+    impatient, other = connect(operated), connect(operated)
+    end = impatient.begin(create("patient", "Endless"))
+    wait_until(lambda: (operated.cwd / "loading").exists(), 60)
+    impatient.interrupt()
+    wait_until(lambda: other.rows("SHOW MODELS LIKE 'patient'") == [], 60)
+    assert impatient.finish(end) == []
+    assert "ancel" in impatient.error
+    other.rows(create("patient", "Two"))
+    assert impatient.rows("SELECT patient(2)") == [["4.0"]]
+    other.rows("DROP MODEL patient FORCE")
+
+
+@pytest.mark.slow
 def test_models_come_from_allowed_places_only_and_errors_have_their_sqlstate(
     operated: Server, connect: Callable[[Server], Beeline]
 ) -> None:

@@ -73,6 +73,7 @@ WRONG_USES: list[WrongUse] = [
     *_of(
         "CREATE MODEL: options",
         ("an unknown one", f"CREATE MODEL x {_AT} OPTIONS (wokers = 2)", OPTION),
+        ("of a model that is there already", f"CREATE MODEL IF NOT EXISTS line {_AT} OPTIONS (workers = 0)", OPTION),
         ("one without a value", f"CREATE MODEL x {_AT} OPTIONS (workers)", SYNTAX),
         ("NULL", f"CREATE MODEL x {_AT} OPTIONS (workers = NULL)", SYNTAX),
         ("an expression", f"CREATE MODEL x {_AT} OPTIONS (workers = 1 + 1)", SYNTAX),

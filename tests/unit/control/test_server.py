@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from sparkmodel.control import serve
 from sparkmodel.control.server import ControlServer
+from sparkmodel.control.waiting import AbandonedError, Watch
 from sparkmodel.errors import InvalidOptionError, ModelNotFoundError, ProtocolError
 from sparkmodel.version import __version__
 from tests.control import TOKEN, call, post, request
@@ -25,7 +27,7 @@ def start() -> Iterator[Callable[..., ControlServer]]:
     """Starts servers around a function; all are closed at the end."""
     made: list[ControlServer] = []
 
-    def start_(run: Callable[[str, Mapping[str, Any]], dict[str, Any]], **options: Any) -> ControlServer:
+    def start_(run: Callable[[str, Mapping[str, Any], Watch], dict[str, Any]], **options: Any) -> ControlServer:
         made.append(ControlServer(TOKEN, run, **options))
         return made[-1]
 
@@ -36,7 +38,7 @@ def start() -> Iterator[Callable[..., ControlServer]]:
 
 @pytest.fixture
 def port(start: Callable[..., ControlServer]) -> int:
-    return start(lambda command, fields: {"command": command, **fields}).port
+    return start(lambda command, fields, watch: {"command": command, **fields}).port
 
 
 def test_a_command_with_its_fields_is_run(port: int) -> None:
@@ -60,7 +62,7 @@ def test_who_does_not_know_the_token_or_means_another_host_runs_nothing(
     start: Callable[..., ControlServer], headers: dict[str, str]
 ) -> None:
     ran: list[str] = []
-    server = start(lambda command, fields: ran.append(command) or {})
+    server = start(lambda command, fields, watch: ran.append(command) or {})
     status, error = request("POST", server.port, "/v1/ping", b"{}", headers)
     assert (status, error["condition"]) == (401, "AUTHENTICATION_FAILED")
     assert TOKEN not in json.dumps(error)
@@ -91,7 +93,7 @@ def test_other_methods_get_an_error_of_the_same_form(port: int) -> None:
 def test_an_error_arrives_as_what_it_was(start: Callable[..., ControlServer]) -> None:
     errors = {"a": ModelNotFoundError("Cannot find", "no", "look", "more"), "b": InvalidOptionError("Cannot use", "no")}
 
-    def run(command: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    def run(command: str, fields: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
         raise errors[command]
 
     port = start(run).port
@@ -103,7 +105,7 @@ def test_an_error_arrives_as_what_it_was(start: Callable[..., ControlServer]) ->
 
 
 def test_it_listens_on_loopback_only_and_no_more_once_closed(start: Callable[..., ControlServer]) -> None:
-    server = start(lambda command, fields: {})
+    server = start(lambda command, fields, watch: {})
     assert server._http.server_address[0] == "127.0.0.1"
     server.close()
     with pytest.raises(ConnectionRefusedError):
@@ -112,7 +114,7 @@ def test_it_listens_on_loopback_only_and_no_more_once_closed(start: Callable[...
 
 def test_shutdown_is_answered_and_then_done(start: Callable[..., ControlServer]) -> None:
     done = threading.Event()
-    server = start(lambda command, fields: {}, on_shutdown=done.set)
+    server = start(lambda command, fields, watch: {}, on_shutdown=done.set)
     assert call(server.port, "shutdown") == {}
     assert done.wait(10)
 
@@ -120,7 +122,7 @@ def test_shutdown_is_answered_and_then_done(start: Callable[..., ControlServer])
 def test_a_slow_command_does_not_keep_others_waiting(start: Callable[..., ControlServer]) -> None:
     waiting, go = threading.Event(), threading.Event()
 
-    def run(command: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    def run(command: str, fields: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
         if command == "slow":
             waiting.set()
             go.wait(20)
@@ -133,6 +135,30 @@ def test_a_slow_command_does_not_keep_others_waiting(start: Callable[..., Contro
     assert call(port, "quick") == {}
     go.set()
     thread.join(10)
+
+
+def test_a_command_learns_that_its_client_is_gone(start: Callable[..., ControlServer]) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def run(command: str, fields: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
+        watch()  # the client waits
+        begun.set()
+        for _ in range(200):
+            time.sleep(0.05)
+            try:
+                watch()
+            except AbandonedError:
+                ended.set()
+                raise
+        return {}
+
+    server = start(run)
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        head = f"POST /v1/x HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nAuthorization: Bearer {TOKEN}\r\n"
+        client.sendall(f"{head}Content-Length: 2\r\n\r\n{{}}".encode())
+        assert begun.wait(10)
+        assert not ended.wait(0.3)
+    assert ended.wait(10)
 
 
 def test_the_commands_check_their_fields() -> None:

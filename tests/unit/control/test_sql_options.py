@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sparkmodel.control.sql_options import KNOWN, Settings, check_options
+from sparkmodel.control.sql_options import KNOWN, Settings
 from sparkmodel.errors import InvalidOptionError
 from sparkmodel.options import PoolOptions
 
@@ -92,12 +92,12 @@ def test_every_option_of_a_pool_can_be_said_and_each_is_known_by_one_name() -> N
 )
 def test_what_does_not_fit_says_what_does(options: dict[str, Any], says: str) -> None:
     with pytest.raises(InvalidOptionError, match=says):
-        check_options(options)
+        Settings().with_options(options)
 
 
 def test_an_unknown_option_names_all_that_are_known() -> None:
     with pytest.raises(InvalidOptionError) as caught:
-        check_options({"wrkers": 1})
+        Settings().with_options({"wrkers": 1})
     assert all(f"'{name}'" in caught.value.hint for name in KNOWN)
 
 

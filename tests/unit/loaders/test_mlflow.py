@@ -165,6 +165,16 @@ def test_a_model_that_is_not_there_is_not_found_and_the_error_names_the_store(st
     assert "set_tracking_uri" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("uri", "meant"),
+    [("models:/wien/1", "wine"), ("models:/wine@champoin", "champion"), ("models:/wnie/latest", "wine")],
+)
+def test_the_nearest_name_of_the_registry_is_in_the_hint(store: pathlib.Path, uri: str, meant: str) -> None:
+    with pytest.raises(ModelNotFoundError) as caught:
+        resolve("wine", uri)
+    assert caught.value.hint == f"did you mean '{meant}'?"
+
+
 def test_a_directory_with_a_broken_mlmodel_file_is_an_error_of_ours(
     store: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:

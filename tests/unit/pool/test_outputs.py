@@ -313,4 +313,4 @@ def test_a_refusal_says_what_came_and_what_was_declared() -> None:
     assert caught.value.fact.startswith(
         "the model returned an ndarray of int64 with shape (2,), which does not fit int8"
     )
-    assert caught.value.hint == "pass the result_type that the model really gives"
+    assert caught.value.hint == "declare what the model really gives: RETURNS in SQL, result_type in Python"

@@ -101,6 +101,12 @@ OTHERS: dict[str, dict[str, Any]] = {
     "DESCRIBE MODEL m": {"kind": "DescribeModel", "name": "m", "extended": False},
     "DESC MODEL m": {"kind": "DescribeModel", "name": "m", "extended": False},
     "DESC MODEL EXTENDED m;": {"kind": "DescribeModel", "name": "m", "extended": True},
+    "EXPLAIN DROP MODEL m": {"kind": "ExplainModel", "statement": drop(), "mode": "SIMPLE"},
+    "explain extended CREATE MODEL m LOCATION 'x'": {
+        "kind": "ExplainModel",
+        "statement": create(location="x"),
+        "mode": "EXTENDED",
+    },
     "DESCRIBE MODEL `m`": {"kind": "DescribeModel", "name": "m", "extended": False},
 }
 

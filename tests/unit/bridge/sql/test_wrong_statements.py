@@ -48,6 +48,8 @@ WRONG: dict[str, str] = {
     "CREATE MODEL m LOCATION 'x' OPTIONS (a = 1, «a» = 2)": "option a is there already",
     "CREATE MODEL m LOCATION 'x' OPTIONS (a = «99999999999999999999»)": "the number is too large",
     "CREATE MODEL m LOCATION 'x'; «SELECT» 1": "expected one of ';', end of input",
+    "EXPLAIN DROP MODEL «»": "expected one of IF, a model's name",
+    "EXPLAIN COST ALTER MODEL m SCALE «3»": "expected TO",
     "REGISTER MODEL «m»": "expected the model's URI as a string",
     "REGISTER MODEL 'u'«»": "expected AS",
     "REGISTER MODEL 'u' AS a«.»b": "a model's name has one part, without a catalog or schema",

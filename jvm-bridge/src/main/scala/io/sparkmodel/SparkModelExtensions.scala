@@ -37,6 +37,7 @@ private object Injections {
     extensions.injectResolutionRule(_ => FillArguments)
     extensions.injectResolutionRule(_ => ResolvePredictTable)
     extensions.injectPostHocResolutionRule(_ => CheckCalls)
+    extensions.injectPostHocResolutionRule(_ => CheckStatements)
     extensions.injectFunction((
       FunctionIdentifier(MlPredict.Name),
       new ExpressionInfo(MlPredict.getClass.getName, null, MlPredict.Name),

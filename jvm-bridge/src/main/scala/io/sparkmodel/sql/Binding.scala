@@ -59,7 +59,7 @@ object Binding {
         throw mismatch(
           handle,
           s"column '$name' is missing; the model takes (${known.mkString(", ")}), given are ${names.mkString("['", "', '", "']")}",
-          ModelAnalysisException.suggest(name, names))
+          missing(name, names))
       }
       if (found.forall(_._2.isDefined)) found.map(_._2.get) // plain columns: a struct would have to be taken apart
       else Seq(struct(found.collect { case (input, Some(value)) => input.name.get -> value }))
@@ -109,6 +109,9 @@ object Binding {
     case _ => None
   }
 
+  private[sql] def missing(name: String, names: Seq[String]): String =
+    ModelAnalysisException.suggest(name, names, Some(s"give a column of the name '$name'"))
+
   private[sql] def mismatch(handle: Handle, fact: String, hint: String): ModelAnalysisException =
     ModelAnalysisException("SCHEMA_MISMATCH", s"Cannot call model '${handle.name}'", fact, hint)
 }
@@ -148,7 +151,7 @@ object Fit {
           handle,
           s"column '$name' is missing; the model takes (${inputs.mkString(", ")}), " +
             s"given are ${row.fieldNames.mkString("['", "', '", "']")}",
-          ModelAnalysisException.suggest(name, row.fieldNames.toSeq))
+          Binding.missing(name, row.fieldNames.toSeq))
         case None =>
       }
     }

@@ -13,7 +13,9 @@ import io.sparkmodel.wire.ModelException
 import org.apache.spark.sql.{Row, SparkSession}
 import org.apache.spark.sql.catalyst.expressions.{Attribute, AttributeReference}
 import org.apache.spark.sql.catalyst.plans.logical.LogicalPlan
-import org.apache.spark.sql.execution.command.LeafRunnableCommand
+import org.apache.spark.sql.catalyst.rules.Rule
+import org.apache.spark.sql.execution.ExplainMode
+import org.apache.spark.sql.execution.command.{ExplainCommand, LeafRunnableCommand}
 import org.apache.spark.sql.sparkmodel.SqlInternals
 import org.apache.spark.sql.types.{DataType, IntegerType, LongType, StringType}
 
@@ -21,8 +23,24 @@ import org.apache.spark.sql.types.{DataType, IntegerType, LongType, StringType}
 trait ModelCommand extends LeafRunnableCommand {
   protected def perform(session: SparkSession): Seq[Row]
 
-  override def run(session: SparkSession): Seq[Row] =
-    try perform(session)
+  override def run(session: SparkSession): Seq[Row] = told {
+    authorize()
+    perform(session)
+  }
+
+  /** What is wrong whatever models there are, told when the statement is analysed: EXPLAIN says it too. */
+  def check(): Unit = told {
+    authorize()
+    checkOptions()
+  }
+
+  /** Whether this application lets its sessions do it. */
+  protected def authorize(): Unit = ()
+
+  protected def checkOptions(): Unit = ()
+
+  private def told[A](body: => A): A =
+    try body
     catch { case error: ModelException => throw ModelAnalysisException.from(error) }
 
   protected def column(name: String, dataType: DataType = StringType): Attribute =
@@ -58,6 +76,15 @@ object ModelCommand {
     case show: ShowModels => ShowModelsCommand(show)
     case show: ShowCreateModel => ShowCreateModelCommand(show)
     case describe: DescribeModel => DescribeModelCommand(describe)
+    case ExplainModel(statement, mode) => ExplainCommand(of(statement), ExplainMode.fromString(mode))
+  }
+}
+
+/** Refuses a statement before it runs. */
+object CheckStatements extends Rule[LogicalPlan] {
+  override def apply(plan: LogicalPlan): LogicalPlan = plan match {
+    case command: ModelCommand => command.check(); plan
+    case _ => plan
   }
 }
 
@@ -89,13 +116,26 @@ private case class Remake(session: SparkSession, request: ObjectNode) {
 case class CreateModelCommand(statement: CreateModel) extends ModelCommand {
   import statement.name
 
-  override protected def perform(session: SparkSession): Seq[Row] = {
+  private def isLocal = statement.using.contains("sparkml")
+
+  override protected def authorize(): Unit = {
     Access.checkDdl("create", name)
     statement.code.foreach(_ => Access.checkInlineCode(name))
     statement.location.foreach(Access.checkLocation("create", name, statement.using, _))
+  }
+
+  override protected def checkOptions(): Unit =
+    if (isLocal) SparkMl.settings(name, localOptions)
+    else if (statement.options.nonEmpty) {
+      val body = ControlClient.body
+      statement.output.foreach(body.put("output", _))
+      Control.call("check", body.set[ObjectNode]("options", Json.of(statement.options.toMap)))
+    }
+
+  override protected def perform(session: SparkSession): Seq[Row] = {
     if (!(statement.ifNotExists && exists(session))) {
       checkFree(session)
-      if (statement.using.contains("sparkml")) createLocal(session) else create(session)
+      if (isLocal) createLocal(session) else create(session)
     }
     Nil
   }
@@ -158,10 +198,11 @@ case class CreateModelCommand(statement: CreateModel) extends ModelCommand {
     Users.note(session, name)
   }
 
+  private def localOptions: Map[String, String] =
+    statement.options.map { case (key, value) => key -> value.toString }.toMap ++ statement.inputs.map("input" -> _)
+
   private def createLocal(session: SparkSession): Unit = {
-    val options = statement.options.map { case (key, value) => key -> value.toString }.toMap
-    val declared = statement.inputs.map("input" -> _)
-    val model = SparkMl.load(session, name, statement.location.get, options ++ declared)
+    val model = SparkMl.load(session, name, statement.location.get, localOptions)
     val function = new LocalFunction(statement, model)
     if (statement.temporary) SqlInternals.setFunction(session, name, function)
     else {
@@ -172,10 +213,21 @@ case class CreateModelCommand(statement: CreateModel) extends ModelCommand {
 }
 
 case class AlterModelCommand(statement: AlterModel) extends ModelCommand {
+  import statement.name
+
+  private def isLocal = LocalModels.find(name).isDefined
+
+  override protected def authorize(): Unit = Access.checkDdl("alter", name)
+
+  override protected def checkOptions(): Unit = statement.action match {
+    case _ if isLocal =>
+    case SetOptions(options) => Control.call("check", ControlClient.body.set("options", Json.of(options.toMap)))
+    case UnsetOptions(keys) => Control.call("check", ControlClient.body.set("keys", Json.of(keys)))
+    case _ =>
+  }
+
   override protected def perform(session: SparkSession): Seq[Row] = {
-    val name = statement.name
-    Access.checkDdl("alter", name)
-    if (LocalModels.find(name).isDefined) throw ModelAnalysisException(
+    if (isLocal) throw ModelAnalysisException(
       "UNSUPPORTED_SOURCE", s"Cannot alter model '$name'", "it is evaluated without a pool",
       "write CREATE OR REPLACE MODEL")
     val card = visible(session, "card", "alter", name)
@@ -204,8 +256,9 @@ case class AlterModelCommand(statement: AlterModel) extends ModelCommand {
 case class DropModelCommand(statement: DropModel) extends ModelCommand {
   import statement.name
 
+  override protected def authorize(): Unit = Access.checkDdl("drop", name)
+
   override protected def perform(session: SparkSession): Seq[Row] = {
-    Access.checkDdl("drop", name)
     val others = if (statement.force) 0 else Users.others(session, name)
     def isThere = LocalModels.find(name).isDefined || Deployed.find(session, name, isCertain = true).isDefined
     if (others > 0 && isThere) throw ModelAnalysisException(

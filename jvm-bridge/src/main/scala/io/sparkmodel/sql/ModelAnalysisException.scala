@@ -36,15 +36,15 @@ object ModelAnalysisException {
     new ModelAnalysisException(error.condition, line)
   }
 
-  /** A hint that names the nearest known name, or all of them. */
-  def suggest(name: String, known: Seq[String]): String = {
+  /** A hint that names the nearest known name; where none is near, all of them, or what to do otherwise. */
+  def suggest(name: String, known: Seq[String], otherwise: Option[String] = None): String = {
     val all = known.distinct.sorted
     def likeness(other: String): Double = similarity.apply(name.toLowerCase, other.toLowerCase)
     if (all.isEmpty) "there are none yet"
     else {
       val near = all.maxBy(likeness)
       val list = all.mkString("['", "', '", "']")
-      if (likeness(near) >= Alike) s"did you mean '$near'? Known are $list" else s"known are $list"
+      if (likeness(near) >= Alike) s"did you mean '$near'? Known are $list" else otherwise.getOrElse(s"known are $list")
     }
   }
 }

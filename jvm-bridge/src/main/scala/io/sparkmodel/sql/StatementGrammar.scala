@@ -10,8 +10,15 @@ import org.apache.spark.sql.types.StructType
 private[sql] final class StatementGrammar(sql: String, tokens: Vector[Token], parameters: Parameters)
   extends Terminals(sql, tokens, parameters) {
 
-  def statement(): Statement =
-    read(create | (register | unregister | alter | drop | showModels | showCreate | describe) <~ end)
+  def statement(): Statement = read(explain | plain)
+
+  private def plain: Parser[Statement] =
+    create | (register | unregister | alter | drop | showModels | showCreate | describe) <~ end
+
+  private def explain: Parser[Statement] =
+    word("EXPLAIN") ~> opt(ExplainModes.map(word).reduce(_ | _)) ~ plain ^^ {
+      case mode ~ statement => ExplainModel(statement, mode.fold("SIMPLE")(_.word))
+    }
 
   private def create: Parser[Statement] =
     word("CREATE") ~> opt(word("OR") ~> word("REPLACE")) ~ opt(word("TEMPORARY") | word("TEMP")) ~
@@ -96,6 +103,7 @@ private[sql] final class StatementGrammar(sql: String, tokens: Vector[Token], pa
   private def options: Parser[Options] =
     (word("OPTIONS") | word("WITH")) ~> parenthesised(option) ^^ (found => Options(unique(found)))
 
+  private def ExplainModes = StatementParser.ExplainModes
   private val Uri = "a location as a string"
   private val Kinds = Seq("mlflow", "pickle", "table", "python", "sparkml")
 

@@ -12,11 +12,18 @@ object StatementParser {
    * A text that begins as a statement about models and goes on wrongly fails with Spark's ParseException.
    */
   def parse(sql: String, parameters: Option[ParameterContext] = None): Option[Statement] =
-    if (!Tokens.mention(sql, "model") || !isOurs(new Tokens(sql).take(Longest).toList)) None
+    if (!Tokens.mention(sql, "model") || !isOurs(explained(new Tokens(sql).take(Longest).toList))) None
     else Some(new StatementGrammar(sql, new Tokens(sql).all(), new Parameters(parameters)).statement())
 
-  // CREATE OR REPLACE TEMPORARY MODEL
-  private val Longest = 5
+  val ExplainModes = Seq("EXTENDED", "CODEGEN", "COST", "FORMATTED")
+
+  // EXPLAIN EXTENDED CREATE OR REPLACE TEMPORARY MODEL
+  private val Longest = 7
+
+  private def explained(head: List[Token]): List[Token] = head.map(_.word) match {
+    case "EXPLAIN" :: mode :: _ => head.drop(if (ExplainModes.contains(mode)) 2 else 1)
+    case _ => head
+  }
 
   /**
    * Spark's grammar has no statement that begins with these words, but for DESCRIBE and SHOW.

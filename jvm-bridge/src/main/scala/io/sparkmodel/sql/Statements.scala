@@ -45,3 +45,6 @@ case class ShowModels(pattern: Option[String]) extends Statement
 case class ShowCreateModel(name: String) extends Statement
 
 case class DescribeModel(name: String, extended: Boolean) extends Statement
+
+/** EXPLAIN of one of the others; the mode as Spark names it. */
+case class ExplainModel(statement: Statement, mode: String) extends Statement
