@@ -23,6 +23,7 @@ from pyspark.sql import functions as f
 from pyspark.sql.types import LongType, StructField, StructType
 
 import sparkmodel as sm
+from tests.integration.scripts import wait_until
 from tests.unit.pool.test_any_schema import bits, values_of
 
 BRIDGE = "spark.sparkmodel.bridge.enabled"
@@ -216,4 +217,4 @@ def test_both_paths_give_the_same_rows_and_errors(
         for key in changed:
             spark.conf.unset(key)
     memory = spark.sparkContext._jvm.org.apache.spark.sql.util.ArrowUtils.rootAllocator()
-    assert memory.getAllocatedMemory() == 0
+    wait_until(lambda: memory.getAllocatedMemory() == 0)  # of a query that failed, other tasks may just be ending
