@@ -23,7 +23,8 @@ from sparkmodel.spec import ModelSpec
 from sparkmodel.wire.service import Directory
 from sparkmodel.wire.tls import Identity
 
-_LOCAL_PLACE_S = 5.0  # a local Ray does not grow: what is not free now will not be soon
+_LOCAL_PLACE_S = 5.0  # a local Ray does not grow: what is not free by then will not be soon
+_LOOK_S = 0.25
 _CONTROL_S = 10.0  # for a worker to answer a control call; its batches go elsewhere meanwhile
 
 
@@ -62,25 +63,27 @@ class RayLauncher:
     def reserve(self, count: int, bundle: Mapping[str, float], timeout_s: float) -> list[Any]:
         if not bundle:
             return [None] * count  # the worker asks for nothing
-        limit_s = min(timeout_s, _LOCAL_PLACE_S) if self._scratch else timeout_s
-        deadline = time.monotonic() + limit_s
+        began = time.monotonic()
         before = _resources(ray.available_resources)
         groups = [placement_group([dict(bundle)]) for _ in range(count)]
         for group in groups:
-            if not group.wait(max(0.01, deadline - time.monotonic())):
-                self.release(groups)
-                raise self._not_placed(count, bundle, limit_s, before)
+            while not group.wait(_LOOK_S):
+                waited_s = time.monotonic() - began
+                is_hopeless = self._scratch and waited_s > _LOCAL_PLACE_S and not _has_room(bundle)
+                if is_hopeless or waited_s > timeout_s:
+                    self.release(groups)
+                    raise self._not_placed(count, bundle, waited_s, before)
         return groups
 
     def _not_placed(
-        self, count: int, bundle: Mapping[str, float], limit_s: float, free: Mapping[str, float]
+        self, count: int, bundle: Mapping[str, float], waited_s: float, free: Mapping[str, float]
     ) -> PoolNotPlacedError:
         total = _resources(ray.cluster_resources)
         asked = ", ".join(f"{key} {value * count:g}" for key, value in bundle.items())
         there = ", ".join(f"{key} {free.get(key, 0):g} free of {total.get(key, 0):g}" for key in bundle)
         return PoolNotPlacedError(
             f"Cannot place {count} workers of model '{self._name}'",
-            f"asked for {asked} in total, there is {there} (waited {limit_s:g} s)",
+            f"asked for {asked} in total, there is {there} (waited {waited_s:.0f} s)",
             "lower workers, num_cpus (fractions count) or num_gpus, or give a local Ray more: sm.init(num_cpus=n)",
         )
 
@@ -155,6 +158,12 @@ def runtime_env(spec: ModelSpec) -> dict[str, Any]:
         environment[installer] = list(spec.requirements)
         environment["config"] = {"setup_timeout_seconds": int(options.ready_timeout_s) + 1}
     return environment
+
+
+def _has_room(bundle: Mapping[str, float]) -> bool:
+    """Whether one more worker would fit: then Ray is only slow to place it, as on a machine under load."""
+    free = _resources(ray.available_resources)
+    return all(free.get(key, 0) >= value for key, value in bundle.items())
 
 
 def _resources(ask: Any) -> Mapping[str, float]:

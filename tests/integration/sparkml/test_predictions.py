@@ -3,82 +3,20 @@
 
 from __future__ import annotations
 
-import itertools
 import pathlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.ml import Pipeline, PipelineModel, classification, clustering, feature, regression
 from pyspark.ml.evaluation import RegressionEvaluator
-from pyspark.ml.functions import array_to_vector, vector_to_array
+from pyspark.ml.functions import vector_to_array
 from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from tests.integration.scripts import Script
-
-Register = Callable[..., Any]
-ROWS = 60
-_numbers = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def data(spark: SparkSession) -> DataFrame:
-    """Numbers, a word, two labels, and the numbers as a vector; not of one partition."""
-    numbers = spark.range(ROWS, numPartitions=3).selectExpr(
-        "id",
-        "cast(id % 7 AS double) AS a",
-        "cast(id % 11 AS int) AS b",
-        "elt(1 + id % 3, 'red', 'green', 'blue') AS word",
-        "cast(id % 5 < 2 AS double) AS label",
-        "cast(id % 7 + 0.5 * (id % 11) AS double) AS amount",
-    )
-    return numbers.withColumn("features", array_to_vector(F.array("a", F.col("b").cast("double")))).cache()
-
-
-@pytest.fixture
-def register(spark: SparkSession, tmp_path: pathlib.Path) -> Register:
-    """Saves a model, makes it a function under a new name, and gives the name and what was loaded."""
-
-    def register_(model: Any, **options: str) -> tuple[str, Any]:
-        name = f"m{next(_numbers)}"
-        path = str(tmp_path / name)
-        model.save(path)
-        return name, load(spark, name, path, **options)
-
-    return register_
-
-
-def load(spark: SparkSession, name: str, path: str, **options: str) -> Any:
-    """What `SparkMl.register` gives."""
-    jvm = spark.sparkContext._jvm
-    assert jvm is not None
-    module = jvm.io.sparkmodel.sparkml.SparkMl
-    return module.register(spark._jsparkSession, name, path, jvm.PythonUtils.toScalaMap(options))
-
-
-def refused(action: Callable[..., object], *arguments: Any, **options: str) -> str:
-    """The message of the error that is raised."""
-    with pytest.raises(Exception, match=r"\[[A-Z_]+\] Cannot ") as caught:
-        action(*arguments, **options)
-    if isinstance(caught.value, Py4JJavaError):
-        return str(caught.value.java_exception.getMessage())
-    return str(caught.value).split("\n")[0]
-
-
-@pytest.fixture(scope="module")
-def pipeline(data: DataFrame) -> PipelineModel:
-    stages: list[Any] = [
-        feature.StringIndexer(inputCol="word", outputCol="index", handleInvalid="keep"),
-        feature.OneHotEncoder(inputCol="index", outputCol="encoded"),
-        feature.VectorAssembler(inputCols=["a", "b", "encoded"], outputCol="assembled", handleInvalid="keep"),
-        feature.StandardScaler(inputCol="assembled", outputCol="features"),
-        classification.RandomForestClassifier(numTrees=4, seed=1),
-    ]
-    return Pipeline(stages=stages).fit(data.drop("features"))
-
+from tests.integration.sparkml.conftest import ROWS, Register, load, refused
 
 PREDICTORS: dict[str, Callable[[], Any]] = {
     "logistic regression": lambda: classification.LogisticRegression(maxIter=5),
@@ -310,78 +248,6 @@ def test_formulas_and_searches(data: DataFrame, register: Register) -> None:
     ).fit(data)
     name, _ = register(search)
     assert same(search, data, f"{name}(features)")
-
-
-def test_stages_that_look_at_the_whole_table_are_refused(data: DataFrame, register: Register) -> None:
-    skip = feature.StringIndexer(inputCol="word", outputCol="index", handleInvalid="skip").fit(data)
-    said = refused(register, Pipeline(stages=[skip]).fit(data))
-    assert said.startswith("[UNSUPPORTED_SOURCE] Cannot make a function of model 'm")
-    assert (
-        f"stage StringIndexerModel '{skip.uid}' is not computed row by row: it needs the whole table (Filter)" in said
-    )
-    for statement, fact in {
-        "SELECT sum(a) AS s FROM __THIS__": "it needs the whole table (Aggregate)",
-        "SELECT *, rand() AS r FROM __THIS__": "it has 'rand()'",
-        "SELECT *, (SELECT 1) AS one FROM __THIS__": "it has 'scalarsubquery()'",
-        "SELECT *, explode(array(1, 2)) AS e FROM __THIS__": "it needs the whole table (Generate)",
-        "SELECT *, row_number() OVER (ORDER BY a) AS n FROM __THIS__": "it needs the whole table (",
-    }.items():
-        said = refused(register, feature.SQLTransformer(statement=statement))
-        assert "[UNSUPPORTED_SOURCE]" in said
-        assert fact in said
-
-
-def test_paths_that_are_no_models(spark: SparkSession, data: DataFrame, tmp_path: pathlib.Path) -> None:
-    assert refused(load, spark, "m", str(tmp_path / "none")) == (
-        f"[MODEL_NOT_FOUND] Cannot load model 'm' from '{tmp_path}/none': there is no such path. "
-        "Hint: check it, and its scheme."
-    )
-    data.write.parquet(str(tmp_path / "rows"))
-    said = refused(load, spark, "m", str(tmp_path / "rows"))
-    assert said.startswith("[UNSUPPORTED_SOURCE]")
-    assert "no folder 'metadata'" in said
-    estimator = classification.RandomForestClassifier()
-    estimator.save(str(tmp_path / "estimator"))
-    Pipeline(stages=[estimator]).save(str(tmp_path / "pipeline"))
-    for kind in ("estimator", "pipeline"):
-        said = refused(load, spark, "m", str(tmp_path / kind))
-        assert said.startswith("[UNSUPPORTED_SOURCE]")
-        assert "which makes no predictions. Hint: save what its fit(...) returns" in said
-    for text, fact in {
-        "not json": "its 'metadata' is not that of a model",
-        "{}": "its 'metadata' names no class",
-        '{"class": "java.lang.String"}': "java.lang.String is no class of Spark ML",
-        '{"class": "my.own.Stage"}': "the class my.own.Stage is not on the class path",
-    }.items():
-        folder = tmp_path / fact[-9:].replace(" ", "") / "metadata"
-        folder.mkdir(parents=True)
-        (folder / "part-00000").write_text(text)
-        assert fact in refused(load, spark, "m", str(folder.parent))
-    forest = estimator.fit(data)
-    forest.save(str(tmp_path / "broken"))
-    for part in (tmp_path / "broken" / "data").glob("*"):
-        part.unlink()
-    assert refused(load, spark, "m", str(tmp_path / "broken")).startswith("[MODEL_LOAD_FAILED]")
-
-
-def test_wrong_options_and_calls(spark: SparkSession, data: DataFrame, register: Register) -> None:
-    model = regression.LinearRegression(labelCol="amount").fit(data)
-    for (key, value), said in {
-        ("workers", "2"): "with option 'workers': models of Spark ML have no such option. "
-        "Hint: valid ones are input, output.",
-        ("output", "labels"): "'labels' is no output. Hint: valid ones are prediction, probability, raw, all.",
-        ("output", "raw"): "a LinearRegressionModel has no 'raw'. Hint: valid ones are prediction.",
-        ("input", "a b c"): "'a b c' is no list of columns.",
-        ("input", "other double"): "it does not accept the columns other DOUBLE: ",
-    }.items():
-        got = refused(register, model, **{key: value})
-        assert got.startswith("[INVALID_OPTION] Cannot load model 'm")
-        assert said in got
-    name, _ = register(model)
-    for call, said in {f"{name}()": "0 arguments are given", f"{name}(1, 2)": "2 arguments are given"}.items():
-        got = refused(spark.sql, f"SELECT {call}")
-        assert f"[SCHEMA_MISMATCH] Cannot call model '{name}': {said}. Hint: its arguments are features " in got
-    assert "given are features STRING" in refused(spark.sql, f"SELECT {name}('x')")
 
 
 CLUSTER = """

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Statements about models and calls of them, in SQL."""
