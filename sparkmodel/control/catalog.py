@@ -14,7 +14,7 @@ from sparkmodel.control.locks import Locks
 from sparkmodel.control.reaper import Reaper
 from sparkmodel.control.sql_options import Settings
 from sparkmodel.deploy import deploy, find
-from sparkmodel.errors import NameTakenError, PoolGoneError
+from sparkmodel.errors import NameTakenError, PoolGoneError, PoolNotReadyError
 from sparkmodel.fetch import fetch
 from sparkmodel.plan import make_spec
 from sparkmodel.spark.ddl import parse_ddl
@@ -70,7 +70,7 @@ class Catalog:
                     continue
                 try:
                     card = card_of(pool)
-                except PoolGoneError:  # it ends, or another process has just begun to deploy it
+                except (PoolGoneError, PoolNotReadyError):  # it ends, or another process has just begun to deploy it
                     if time.monotonic() > deadline:
                         raise
                     time.sleep(_POLL_S)

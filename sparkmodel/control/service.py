@@ -19,7 +19,14 @@ from sparkmodel.control.sources import settle
 from sparkmodel.control.sql_options import Settings
 from sparkmodel.control.waiting import Watch
 from sparkmodel.deploy import deploy, find
-from sparkmodel.errors import InvalidOptionError, ModelNotFoundError, PoolGoneError, ProtocolError, suggest
+from sparkmodel.errors import (
+    InvalidOptionError,
+    ModelNotFoundError,
+    PoolGoneError,
+    PoolNotReadyError,
+    ProtocolError,
+    suggest,
+)
 from sparkmodel.options import check_name
 from sparkmodel.plan import make_spec
 from sparkmodel.pool import control, runtime
@@ -234,6 +241,6 @@ def _look(name: str) -> Json | None:
     try:
         pool = control.find(name)
         card, stats = card_of(pool), pool.stats()
-    except (ModelNotFoundError, PoolGoneError):  # dropped meanwhile, or not yet deployed for the first time
+    except (ModelNotFoundError, PoolGoneError, PoolNotReadyError):  # dropped meanwhile, or still loading
         return None
     return {**card, "state": stats["state"], "rows": stats["rows"]}

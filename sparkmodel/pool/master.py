@@ -17,6 +17,7 @@ from typing import Any
 from sparkmodel.errors import (
     NoPreviousVersionError,
     PoolGoneError,
+    PoolNotReadyError,
 )
 from sparkmodel.pool.budget import RestartBudget
 from sparkmodel.pool.launcher import Launcher, Member
@@ -71,10 +72,10 @@ class Master:
         """What the pool serves.
 
         Raises:
-            PoolGoneError: nothing was deployed.
+            PoolNotReadyError: the first version is still loading.
         """
         if self._current is None:
-            raise PoolGoneError(f"Cannot use model '{self.name}'", "no version of it is deployed")
+            raise PoolNotReadyError(f"Cannot use model '{self.name}'", "no version of it is loaded yet", "wait for it")
         return self._current
 
     @property

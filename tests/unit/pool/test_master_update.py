@@ -209,7 +209,7 @@ def test_a_first_deploy_that_fails_leaves_nothing(pool: RunningPool, tmp_path: p
     assert pool.launcher.slots == []
     assert all(member.is_closed for member in pool.launcher.members)
     assert pool.directory.endpoints == ()
-    with pytest.raises(PoolGoneError, match="no version of it is deployed"):
+    with pytest.raises(PoolNotReadyError, match="no version of it is loaded yet"):
         _ = pool.master.current
 
 

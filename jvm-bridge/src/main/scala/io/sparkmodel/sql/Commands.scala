@@ -141,7 +141,7 @@ case class CreateModelCommand(statement: CreateModel) extends ModelCommand {
   }
 
   private def exists(session: SparkSession): Boolean =
-    LocalModels.find(name).isDefined || Deployed.find(session, name, isCertain = true).isDefined ||
+    LocalModels.find(name).isDefined || ifLoaded(Deployed.find(session, name, isCertain = true)).isDefined ||
       SqlInternals.function(session, name).exists(f => f.isInstanceOf[ModelFunction] || f.isInstanceOf[LocalFunction])
 
   private def checkFree(session: SparkSession): Unit = {
@@ -169,8 +169,16 @@ case class CreateModelCommand(statement: CreateModel) extends ModelCommand {
   private def others(session: SparkSession): Option[JsonNode] =
     if (Deployed.isIdle) None
     else
-      try Some(ask("card", "create", name))
+      try ifLoaded(Some(ask("card", "create", name)))
       catch { case error: ModelAnalysisException if error.getCondition == "MODEL_NOT_FOUND" => None }
+
+  /** One that another session is just making is none yet: the control service waits until it is there, or has failed. */
+  private def ifLoaded[A](found: => Option[A]): Option[A] =
+    try found
+    catch {
+      case error: ModelException if error.condition == "POOL_NOT_READY" => None
+      case error: ModelAnalysisException if error.getCondition == "POOL_NOT_READY" => None
+    }
 
   private def create(session: SparkSession): Unit = {
     val request = ControlClient.body
