@@ -19,6 +19,7 @@ from collections.abc import Mapping
 import pytest
 
 from sparkmodel.version import __version__
+from tests.integration.build_scripts import POOL, STATEMENTS, session, with_jar
 from tests.integration.scripts import ROOT, Script
 
 SPARK41 = pathlib.Path(sys.prefix) / "spark41" / "site"
@@ -250,48 +251,14 @@ def test_configure_spark_keeps_what_is_set_already(installed: Installed, tmp_pat
     assert out.endswith(" Until then queries run on the Python path.\n")
 
 
-SESSION = """
-    import logging, sys
-    logging.basicConfig(level="WARNING", format="%(message)s", stream=sys.stdout)
-    import pyspark
-    import sparkmodel as sm
-    from pyspark.sql import SparkSession
-    from sparkmodel.spark.bridge import bridge_status, warn_of_misfit
-
-    builder = SparkSession.builder{builder}.config("spark.ui.enabled", "false")
-    spark = sm.configure_spark(builder, bridge={bridge}).getOrCreate()
-    print("spark", pyspark.__version__[:3], bridge_status(spark))
-    warn_of_misfit(spark)
-    assert [row.x for row in spark.sql("SELECT sum(id) AS x FROM range(10)").collect()] == [45]
-{more}
-    spark.stop()
-"""
-POOL = """
-    sm.init(num_cpus=2, log_to_driver=False)
-    sm.register(spark, "twice", lambda frame: frame.iloc[:, 0] * 2.0, result_type="double", num_cpus=0.5)
-    frame = spark.sql("SELECT sum(twice(id)) AS x FROM range(100)")
-    assert frame.first().x == 9900
-    print("python path" if "ArrowEvalPython" in frame._jdf.queryExecution().executedPlan().toString() else "bridge")
-"""
-
-
-def session(builder: str, more: str = "", bridge: bool = True) -> str:
-    return SESSION.replace("{builder}", builder).replace("{more}", more).replace("{bridge}", str(bridge))
-
-
-def with_jar(jar: pathlib.Path) -> str:
-    return (
-        f'.master("local[2]").config("spark.driver.extraClassPath", "{jar}")'
-        '.config("spark.sql.extensions", "io.sparkmodel.SparkModelExtensions")'
-    )
-
-
 @pytest.mark.slow
 def test_the_jar_for_spark_4_1_works_with_it(
     installed: Installed, jar41: pathlib.Path, spark41: Mapping[str, str | None], tmp_path: pathlib.Path
 ) -> None:
-    out = Script(session(with_jar(jar41), POOL, bridge=False), tmp_path, spark41, installed.python).finish()
-    assert out.splitlines() == ["spark 4.1 active", "bridge"]
+    builder = with_jar(jar41) + '.config("spark.sparkmodel.allowInlineCode", "true")'
+    code = session(builder, POOL + STATEMENTS, bridge=False)
+    out = Script(code, tmp_path, spark41, installed.python).finish()
+    assert out.splitlines() == ["spark 4.1 active", "bridge", "statements"]
 
 
 @pytest.mark.slow
