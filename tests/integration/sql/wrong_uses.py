@@ -278,6 +278,12 @@ WITH_LOCATIONS: list[WrongUse] = _of(
     ("a detour", "CREATE MODEL x LOCATION '{home}/../model'", PLACE),
     ("an import path", f"CREATE MODEL x {_PYTHON} 'tests.models:DoubleModel'", PLACE),
     ("to alter", "ALTER MODEL wine SET LOCATION '/etc/model'", PLACE),
+    (
+        "an option that brings code",
+        "CREATE MODEL x LOCATION '{home}/line.pkl' OPTIONS (runtime_env.working_dir = 's3://bucket/other')",
+        PLACE,
+    ),
+    ("to alter such an option", "ALTER MODEL wine SET OPTIONS (EXTRA_ENV.PYTHONPATH = '/tmp')", PLACE),
     ("code", "CREATE MODEL x RETURNS double USING python AS $$def predict(frame): return 1$$", INLINE),
 )
 

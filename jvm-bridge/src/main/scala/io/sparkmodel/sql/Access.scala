@@ -14,6 +14,7 @@ object Access {
   val Ddl = "spark.sparkmodel.ddl.enabled"
   val Locations = "spark.sparkmodel.allowedLocations"
   val InlineCode = "spark.sparkmodel.allowInlineCode"
+  private val Bringing = Seq("runtime_env", "extra_env")
 
   /** Refuse a statement that changes models where sessions are shared with people who only call them. */
   def checkDdl(verb: String, name: String): Unit = if (!allowsDdl)
@@ -31,8 +32,16 @@ object Access {
         refuse("the way there has '..', or is not told from the root", "write where it is, without detours")
       if (!roots.exists(Places.covers(_, wanted)))
         refuse(
-          s"models may come from ${roots.mkString("['", "', '", "']")} only",
+          s"models may come from $allowed only",
           s"put it there, or ask the operator for more in $Locations")
+    }
+
+  /** Refuse options that could bring code from elsewhere, by files or by a variable such as PYTHONPATH. */
+  def checkOptions(verb: String, name: String, keys: Seq[String]): Unit = if (roots.nonEmpty)
+    keys.find(key => Bringing.contains(key.takeWhile(_ != '.').toLowerCase)).foreach { key =>
+      throw ModelAnalysisException(
+        "LOCATION_NOT_ALLOWED", s"Cannot $verb model '$name' with option '$key'",
+        s"it can bring code, which may come from $allowed only", "leave it out, or ask the operator")
     }
 
   def checkInlineCode(name: String): Unit = if (!setting(InlineCode).exists(isTrue))
@@ -57,6 +66,8 @@ object Access {
   private def allowsDdl: Boolean = setting(Ddl).fold(!isThriftServer)(isTrue)
 
   private def roots: Seq[String] = setting(Locations).toSeq.flatMap(_.split(',')).map(_.trim).filter(_.nonEmpty)
+
+  private def allowed: String = roots.mkString("['", "', '", "']")
 
   private def setting(key: String): Option[String] = Option(SparkEnv.get).flatMap(_.conf.getOption(key))
 

@@ -122,6 +122,7 @@ case class CreateModelCommand(statement: CreateModel) extends ModelCommand {
     Access.checkDdl("create", name)
     statement.code.foreach(_ => Access.checkInlineCode(name))
     statement.location.foreach(Access.checkLocation("create", name, statement.using, _))
+    Access.checkOptions("create", name, statement.options.map(_._1))
   }
 
   override protected def checkOptions(): Unit =
@@ -225,7 +226,13 @@ case class AlterModelCommand(statement: AlterModel) extends ModelCommand {
 
   private def isLocal = LocalModels.find(name).isDefined
 
-  override protected def authorize(): Unit = Access.checkDdl("alter", name)
+  override protected def authorize(): Unit = {
+    Access.checkDdl("alter", name)
+    statement.action match {
+      case SetOptions(options) => Access.checkOptions("alter", name, options.map(_._1))
+      case _ =>
+    }
+  }
 
   override protected def checkOptions(): Unit = statement.action match {
     case _ if isLocal =>
