@@ -18,6 +18,7 @@ _BY_BEGIN = {
         ".pickle, .cloudpickle or .joblib file; USING names other kinds"
     ),
     "pass load= and predict=": "what Spark ML has saved is USING sparkml; directories of other kinds need Python",
+    "register the model again": "create the model again",
     "sm.save_to_table ": "save_to_table of Python's sparkmodel makes such tables",
 }
 

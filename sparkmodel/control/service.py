@@ -140,10 +140,13 @@ class Service:
             return card_of(pool)
 
     def drop(self, request: Request) -> Json:
-        """End a pool."""
+        """End a pool; by force also one that is loading or moving, which may last as long as its model likes."""
         name = request.text("name")
-        with self._locks.of(name):
-            self._find(name).drop()
+        if request.flag("force"):
+            _end_now(self._find(name))
+        else:
+            with self._locks.of(name):
+                self._find(name).drop()
         return {"name": name}
 
     def card(self, request: Request) -> Json:
@@ -227,6 +230,15 @@ def _settings(request: Request) -> Settings:
     if request.maybe_text("output") is not None and settings.result_type is not None:
         raise InvalidOptionError("Cannot use option 'result_type'", "the statement has an output", "give one")
     return settings
+
+
+def _end_now(pool: control.Pool) -> None:
+    try:
+        pool.spec()
+    except PoolNotReadyError:  # its master would end only after the model has loaded
+        pool.kill()
+    else:
+        pool.drop()
 
 
 def _spelled(name: str) -> str:

@@ -7,6 +7,8 @@ import dataclasses
 import pathlib
 from typing import Any
 
+import pytest
+from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
 SMALL = "OPTIONS (num_cpus = 0.1)"
@@ -64,3 +66,10 @@ def shown(session: SparkSession, name: str) -> str:
     """SHOW CREATE MODEL."""
     ((text,),) = run(session, f"SHOW CREATE MODEL {name}")
     return str(text)
+
+
+def refused(session: SparkSession, statement: str) -> str:
+    """The condition of the error that a statement gives."""
+    with pytest.raises(AnalysisException) as caught:
+        run(session, statement)
+    return str(caught.value.getCondition())

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import pathlib
 import threading
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import mlflow
 import pytest
@@ -18,16 +16,8 @@ from pyspark.ml.regression import LinearRegression
 from pyspark.sql import SparkSession
 
 import sparkmodel as sm
-from tests.integration.sql.queries import LINE, SMALL, Files, described, python, run, shown, value
+from tests.integration.sql.queries import LINE, SMALL, Files, described, python, refused, run, shown, value
 from tests.models import ErrorModel, FactorModel
-
-
-def refused(session: SparkSession, statement: str) -> str:
-    """The condition of the error that a statement gives."""
-    with pytest.raises(AnalysisException) as caught:
-        run(session, statement)
-    return str(caught.value.getCondition())
-
 
 # CREATE MODEL
 
@@ -59,44 +49,6 @@ def test_output_columns_are_a_struct(session: SparkSession) -> None:
     )
     assert tuple(value(session, "two(1D)")) == ("red", 0.5)
     assert value(session, "two(x => 3D).p") == 1.5
-
-
-def test_explain_tells_what_is_wrong_and_does_nothing(session: SparkSession) -> None:
-    def plan(statement: str) -> str:
-        return "".join(row[0] for row in run(session, f"EXPLAIN {statement}"))
-
-    run(session, python("kept"))
-    at = "CREATE MODEL explained LOCATION 'models:/sql_wine/1'"
-    assert "Execute CreateModelCommand" in plan(f"{at} OPTIONS (workers = 2)")
-    assert "[INVALID_OPTION] Cannot use option 'wokers': there is no such option" in plan(f"{at} OPTIONS (wokers = 2)")
-    assert "[INVALID_OPTION]" in plan(f"{at} RETURNS double OPTIONS (result_type = 'double')")
-    assert "[INVALID_OPTION]" in plan("ALTER MODEL kept SET OPTIONS (timeout = 'soon')")
-    assert "[INVALID_OPTION]" in plan("ALTER MODEL kept UNSET OPTIONS (wokers)")
-    assert "Execute DropModelCommand" in plan("DROP MODEL kept")
-    assert value(session, "kept(2D)") == 4.0
-    assert run(session, "SHOW MODELS LIKE 'explained'") == []
-
-
-@pytest.mark.parametrize(("more", "taken"), [("", 1), ("IF NOT EXISTS", 0)])
-def test_two_sessions_create_the_same_model_at_the_same_time(
-    spark: SparkSession, session: SparkSession, more: str, taken: int
-) -> None:
-    code = "import time\ntime.sleep(3)\ndef predict(frame):\n    return frame['x'] * 2"
-    statement = f"CREATE MODEL {more} both INPUT (x double) RETURNS double USING python {SMALL} AS $${code}$$"
-
-    def create(session: SparkSession) -> str:
-        try:
-            run(session, statement)
-        except AnalysisException as error:
-            return str(error.getCondition())
-        return ""
-
-    with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(create, session)
-        time.sleep(1.5)  # it loads
-        second = threads.submit(create, spark.newSession())
-        assert sorted([first.result(), second.result()]) == sorted(["", "NAME_TAKEN" if taken else ""])
-    assert value(session, "both(2D)") == 4.0
 
 
 def test_pickle(session: SparkSession, files: Files) -> None:

@@ -287,14 +287,23 @@ case class DropModelCommand(statement: DropModel) extends ModelCommand {
           case Some(function: ModelFunction) => function.handle.name // registered under another name
           case _ => name
         }
-        visible(session, "card", "drop", pool)
-        ask("drop", "drop", pool)
+        checkVisible(session, pool)
+        ask("drop", "drop", pool, ControlClient.body.put("force", statement.force))
         SqlInternals.function(session, name).foreach(_ => SqlInternals.dropFunction(session, name))
       } catch { case error: ModelAnalysisException if error.getCondition == "MODEL_NOT_FOUND" && statement.ifExists => }
     Deployed.forget(name)
     Users.forget(name)
     Nil
   }
+
+  /** One that is still loading has no card yet; who forces it ends what loads. */
+  private def checkVisible(session: SparkSession, pool: String): Unit =
+    try visible(session, "card", "drop", pool)
+    catch {
+      case error: ModelException if error.condition == "POOL_NOT_READY" => if (!statement.force)
+        throw ModelAnalysisException(
+          error.condition, s"Cannot drop model '$name'", "it is still loading", s"wait for it, or write DROP MODEL $name FORCE")
+    }
 
   private def dropLocal(session: SparkSession): Boolean = SqlInternals.function(session, name) match {
     case Some(_: LocalFunction) => SqlInternals.dropFunction(session, name); true
