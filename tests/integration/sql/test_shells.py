@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.integration.scripts import wait_until
 from tests.integration.sql.shells import SqlShell, create
 
 VIEW = "CREATE TEMPORARY VIEW numbers AS SELECT CAST(id AS DOUBLE) AS x FROM range(1, 4)"
@@ -112,3 +113,15 @@ def test_a_wrong_interpreter_is_one_error_that_names_the_setting(
     assert "\n" not in said
     assert sql.rows("SELECT 1") == [["1"]], "all else goes on"
     assert sql.close() == 0
+
+
+@pytest.mark.slow
+def test_a_second_interrupt_ends_a_create_that_hangs_and_the_shell(shell: Callable[..., SqlShell]) -> None:
+    sql = shell()
+    sql.begin(create("patient", "Endless"))
+    wait_until(lambda: (sql.cwd / "loading").exists(), 60)
+    sql.interrupt()
+    wait_until(lambda: "Press Ctrl+C again" in sql.errors.read_text())
+    sql.interrupt()
+    assert sql.process.wait(60) == 127
+    sql.assert_nothing_left()
