@@ -9,6 +9,7 @@ import logging
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -56,9 +57,7 @@ class ControlServer:
         self._http.shutdown()
         self._http.server_close()
 
-    def answer(
-        self, path: str, headers: Mapping[str, str], read: Callable[[int], bytes], watch: Watch
-    ) -> dict[str, Any]:
+    def answer(self, path: str, headers: Message, read: Callable[[int], bytes], watch: Watch) -> dict[str, Any]:
         """The answer to one request.
 
         Raises:
@@ -80,7 +79,7 @@ class ControlServer:
         threading.Thread(target=self._on_shutdown, name="sparkmodel-shutdown", daemon=True).start()
 
 
-def _fields(headers: Mapping[str, str], read: Callable[[int], bytes]) -> Mapping[str, Any]:
+def _fields(headers: Message, read: Callable[[int], bytes]) -> Mapping[str, Any]:
     length = headers.get("Content-Length") or ""
     if not length.isdigit():
         raise ProtocolError(_WHAT, "it has no Content-Length")
@@ -104,8 +103,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         try:
-            read, waits = self.rfile.read, watch(self.connection)
-            answer, status = self.control.answer(self.path, self.headers, read, waits), 200  # type: ignore[arg-type]
+            waits = watch(self.connection)
+            answer, status = self.control.answer(self.path, self.headers, self.rfile.read, waits), 200
         except AbandonedError:
             _log.info("a control request was given up by its client: %s", self.path)
             self.close_connection = True
