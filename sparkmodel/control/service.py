@@ -151,16 +151,17 @@ class Service:
 
     def card(self, request: Request) -> Json:
         """What calls of a model need to know; of one version of its registered model, if that is asked for."""
-        pool = self._find(request.text("name"))
         version = request.maybe_whole("version")
-        if version is not None:
-            pool = self._of_version(pool, version)
         call = Call(
             params=request.mapping("params") or None,
             on_error=request.maybe_text("on_error"),
             timeout_s=request.maybe_number("timeout_s"),
         )
-        return card_of(pool, call)
+
+        def ask(pool: control.Pool) -> Json:
+            return card_of(pool if version is None else self._of_version(pool, version), call)
+
+        return self._asked(request.text("name"), ask)
 
     def _of_version(self, pool: control.Pool, version: int) -> control.Pool:
         from sparkmodel.loaders.registry import Registry, model_of
@@ -191,9 +192,12 @@ class Service:
 
     def describe(self, request: Request) -> Json:
         """All that is known of a model."""
-        pool = self._find(request.text("name"))
-        card, stats = card_of(pool), pool.stats()
-        return {**card, "latency": stats.pop("latency"), "last_error": stats.pop("last_error"), "stats": stats}
+
+        def ask(pool: control.Pool) -> Json:
+            card, stats = card_of(pool), pool.stats()
+            return {**card, "latency": stats.pop("latency"), "last_error": stats.pop("last_error"), "stats": stats}
+
+        return self._asked(request.text("name"), ask)
 
     def catalog_list(self, request: Request) -> Json:
         """All models of an MLflow registry."""
@@ -217,6 +221,12 @@ class Service:
         return self._catalog.card(
             registry, model, version=version, alias=alias, settings=settings, idle_s=request.number("idle_s")
         )
+
+    def _asked(self, name: str, ask: Callable[[control.Pool], Json]) -> Json:
+        try:
+            return ask(self._find(name))
+        except PoolGoneError:  # it was ended just now: there is none of that name, or another one already
+            return ask(self._find(name))
 
     def _find(self, name: str) -> control.Pool:
         if runtime.is_alone(self._address):

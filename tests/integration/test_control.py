@@ -5,16 +5,20 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import pathlib
 import pickle
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import mlflow
 import numpy as np
+import psutil
 import pyarrow as pa
 import pytest
+import ray
 from mlflow.models import infer_signature
 from sklearn.linear_model import LinearRegression
 
@@ -35,6 +39,7 @@ from sparkmodel.errors import (
     UnsupportedSourceError,
     UntrustedModelFileError,
 )
+from sparkmodel.pool import control as pools
 from tests.control import TOKEN, call
 from tests.integration.registered import FRAME, log_line
 from tests.integration.scripts import wait_until
@@ -66,6 +71,20 @@ def create_code(control: Call, name: str, code: str = DOUBLE, **fields: Any) -> 
 def predict(name: str, x: float = 2.0) -> Any:
     (value,) = sm.get(name).predict([{"x": x}])
     return value if isinstance(value, str) else pytest.approx(value)
+
+
+@pytest.mark.parametrize("command", ["card", "describe"])
+def test_a_pool_that_ends_while_it_is_asked_is_not_there(control: Call, command: str) -> None:
+    create_code(control, "leaving")
+    pool = pools.find("leaving")
+    master = psutil.Process(ray.get(pool._master.__ray_call__.remote(lambda self: os.getpid())))
+    master.suspend()
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(control, command, name="leaving")
+        assert wait([asked], 1).not_done  # it waits for the master
+        pool.kill()
+        with pytest.raises(ModelNotFoundError, match="Cannot find model 'leaving'"):
+            asked.result(30)
 
 
 def test_a_model_of_source_text_is_created_described_and_dropped(control: Call) -> None:
