@@ -24,6 +24,7 @@ class Source:
             empty for an object.
         tracking_uri: MLflow tracking server of the driver, for `mlflow`.
         registry_uri: MLflow registry of the driver, for `mlflow`.
+        artifacts: Where the files of `uri` are, for `mlflow`, if a worker can load them without asking the registry.
         shipped: Whether the model's directory is shipped by Ray, to each node once.
     """
 
@@ -32,6 +33,7 @@ class Source:
     uri: str = ""
     tracking_uri: str = ""
     registry_uri: str = ""
+    artifacts: str = ""
     shipped: bool = False
 
 

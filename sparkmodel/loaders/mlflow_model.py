@@ -13,6 +13,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import mlflow
 import numpy as np
@@ -29,6 +30,9 @@ from sparkmodel.spec import ModelSpec, Source
 _ALIAS = re.compile(r"models:/(?P<name>[^@/]+)@(?P<alias>[^/]+)")
 _STAGE = re.compile(r"models:/(?P<name>[^@/]+)/(?P<stage>(?!latest$)[A-Za-z]+)", re.IGNORECASE)
 _LATEST = re.compile(r"models:/(?P<name>[^@/]+)/latest", re.IGNORECASE)
+_VERSION = re.compile(r"models:/(?P<name>[^@/]+)/(?P<version>\d+)")
+# stores of artifacts that need no tracking server: not its own proxy, nor those for which it gives out credentials
+_DIRECT = frozenset({"file", "s3", "gs", "abfs", "abfss", "wasb", "wasbs", "hdfs"})
 
 _TYPES = {
     DataType.boolean: pa.bool_(),
@@ -66,6 +70,7 @@ def resolve_mlflow(name: str, uri: str) -> tuple[Source, Signature]:
         uri=uri,
         tracking_uri=absolute_uri(mlflow.get_tracking_uri()),
         registry_uri=absolute_uri(mlflow.get_registry_uri()),
+        artifacts=artifacts_of(uri),
     )
     return source, signature_of(signature)
 
@@ -97,6 +102,20 @@ def _pinned(uri: str) -> str:
         if staged:
             return f"models:/{match['name']}/{staged[0].version}"
     return uri
+
+
+def artifacts_of(uri: str) -> str:
+    """Where a version's files are, if they can be had there directly, else nothing.
+
+    Workers that are told need no registry: they start faster, and are replaced also while it is down.
+    """
+    match = _VERSION.fullmatch(uri)
+    if match is None or mlflow.get_registry_uri().startswith(("databricks", "uc")):
+        return ""
+    place: str = mlflow.MlflowClient().get_model_version_download_uri(match["name"], match["version"])
+    if os.path.isabs(place) or urlsplit(place).scheme in _DIRECT:
+        return place
+    return ""
 
 
 def metadata_of(uri: str) -> Any:
@@ -132,7 +151,7 @@ def load_mlflow(spec: ModelSpec, directory: pathlib.Path | None = None) -> Loade
     source = spec.source
     use_stores(source)
     config = dict(spec.model_config) if spec.model_config else None
-    model = mlflow.pyfunc.load_model(str(directory or source.uri), model_config=config)
+    model = mlflow.pyfunc.load_model(str(directory or source.artifacts or source.uri), model_config=config)
     if spec.method:
         raw = model.get_raw_model()
         predict = getattr(raw, spec.method, None)

@@ -12,10 +12,10 @@ from sklearn.linear_model import LinearRegression
 FRAME = pd.DataFrame({"x": [1.0, 2.0, 4.0]})
 
 
-def log_line(name: str, factor: float) -> None:
+def log_line(name: str, factor: float, experiment: str | None = None) -> None:
     """One more version of a registered model that multiplies."""
     model = LinearRegression().fit(FRAME, FRAME.x * factor)
-    with mlflow.start_run():
+    with mlflow.start_run(experiment_id=experiment):
         mlflow.sklearn.log_model(
             model,
             name="model",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from typing import Any
 
@@ -15,6 +16,7 @@ from mlflow.models import infer_signature
 
 from sparkmodel.errors import ModelLoadError, ModelNotFoundError, ModelProbeError
 from sparkmodel.loaders import Resolved, load, resolve
+from sparkmodel.loaders.mlflow_model import artifacts_of
 from sparkmodel.options import PoolOptions
 from sparkmodel.pool.worker import Worker
 from sparkmodel.schema import Column, Signature
@@ -67,6 +69,40 @@ def test_a_registry_uri_is_settled_to_one_version(store: pathlib.Path, uri: str,
     assert (resolved.source.kind, resolved.source.given, resolved.payload) == ("mlflow", uri, None)
     assert resolved.signature == WINE
     assert version_of(Opened(load(spec_of(resolved)), None)) == version
+
+
+def test_workers_load_a_version_also_while_the_registry_is_down(store: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    spec = spec_of(resolve("wine", "models:/wine@champion"))
+    down = f"sqlite:///{tmp_path}/no/such/store.db"
+    source = dataclasses.replace(spec.source, tracking_uri=down, registry_uri=down)
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    try:
+        model = Opened(load(dataclasses.replace(spec, source=source)), None)
+    finally:
+        mlflow.set_tracking_uri(before[0])
+        mlflow.set_registry_uri(before[1])
+    assert version_of(model) == 2
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("/mlruns/1/a", "/mlruns/1/a"),
+        ("file:///mlruns/1/a", "file:///mlruns/1/a"),
+        ("s3://bucket/1/a", "s3://bucket/1/a"),
+        ("mlflow-artifacts:/1/a", ""),
+        ("mlruns/1/a", ""),
+        ("dbfs:/databricks/1/a", ""),
+    ],
+)
+def test_workers_are_told_where_the_files_are_if_no_server_stands_before_them(
+    store: pathlib.Path, place: str, told: str
+) -> None:
+    client = mlflow.MlflowClient()
+    if not client.search_registered_models("name = 'places'"):
+        client.create_registered_model("places")
+    version = client.create_model_version("places", source=place)
+    assert artifacts_of(f"models:/places/{version.version}") == told
 
 
 def test_workers_load_what_the_alias_meant_when_it_was_registered(store: pathlib.Path) -> None:
