@@ -38,7 +38,9 @@ object Control {
   def pid: Long = synchronized(process.filter(_.isAlive).fold(0L)(_.pid))
 
   /** Ask the control service; once more of a new one, if it died. */
-  def call(command: String, body: ObjectNode): JsonNode = {
+  def call(command: String, body: ObjectNode): JsonNode = Interrupts.during(answer(command, body))
+
+  private def answer(command: String, body: ObjectNode): JsonNode = {
     val client = synchronized(current())
     try ready(client).call(command, body)
     catch {

@@ -63,6 +63,7 @@ object SqlStates {
     "MODEL_NOT_FOUND" -> "42704",
     "NAME_TAKEN" -> "42710",
     "NO_PREVIOUS_VERSION" -> "55000",
+    "OPERATION_CANCELED" -> "HY008",
     "POOL_GONE" -> "08003",
     "POOL_NOT_PLACED" -> "53000",
     "POOL_NOT_READY" -> "57014",
