@@ -160,6 +160,8 @@ class Session:
             else:
                 self._hello(request)
         except _RETRIABLE as error:
+            if self.is_gone():
+                raise EOFError from error  # what it had sent behind this batch is not to be scored either
             self._answer_error(request.seq, error, p.RETRY)
         except (AuthenticationError, ProtocolError):
             raise  # the stream is not to be trusted any more: answered by run, then closed
