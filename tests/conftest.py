@@ -43,6 +43,7 @@ def spark(ray_runtime: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         sm.configure_spark(SparkSession.builder)
         .master("local[2]")
         .config("spark.ui.enabled", "false")
+        .config("spark.driver.memory", "2g")  # of large arrays G1 needs whole regions, one beside the other
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.sparkmodel.allowInlineCode", "true")
         .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))

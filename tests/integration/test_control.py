@@ -14,12 +14,10 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import mlflow
-import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
 import ray
-from mlflow.models import infer_signature
 from sklearn.linear_model import LinearRegression
 
 import sparkmodel as sm
@@ -41,7 +39,7 @@ from sparkmodel.errors import (
 )
 from sparkmodel.pool import control as pools
 from tests.control import TOKEN, call
-from tests.integration.registered import FRAME, log_line
+from tests.integration.registered import FRAME, line, log_line
 from tests.integration.scripts import wait_until
 from tests.models import FactorModel
 
@@ -286,9 +284,7 @@ def write_pieces(directory: pathlib.Path, path: pathlib.Path, **renamed: str) ->
 @pytest.mark.slow
 def test_a_tables_rows_come_as_a_file(control: Call, tmp_path: pathlib.Path) -> None:
     for factor in (2, 3):
-        model = LinearRegression().fit(FRAME, FRAME.x * factor)
-        signature = infer_signature(FRAME, np.array([1.0]))
-        mlflow.sklearn.save_model(model, tmp_path / f"m{factor}", signature=signature, pip_requirements=[])
+        mlflow.pyfunc.save_model(tmp_path / f"m{factor}", **line(factor))
     pieces = write_pieces(tmp_path / "m2", tmp_path / "rows")
     card = create(control, "tabled", using="table", location="ai.line@3", pieces=pieces)
     assert (card["source"], card["kind"]) == ("table:ai.line@3", "mlflow")

@@ -8,15 +8,16 @@ import pathlib
 import re
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow.models import infer_signature
 from pyspark.sql import SparkSession
-from sklearn.linear_model import LogisticRegression
 
 import sparkmodel as sm
 from sparkmodel import errors
 from sparkmodel.options import PoolOptions
+from tests.integration.registered import log, of_code
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGES = [
@@ -80,12 +81,7 @@ def test_sql_blocks_run(spark: SparkSession, mlflow_store: pathlib.Path) -> None
     before = sm.models()
     frame = pd.DataFrame({"alcohol": [12.0, 13.5, 14.1], "ash": [2.1, 2.4, 2.5], "hue": [0.9, 1.1, 1.2]})
     for classes in ([0, 1, 2], [2, 1, 0]):
-        model = LogisticRegression().fit(frame, classes)
-        signature = infer_signature(frame, model.predict(frame))
-        with mlflow.start_run():
-            mlflow.sklearn.log_model(
-                model, name="model", signature=signature, registered_model_name="wine", pip_requirements=[]
-            )
+        log("wine", of_code("bottles.py", infer_signature(frame, np.array(classes)), order=classes))
     mlflow.MlflowClient().set_registered_model_alias("wine", "champion", "1")
     session = spark.newSession()
     session.createDataFrame(frame.assign(id=range(3))).createOrReplaceTempView("bottles")

@@ -23,9 +23,10 @@ from tests.integration.scripts import end, free_port, listens, wait_until
 def server(tmp_path: pathlib.Path) -> Iterator[Callable[[], None]]:
     """MLflow looks models up at a server of this test; what is given ends the server."""
     port = free_port()
+    options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    options += ["--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--artifacts-destination", f"{tmp_path}/kept"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-        + ["--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--artifacts-destination", str(tmp_path / "kept")],
+        [sys.executable, "-m", "mlflow", "server", *options],
         cwd=tmp_path,
         stdout=(tmp_path / "server.log").open("wb"),
         stderr=subprocess.STDOUT,
@@ -47,7 +48,7 @@ def server(tmp_path: pathlib.Path) -> Iterator[Callable[[], None]]:
 def test_models_of_a_server_are_served_and_replaced_while_it_is_down(
     register: Callable[..., sm.Model], spark: SparkSession, server: Callable[[], None], tmp_path: pathlib.Path
 ) -> None:
-    log_line("handed_out", 2)
+    log_line("handed_out", 2, "0")  # of the experiment that every server has
     experiment = mlflow.create_experiment("direct", artifact_location=(tmp_path / "direct").as_uri())
     log_line("direct", 3, experiment)
     client = mlflow.MlflowClient()

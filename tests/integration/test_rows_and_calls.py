@@ -23,6 +23,7 @@ from sklearn.linear_model import LinearRegression
 
 import sparkmodel as sm
 from sparkmodel.errors import InvalidOptionError, NameTakenError
+from tests.integration.registered import log_line
 from tests.integration.scripts import wait_until
 from tests.models import ErrorModel
 
@@ -173,16 +174,8 @@ def test_a_model_sees_no_more_rows_at_once_than_batch_size(register: Register, s
 
 def test_a_pool_follows_its_alias(mlflow_store: pathlib.Path, register: Register, spark: SparkSession) -> None:
     client = mlflow.MlflowClient()
-    points = pd.DataFrame({"x": [1.0, 2.0, 3.0]})
-    for factor in (1, 2):
-        with mlflow.start_run():
-            mlflow.sklearn.log_model(
-                LinearRegression().fit(points, points.x * factor),
-                name="m",
-                signature=infer_signature(points, np.array([1.0])),
-                registered_model_name="followed",
-                pip_requirements=[],
-            )
+    log_line("followed", 1)
+    log_line("followed", 2)
     client.set_registered_model_alias("followed", "champion", "1")
     model = register("followed", "models:/followed@champion", refresh_s=0.5)
 

@@ -11,19 +11,16 @@ from typing import Any
 
 import mlflow
 import numpy as np
-import pandas as pd
 import pytest
-from mlflow.models import infer_signature
 from pyspark.sql import SparkSession
-from sklearn.linear_model import LinearRegression
 
 import sparkmodel as sm
 from sparkmodel.errors import InvalidOptionError, ModelCorruptError, ModelNotFoundError, UnsupportedSourceError
 from sparkmodel.pool import runtime
+from tests.integration.registered import line
 from tests.integration.scripts import wait_until
 
 Register = Callable[..., sm.Model]
-FRAME = pd.DataFrame({"x": [1.0, 2.0, 4.0]})
 
 
 @pytest.fixture
@@ -49,8 +46,7 @@ def tables(spark: SparkSession) -> Iterator[Callable[[str], str]]:
 
 
 def save_line(path: pathlib.Path, factor: float) -> pathlib.Path:
-    model = LinearRegression().fit(FRAME, FRAME.x * factor)
-    mlflow.sklearn.save_model(model, path, signature=infer_signature(FRAME, np.array([1.0])), pip_requirements=[])
+    mlflow.pyfunc.save_model(path, **line(factor))
     return path
 
 

@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 from sklearn.linear_model import LinearRegression
 
 import sparkmodel as sm
+from tests.integration.registered import log, of_code
 from tests.integration.sql import locations
 from tests.integration.sql.closed import answers
 from tests.integration.sql.queries import LINE, Files, run
@@ -23,33 +24,13 @@ from tests.integration.sql.telling import Told
 from tests.integration.sql.wrong_uses import WITH_LOCATIONS, WITHOUT_DDL
 
 
-class Wine(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    """`a` times a factor, plus `b` and the param `k`; raises for a negative `a`."""
-
-    def __init__(self, factor: float) -> None:
-        self.factor = factor
-
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-        if (model_input["a"] < 0).any():
-            raise ValueError("negative a")  # not which: batches come in any order
-        return model_input["a"] * self.factor + model_input["b"] + (params or {}).get("k", 0)
-
-
 @pytest.fixture(scope="package")
 def registry(mlflow_store: pathlib.Path) -> str:
     """A registered model: version 1 multiplies by 10 and is the champion, version 2 by 100."""
     frame = pd.DataFrame({"a": [1.0, 3.0], "b": [2.0, 4.0]})
     signature = infer_signature(frame, frame["a"], params={"k": 0})
     for factor in (10.0, 100.0):
-        with mlflow.start_run():
-            mlflow.pyfunc.log_model(
-                name="model",
-                python_model=Wine(factor),
-                signature=signature,
-                registered_model_name="sql_wine",
-                pip_requirements=[],
-                code_paths=[],
-            )
+        log("sql_wine", of_code("wine.py", signature, factor=factor))
     mlflow.MlflowClient().set_registered_model_alias("sql_wine", "champion", "1")
     return "models:/sql_wine"
 
