@@ -56,6 +56,11 @@ class Bench:
     scale: float = 1.0
     runs: int = RUNS
 
+    @property
+    def warm_ups(self) -> int:
+        """Untimed runs of each contender; a trial's times mean nothing anyway."""
+        return WARM_UPS if self.scale >= 1 else 1
+
     def scaled(self, full: int, at_least: int) -> int:
         """`full` at this bench's scale."""
         return max(at_least, round(full * self.scale))
@@ -221,19 +226,22 @@ def compare(name: str, values: Any, expected: Any) -> None:
         )
 
 
-def interleaved(contenders: Mapping[str, Callable[[], Any]], runs: int, expected: Mapping[str, Any]) -> dict[str, Any]:
+def interleaved(
+    contenders: Mapping[str, Callable[[], Any]], runs: int, expected: Mapping[str, Any], warm_ups: int = WARM_UPS
+) -> dict[str, Any]:
     """Seconds of each contender: some warm-ups each, then A B C, A B C, ... so that a drifting machine hits all alike.
 
     Args:
         contenders: Name to call.
         runs: Timed runs of each.
         expected: Name to what each call must return.
+        warm_ups: Untimed runs of each.
 
     Raises:
         OutputsDifferError: a call returned something else, in whichever run.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(WARM_UPS):
+    for _ in range(warm_ups):
         for name, call in contenders.items():
             compare(name, call(), expected[name])
     for _ in range(runs):

@@ -58,6 +58,7 @@ def run(bench: Bench) -> Result:
             {name: score_sum(name, work.df, prediction) for name, prediction in predictions.items()},
             bench.runs,
             dict.fromkeys(predictions, work.expected.sum()),
+            bench.warm_ups,
         )
     seconds[AGAIN] = seconds[SPARK_UDF]
     # like with like

@@ -45,6 +45,7 @@ def run(bench: Bench) -> Result:
             {name: score_sum(name, work.df, prediction) for name, prediction in predictions.items()},
             bench.runs,
             {name: values.sum() for name, values in expected.items()},
+            bench.warm_ups,
         )
     return Result(
         "P2",

@@ -54,6 +54,7 @@ def run(bench: Bench) -> Result:
             {OURS: score_sum(OURS, work.df, prediction), FLOOR: lambda: sum(processes.map(_sum, work.files))},
             bench.runs,
             dict.fromkeys((OURS, FLOOR), work.expected.sum()),
+            bench.warm_ups,
         )
     return Result(
         "P3", f"the same {work.rows:,} rows against the floor", versus(seconds, {FLOOR: OURS}, {FLOOR: (GOAL, None)})

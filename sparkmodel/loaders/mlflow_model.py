@@ -31,6 +31,7 @@ _ALIAS = re.compile(r"models:/(?P<name>[^@/]+)@(?P<alias>[^/]+)")
 _STAGE = re.compile(r"models:/(?P<name>[^@/]+)/(?P<stage>(?!latest$)[A-Za-z]+)", re.IGNORECASE)
 _LATEST = re.compile(r"models:/(?P<name>[^@/]+)/latest", re.IGNORECASE)
 _VERSION = re.compile(r"models:/(?P<name>[^@/]+)/(?P<version>\d+)")
+_LOGGED = re.compile(r"models:/(?P<id>m-[^@/]+)")
 # stores of artifacts that need no tracking server: not its own proxy, nor those for which it gives out credentials
 _DIRECT = frozenset({"file", "s3", "gs", "abfs", "abfss", "wasb", "wasbs", "hdfs"})
 
@@ -109,10 +110,15 @@ def artifacts_of(uri: str) -> str:
 
     Workers that are told need no registry: they start faster, and are replaced also while it is down.
     """
-    match = _VERSION.fullmatch(uri)
-    if match is None or mlflow.get_registry_uri().startswith(("databricks", "uc")):
+    stores = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    if any(store.startswith(("databricks", "uc:")) for store in stores):
         return ""
-    place: str = mlflow.MlflowClient().get_model_version_download_uri(match["name"], match["version"])
+    client = mlflow.MlflowClient()
+    place = ""
+    if match := _VERSION.fullmatch(uri):
+        place = client.get_model_version_download_uri(match["name"], match["version"])
+    elif match := _LOGGED.fullmatch(uri):
+        place = client.get_logged_model(match["id"]).artifact_location
     if os.path.isabs(place) or urlsplit(place).scheme in _DIRECT:
         return place
     return ""

@@ -9,12 +9,11 @@ import sys
 from typing import Any
 
 import mlflow
-import numpy as np
 import pandas as pd
 import pytest
 from mlflow.models import infer_signature
-from sklearn.linear_model import LinearRegression
 
+from tests.integration.registered import of_code
 from tests.integration.scripts import Script
 
 PROGRAM = """
@@ -83,12 +82,9 @@ CONNECT = '.remote("local[2]")'
 @pytest.fixture(scope="module")
 def stored(mlflow_store: pathlib.Path) -> tuple[str, str]:
     """The store and a model in it."""
-    x = pd.DataFrame(np.random.default_rng(5).random((50, 2)), columns=["a", "b"])
-    model = LinearRegression().fit(x, x["a"] * 3 + x["b"])
+    frame = pd.DataFrame({"a": [1.0, 3.0], "b": [2.0, 4.0]})
     with mlflow.start_run():
-        logged = mlflow.sklearn.log_model(
-            model, name="m", signature=infer_signature(x, model.predict(x)), pip_requirements=[]
-        )
+        logged = mlflow.pyfunc.log_model(name="m", **of_code("wine.py", infer_signature(frame, frame["a"]), factor=3))
     return mlflow.get_tracking_uri(), str(logged.model_uri)
 
 

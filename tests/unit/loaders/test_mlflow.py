@@ -151,6 +151,7 @@ def test_a_run_uri_and_a_logged_model_uri_are_taken(store: pathlib.Path) -> None
     source = version.source
     assert source is not None
     assert version_of(open_(source)) == 3
+    assert artifacts_of(source) == artifacts_of("models:/wine/3") != ""
 
 
 @pytest.fixture(scope="module")
