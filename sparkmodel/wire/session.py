@@ -90,6 +90,8 @@ class Session:
         """Whether the client closed its side."""
         if self._polls(_HUNG_UP):
             return True  # seen even behind batches that were sent and not read
+        if not self._polls(select.POLLIN):
+            return False  # nothing has come, the end neither; the socket's timeout would make a peek wait for it
         try:
             return self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
         except BlockingIOError:

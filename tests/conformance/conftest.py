@@ -13,12 +13,12 @@ import sparkmodel as sm
 from tests.conformance.loaders import LOADERS
 
 
-@pytest.fixture(scope="session", params=LOADERS)
+@pytest.fixture(scope="module", params=LOADERS)
 def loader_name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def model(
     loader_name: str, spark: SparkSession, mlflow_store: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[sm.Model]:
