@@ -57,6 +57,7 @@ def resolve_mlflow(name: str, uri: str) -> tuple[Source, Signature]:
     try:
         uri = _pinned(uri)
         signature = mlflow.models.get_model_info(uri).signature
+        artifacts = artifacts_of(uri)
     except (mlflow.exceptions.MlflowException, OSError) as error:
         from sparkmodel.loaders.registry import hint_for
 
@@ -71,7 +72,7 @@ def resolve_mlflow(name: str, uri: str) -> tuple[Source, Signature]:
         uri=uri,
         tracking_uri=absolute_uri(mlflow.get_tracking_uri()),
         registry_uri=absolute_uri(mlflow.get_registry_uri()),
-        artifacts=artifacts_of(uri),
+        artifacts=artifacts,
     )
     return source, signature_of(signature)
 
@@ -113,12 +114,11 @@ def artifacts_of(uri: str) -> str:
     stores = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
     if any(store.startswith(("databricks", "uc:")) for store in stores):
         return ""
-    client = mlflow.MlflowClient()
     place = ""
     if match := _VERSION.fullmatch(uri):
-        place = client.get_model_version_download_uri(match["name"], match["version"])
+        place = mlflow.MlflowClient().get_model_version_download_uri(match["name"], match["version"])
     elif match := _LOGGED.fullmatch(uri):
-        place = client.get_logged_model(match["id"]).artifact_location
+        place = mlflow.MlflowClient().get_logged_model(match["id"]).artifact_location
     if os.path.isabs(place) or urlsplit(place).scheme in _DIRECT:
         return place
     return ""

@@ -205,13 +205,13 @@ def test_rows_too_large_to_be_many_are_sent_in_small_batches(
 ) -> None:
     model = register("bytes_in", lambda frame: frame.iloc[:, 0].map(len), result_type="bigint")
     rows = spark.range(0, 100, 1, 1).selectExpr(
-        "id", "CAST(repeat(CAST(id % 10 AS STRING), 500000) AS BINARY) AS image"
+        "id", "CAST(repeat(CAST(id % 10 AS STRING), 1000000) AS BINARY) AS image"
     )
     rows.write.parquet(str(tmp_path / "images"))
     for frame in (rows, spark.read.parquet(str(tmp_path / "images"))):
         before = model.stats()["batches"]
-        assert {row[0] for row in frame.selectExpr("bytes_in(image) AS n").collect()} == {500_000}
-        assert 6 <= model.stats()["batches"] - before <= 40
+        assert {row[0] for row in frame.selectExpr("bytes_in(image) AS n").collect()} == {1_000_000}
+        assert 12 <= model.stats()["batches"] - before <= 40
     assert allocated(spark) == 0
 
 
