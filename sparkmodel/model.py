@@ -11,7 +11,6 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 
-from sparkmodel import frames
 from sparkmodel.calls import as_functions, for_call
 from sparkmodel.fetch import fetch
 from sparkmodel.loaders import Resolved
@@ -20,6 +19,7 @@ from sparkmodel.options import check_name
 from sparkmodel.pool.control import Pool
 from sparkmodel.progress import DeployProgress
 from sparkmodel.schema import Signature
+from sparkmodel.scoring import frames
 from sparkmodel.spark import functions
 from sparkmodel.spark.analysis import check_frame
 from sparkmodel.spec import ModelSpec

@@ -21,7 +21,7 @@ from sparkmodel.errors import (
 )
 from sparkmodel.pool.budget import RestartBudget
 from sparkmodel.pool.launcher import Launcher, Member
-from sparkmodel.pool.tally import summarize
+from sparkmodel.scoring.tally import summarize
 from sparkmodel.spec import ModelSpec
 from sparkmodel.wire.service import Directory
 

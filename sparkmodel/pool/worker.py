@@ -15,10 +15,10 @@ import pyarrow as pa
 from sparkmodel import loaders
 from sparkmodel.errors import InvalidOptionError, ModelProbeError, SchemaMismatchError, SparkModelError
 from sparkmodel.options import ON_ERROR
-from sparkmodel.pool.outputs import to_array
-from sparkmodel.pool.scoring import ScoringStream, model_traceback
-from sparkmodel.pool.tally import Tally, WorkerStats
 from sparkmodel.schema import bind
+from sparkmodel.scoring.outputs import to_array
+from sparkmodel.scoring.stream import ScoringStream, model_traceback
+from sparkmodel.scoring.tally import Tally, WorkerStats
 from sparkmodel.spec import ModelSpec
 from sparkmodel.wire.server import Server
 from sparkmodel.wire.service import Directory

@@ -17,7 +17,7 @@ from mlflow.types import ColSpec, DataType, Schema
 from pyspark.sql import SparkSession
 
 import sparkmodel as sm
-from sparkmodel.pool.outputs import to_array
+from sparkmodel.scoring.outputs import to_array
 from sparkmodel.spark.types import parse_result_type, to_arrow
 from tests.integration import drop_in_models as models
 

@@ -24,7 +24,7 @@ from pyspark.sql.types import LongType, StructField, StructType
 
 import sparkmodel as sm
 from tests.integration.scripts import wait_until
-from tests.unit.pool.test_any_schema import bits, values_of
+from tests.unit.scoring.test_any_schema import bits, values_of
 
 BRIDGE = "spark.sparkmodel.bridge.enabled"
 RULES = [f"spark.sparkmodel.rules.{name}" for name in ("scoreOnce", "conditional", "reuse", "join")]

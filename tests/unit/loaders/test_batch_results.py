@@ -14,7 +14,7 @@ import pytest
 
 from sparkmodel.errors import WrongResultTypeError, WrongRowCountError
 from sparkmodel.loaders.batch_model import BatchModel, make_batch_model
-from sparkmodel.pool.outputs import to_array
+from sparkmodel.scoring.outputs import to_array
 from tests.unit.loaders.test_batch_model import DAY, DOUBLE, NOON, PARIS, SCALARS, WHAT, as_batch
 
 

@@ -18,8 +18,8 @@ from sparkmodel.pool.worker import Worker
 from sparkmodel.schema import Column, Signature
 from sparkmodel.wire.client import PoolClient
 from sparkmodel.wire.service import Directory
-from tests.unit.pool.test_round_trip import TEXTS, integers
 from tests.unit.pool.toys import HOST, TOKEN, client_for, spec_of
+from tests.unit.scoring.test_round_trip import TEXTS, integers
 
 DECIMAL = pa.decimal128(38, 10)
 SCALARS: dict[pa.DataType, st.SearchStrategy[Any]] = {

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparkmodel.errors import SchemaMismatchError
-from sparkmodel.pool.inputs import build_input
-from sparkmodel.pool.vectors import with_dense_vectors
 from sparkmodel.schema import Column, bind, is_ml_vector
+from sparkmodel.scoring.inputs import build_input
+from sparkmodel.scoring.vectors import with_dense_vectors
 
 TYPE = pa.struct(
     [

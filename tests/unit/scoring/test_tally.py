@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sparkmodel.errors import PredictError
-from sparkmodel.pool.tally import Tally, summarize
+from sparkmodel.scoring.tally import Tally, summarize
 from tests.models import ErrorModel
 from tests.unit.pool.toys import Serve, score
 

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute
 
 from sparkmodel.errors import SchemaMismatchError
-from sparkmodel.pool.casts import cast
-from sparkmodel.pool.vectors import with_dense_vectors
 from sparkmodel.schema import Binding, Field, is_list
+from sparkmodel.scoring.casts import cast
+from sparkmodel.scoring.vectors import with_dense_vectors
 
 NULLABLE = {
     pa.uint8(): pd.UInt8Dtype(),

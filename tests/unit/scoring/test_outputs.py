@@ -15,7 +15,7 @@ import pytest
 import scipy.sparse
 
 from sparkmodel.errors import WrongResultTypeError, WrongRowCountError
-from sparkmodel.pool.outputs import result_schema, to_array
+from sparkmodel.scoring.outputs import result_schema, to_array
 
 WHAT = "Cannot score with 'wine'"
 B, I8, I32, I64, F32, F64, TEXT = pa.bool_(), pa.int8(), pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.string()

@@ -12,11 +12,11 @@ import pyarrow as pa
 
 from sparkmodel.errors import PredictError, SparkModelError
 from sparkmodel.loaders import Calls
-from sparkmodel.pool.faults import ErrorWindow, Fault, isolate
-from sparkmodel.pool.inputs import build_input
-from sparkmodel.pool.outputs import result_schema, to_array
-from sparkmodel.pool.tally import Tally
 from sparkmodel.schema import Binding
+from sparkmodel.scoring.faults import ErrorWindow, Fault, isolate
+from sparkmodel.scoring.inputs import build_input
+from sparkmodel.scoring.outputs import result_schema, to_array
+from sparkmodel.scoring.tally import Tally
 from sparkmodel.spec import ModelSpec, answer_type
 
 

@@ -13,9 +13,9 @@ import pandas as pd
 import pyarrow as pa
 
 from sparkmodel.errors import WrongResultTypeError, WrongRowCountError
-from sparkmodel.pool.casts import cast
-from sparkmodel.pool.mlflow_rules import pick_columns
 from sparkmodel.schema import is_list
+from sparkmodel.scoring.casts import cast
+from sparkmodel.scoring.mlflow_rules import pick_columns
 
 RESULT_FIELD = "prediction"
 

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
-from sparkmodel.pool.inputs import build_input
-from sparkmodel.pool.outputs import result_schema, to_array
 from sparkmodel.schema import Column, bind
+from sparkmodel.scoring.inputs import build_input
+from sparkmodel.scoring.outputs import result_schema, to_array
 
 WHAT = "Cannot score with 'echo'"
 FLOATS = st.floats(width=64)

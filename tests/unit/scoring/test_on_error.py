@@ -22,8 +22,8 @@ from sparkmodel.errors import (
     WrongResultTypeError,
     WrongRowCountError,
 )
-from sparkmodel.pool.faults import ErrorWindow, isolate
 from sparkmodel.schema import Column, Signature
+from sparkmodel.scoring.faults import ErrorWindow, isolate
 from sparkmodel.spec import answer_type
 from sparkmodel.wire.client import PoolClient
 from sparkmodel.wire.handle import CallOptions

@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from sparkmodel import frames
 from sparkmodel.errors import SchemaMismatchError
+from sparkmodel.scoring import frames
 
 WHAT = "Cannot score with 'wine'"
 BIG = 9223372036854775707  # no float64 is equal to it

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 
 from sparkmodel.errors import SchemaMismatchError
-from sparkmodel.pool.inputs import build_input
 from sparkmodel.schema import Column, bind
+from sparkmodel.scoring.inputs import build_input
 
 WHAT = "Cannot score with 'wine'"
 F64, F32, I64, I32, TEXT = pa.float64(), pa.float32(), pa.int64(), pa.int32(), pa.string()

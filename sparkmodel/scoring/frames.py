@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from sparkmodel.errors import SchemaMismatchError
-from sparkmodel.pool.inputs import NULLABLE
+from sparkmodel.scoring.inputs import NULLABLE
 
 BATCH_ROWS = 10_000  # as Spark's spark.sql.execution.arrow.maxRecordsPerBatch
 
