@@ -18,7 +18,7 @@ import ray
 from benchmarks import workloads
 from benchmarks.common import Array, Bench, Measure, Result, compare, registered
 from benchmarks.echo import echo_client
-from sparkmodel.pool import control
+from sparkmodel.cluster import pools
 from sparkmodel.wire.client import client_of
 
 GOAL = 0.1
@@ -96,7 +96,7 @@ def _transport(bench: Bench, row: dict[str, float]) -> Runs:
 
 
 def _ours(name: str, model: Any, row: dict[str, float]) -> Calls:
-    client = client_of(control.find(name).handle())
+    client = client_of(pools.find(name).handle())
     batch = pa.RecordBatch.from_pylist([row])
     return {
         WIRE: lambda: next(client.predict([batch], True, _TIMEOUT_S)).to_numpy(),

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from sparkmodel.configure import configure_spark
     from sparkmodel.drop_in import predict_batch_udf, spark_udf
     from sparkmodel.errors import SparkModelError
+    from sparkmodel.loaders.predictor import Predictor
     from sparkmodel.model import Model as Model
-    from sparkmodel.predictor import Predictor
     from sparkmodel.spark.tables import save_to_table
 
 _HOMES = {
     "Model": "sparkmodel.model",
-    "Predictor": "sparkmodel.predictor",
+    "Predictor": "sparkmodel.loaders.predictor",
     "SparkModelError": "sparkmodel.errors",
     "configure_spark": "sparkmodel.configure",
     "get": "sparkmodel.api",

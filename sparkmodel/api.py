@@ -11,18 +11,18 @@ from pyspark.sql import SparkSession
 from pyspark.sql.types import DataType
 
 from sparkmodel.calls import as_functions
+from sparkmodel.cluster import connection, pools
 from sparkmodel.deploy import deploy
 from sparkmodel.fetch import fetch
 from sparkmodel.model import Model
 from sparkmodel.options import PoolOptions, check_name
 from sparkmodel.plan import make_spec
-from sparkmodel.pool import control, runtime
 from sparkmodel.spark import functions
 from sparkmodel.spark.bridge import warn_of_misfit
 from sparkmodel.spark.session import check_executors, time_zone_of
 
 
-def init(address: str | None = None, namespace: str = runtime.NAMESPACE, **ray_options: Any) -> None:
+def init(address: str | None = None, namespace: str = connection.NAMESPACE, **ray_options: Any) -> None:
     """Connect to Ray. Optional: `register` does it with the defaults.
 
     Args:
@@ -34,12 +34,12 @@ def init(address: str | None = None, namespace: str = runtime.NAMESPACE, **ray_o
     Raises:
         RayUnavailableError: it cannot be started or reached.
     """
-    runtime.connect(address, namespace, **ray_options)
+    connection.connect(address, namespace, **ray_options)
 
 
 def shutdown() -> None:
     """Disconnect from Ray; a local one ends, with all its pools. Happens by itself at the end of the process."""
-    runtime.shutdown()
+    connection.shutdown()
 
 
 def register(
@@ -120,7 +120,7 @@ def get(name: str, spark: SparkSession | None = None) -> Model:
     Raises:
         ModelNotFoundError: no such pool on this Ray cluster.
     """
-    pool = control.find(name)
+    pool = pools.find(name)
     if spark is not None:
         functions.register_function(spark, pool.handle())
     return Model(pool, spark)
@@ -128,7 +128,7 @@ def get(name: str, spark: SparkSession | None = None) -> Model:
 
 def models() -> list[str]:
     """Names of the pools that are serving on this Ray cluster, in this namespace."""
-    return control.names()
+    return pools.names()
 
 
 def unregister(spark: SparkSession, name: str) -> None:
@@ -137,7 +137,7 @@ def unregister(spark: SparkSession, name: str) -> None:
     Raises:
         ModelNotFoundError: no such pool.
     """
-    Model(control.find(name), spark).drop()
+    Model(pools.find(name), spark).drop()
 
 
 __all__ = ["get", "init", "models", "register", "shutdown", "unregister"]

@@ -6,10 +6,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
+from sparkmodel.cluster import pools
 from sparkmodel.errors import ModelNotFoundError
 from sparkmodel.loaders import Resolved
 from sparkmodel.loaders.stores import stores
-from sparkmodel.pool import control
 from sparkmodel.progress import DeployProgress
 from sparkmodel.spec import ModelSpec
 
@@ -24,7 +24,7 @@ def deploy(
     tracking_uri: str | None = None,
     registry_uri: str | None = None,
     watch: Callable[[], None] | None = None,
-) -> tuple[control.Pool, bool]:
+) -> tuple[pools.Pool, bool]:
     """Serve a source under a name.
 
     Args:
@@ -50,14 +50,14 @@ def deploy(
         # a master that has begun to move its pool goes on, whoever waits for it
         shown = stack.enter_context(DeployProgress(name, progress, watch if existing is None else None))
         if existing is None:
-            return control.deploy(spec, resolved.payload, shown, resolved.directory), True
+            return pools.deploy(spec, resolved.payload, shown, resolved.directory), True
         existing.deploy(spec, resolved.payload, shown, resolved.directory)
         return existing, False
 
 
-def find(name: str) -> control.Pool | None:
+def find(name: str) -> pools.Pool | None:
     """The pool of that name, None if there is none."""
     try:
-        return control.find(name)
+        return pools.find(name)
     except ModelNotFoundError:
         return None

@@ -21,13 +21,13 @@ import yaml
 from pyspark.sql import Column, SparkSession
 from pyspark.sql.types import DataType, DoubleType
 
+from sparkmodel.cluster import pools
 from sparkmodel.errors import InvalidOptionError, SparkModelError, UnsupportedSourceError
 from sparkmodel.loaders import Resolved, resolve
 from sparkmodel.loaders.batch_model import BatchModel, make_batch_model
 from sparkmodel.model import Model
 from sparkmodel.options import PoolOptions
 from sparkmodel.plan import make_spec
-from sparkmodel.pool import control
 from sparkmodel.progress import DeployProgress
 from sparkmodel.spark import functions
 from sparkmodel.spark.session import check_executors, time_zone_of
@@ -161,7 +161,7 @@ def _options(given: Mapping[str, Any], **fixed: Any) -> PoolOptions:
     taken = [key for key in fixed if key in given]
     if taken:
         raise InvalidOptionError(f"Cannot use option '{taken[0]}'", "it has a place of its own here")
-    cpus = control.cpus()
+    cpus = pools.cpus()
     return PoolOptions.of({"workers": max(1, min(_MOST_WORKERS, cpus)), "num_cpus": 0, **given, **fixed})
 
 
@@ -188,7 +188,7 @@ def _share(spark: SparkSession | None, spec: ModelSpec, resolved: Resolved) -> M
         model, version = _shared.get(key, (None, 0))
         if model is None or not _serves(model.name, version, spec.options):
             with DeployProgress(spec.name) as shown:
-                pool = control.deploy(spec, resolved.payload, shown)
+                pool = pools.deploy(spec, resolved.payload, shown)
             model = Model(pool, spark)
             try:
                 if spark is not None:
@@ -203,7 +203,7 @@ def _share(spark: SparkSession | None, spec: ModelSpec, resolved: Resolved) -> M
 def _serves(name: str, version: int, options: PoolOptions) -> bool:
     """Whether the pool answers with what it was made for: it may have been dropped, or moved by `Model.update`."""
     try:
-        _, served = control.find(name).spec()
+        _, served = pools.find(name).spec()
     except SparkModelError:
         return False
     return served == version or options.refresh_s is not None

@@ -10,12 +10,11 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from sparkmodel import bundle
-from sparkmodel.bundle import Piece
+from sparkmodel.cluster.scratch import Scratch
 from sparkmodel.errors import InvalidOptionError, ModelNotFoundError
-from sparkmodel.loaders import Resolved, resolve
+from sparkmodel.loaders import Resolved, bundle, resolve
+from sparkmodel.loaders.bundle import Piece
 from sparkmodel.loaders.resolve import resolve_directory
-from sparkmodel.pool.scratch import Scratch
 from sparkmodel.spark.tables import read_pieces
 
 Functions = tuple[Callable[..., Any], Callable[..., Any]]

@@ -42,8 +42,8 @@ def main() -> int:
     stop.wait()
     _end_later()
     server.close()
-    if "sparkmodel.pool.runtime" in sys.modules:
-        sys.modules["sparkmodel.pool.runtime"].shutdown()
+    if "sparkmodel.cluster.connection" in sys.modules:
+        sys.modules["sparkmodel.cluster.connection"].shutdown()
     return 0
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 
 from sparkmodel.calls import for_call
+from sparkmodel.cluster.pools import Pool
 from sparkmodel.control.sql_options import Settings
 from sparkmodel.errors import UnsupportedTypeError
-from sparkmodel.pool.control import Pool
 from sparkmodel.schema import Column
 from sparkmodel.spark.ddl import to_ddl
 from sparkmodel.spark.functions import pickled

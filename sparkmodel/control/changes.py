@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sparkmodel.calls import check_params
+from sparkmodel.cluster.pools import Pool
 from sparkmodel.control.cards import settings_of
 from sparkmodel.control.sources import settle, using_of
 from sparkmodel.control.sql_options import Settings
@@ -17,7 +18,6 @@ from sparkmodel.loaders.environment import requirements_of
 from sparkmodel.loaders.stores import stores
 from sparkmodel.loaders.successor import successor
 from sparkmodel.plan import check_follows
-from sparkmodel.pool.control import Pool
 from sparkmodel.spec import ModelSpec, answer_type
 
 _CREATE = "CREATE OR REPLACE MODEL changes it"

@@ -9,10 +9,10 @@ import threading
 import time
 from typing import Any
 
+from sparkmodel.cluster import connection
 from sparkmodel.control.locks import Locks
 from sparkmodel.deploy import find
 from sparkmodel.errors import SparkModelError
-from sparkmodel.pool import runtime
 
 _log = logging.getLogger(__name__)
 _TICK_S = 0.5
@@ -58,7 +58,7 @@ class Reaper:
     def _run(self) -> None:
         while True:
             with self._guard:
-                if not runtime.is_connected():  # then the pools are gone, or not ours any more
+                if not connection.is_connected():  # then the pools are gone, or not ours any more
                     self._watched.clear()
                 shortest = min((watched.idle_s for watched in self._watched.values()), default=None)
                 if shortest is None:
@@ -73,7 +73,7 @@ class Reaper:
 
     def _look(self, name: str) -> None:
         with self._locks.of(name):
-            pool = find(name) if runtime.is_connected() else None
+            pool = find(name) if connection.is_connected() else None
             if pool is None:
                 self._forget(name)
                 return

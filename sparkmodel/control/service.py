@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from sparkmodel.cluster import connection, pools
 from sparkmodel.control import changes
 from sparkmodel.control.cards import Call, card_of, settings_of
 from sparkmodel.control.catalog import Catalog
@@ -29,7 +30,6 @@ from sparkmodel.errors import (
 )
 from sparkmodel.options import check_name
 from sparkmodel.plan import make_spec
-from sparkmodel.pool import control, runtime
 
 Json = dict[str, Any]
 _VERSION_IDLE_S = 600.0
@@ -44,7 +44,7 @@ class Service:
         namespace: Ray namespace of the pools' names.
     """
 
-    def __init__(self, address: str | None = None, namespace: str = runtime.NAMESPACE) -> None:
+    def __init__(self, address: str | None = None, namespace: str = connection.NAMESPACE) -> None:
         self._address, self._namespace = address, namespace
         self._locks = Locks()
         self._catalog = Catalog(self._locks)
@@ -83,8 +83,8 @@ class Service:
     def create(self, request: Request) -> Json:
         """Serve a model under a name, as `sparkmodel.register` does."""
         name = check_name(request.text("name"))
-        if not runtime.is_alone(self._address):
-            runtime.ensure(self._address, self._namespace)
+        if not connection.is_alone(self._address):
+            connection.ensure(self._address, self._namespace)
             name = _spelled(name)
         settings, output, inputs = _settings(request), request.maybe_text("output"), request.maybe_text("inputs")
         make = functools.partial(
@@ -109,12 +109,12 @@ class Service:
             trust_pickle=settings.pool.trust_pickle,
         )
         with self._locks.of(name):
-            runtime.ensure(self._address, self._namespace)
+            connection.ensure(self._address, self._namespace)
             existing = find(name)
             if existing is not None and request.flag("if_not_exists"):
                 return card_of(existing)
             if existing is not None and not request.flag("replace"):
-                raise control.name_taken(name)  # before anything is fetched
+                raise pools.name_taken(name)  # before anything is fetched
             pool, _ = deploy(name, source, make, replace=request.flag("replace"), progress=False, watch=request.watch)
             return card_of(pool)
 
@@ -124,7 +124,7 @@ class Service:
         A second change of the same model waits for the first.
         """
         name, action = request.text("name"), request.text("action")
-        actions: Mapping[str, Callable[[control.Pool], Any]] = {
+        actions: Mapping[str, Callable[[pools.Pool], Any]] = {
             "location": lambda pool: changes.move(pool, request.text("location"), request.maybe_text("pieces")),
             "options": lambda pool: changes.configure(pool, request.mapping("options")),
             "unset": lambda pool: changes.configure(pool, {}, request.texts("keys")),
@@ -158,12 +158,12 @@ class Service:
             timeout_s=request.maybe_number("timeout_s"),
         )
 
-        def ask(pool: control.Pool) -> Json:
+        def ask(pool: pools.Pool) -> Json:
             return card_of(pool if version is None else self._of_version(pool, version), call)
 
         return self._asked(request.text("name"), ask)
 
-    def _of_version(self, pool: control.Pool, version: int) -> control.Pool:
+    def _of_version(self, pool: pools.Pool, version: int) -> pools.Pool:
         from sparkmodel.loaders.registry import Registry, model_of
 
         spec, _ = pool.spec()
@@ -179,21 +179,21 @@ class Service:
         card = self._catalog.card(
             registry, model, version=version, alias=None, settings=settings, idle_s=_VERSION_IDLE_S
         )
-        return control.find(str(card["name"]))
+        return pools.find(str(card["name"]))
 
     def list(self, request: Request) -> Json:
         """All models, with their states; those that go meanwhile are left out."""
-        if runtime.is_alone(self._address):
+        if connection.is_alone(self._address):
             return {"models": []}
-        runtime.ensure(self._address, self._namespace)
+        connection.ensure(self._address, self._namespace)
         with ThreadPoolExecutor(_LOOKS) as threads:
-            found = list(threads.map(_look, control.names()))
+            found = list(threads.map(_look, pools.names()))
         return {"models": [entry for entry in found if entry is not None]}
 
     def describe(self, request: Request) -> Json:
         """All that is known of a model."""
 
-        def ask(pool: control.Pool) -> Json:
+        def ask(pool: pools.Pool) -> Json:
             card, stats = card_of(pool), pool.stats()
             return {**card, "latency": stats.pop("latency"), "last_error": stats.pop("last_error"), "stats": stats}
 
@@ -215,24 +215,24 @@ class Service:
             raise ProtocolError(f"Cannot find model '{model}'", "a version and an alias were asked for", "give one")
         settings = Settings().with_options(request.mapping("options"))
         registry = Registry(request.maybe_text("tracking_uri"), request.maybe_text("registry_uri"))
-        if runtime.is_alone(self._address):
+        if connection.is_alone(self._address):
             registry.uri_of(model, version, alias)  # for a model that is not there no Ray is started
-        runtime.ensure(self._address, self._namespace)
+        connection.ensure(self._address, self._namespace)
         return self._catalog.card(
             registry, model, version=version, alias=alias, settings=settings, idle_s=request.number("idle_s")
         )
 
-    def _asked(self, name: str, ask: Callable[[control.Pool], Json]) -> Json:
+    def _asked(self, name: str, ask: Callable[[pools.Pool], Json]) -> Json:
         try:
             return ask(self._find(name))
         except PoolGoneError:  # it was ended just now: there is none of that name, or another one already
             return ask(self._find(name))
 
-    def _find(self, name: str) -> control.Pool:
-        if runtime.is_alone(self._address):
+    def _find(self, name: str) -> pools.Pool:
+        if connection.is_alone(self._address):
             raise ModelNotFoundError(f"Cannot find model '{name}'", "there is no such model", suggest(name, ()))
-        runtime.ensure(self._address, self._namespace)
-        return control.find(_spelled(name))
+        connection.ensure(self._address, self._namespace)
+        return pools.find(_spelled(name))
 
 
 def _settings(request: Request) -> Settings:
@@ -242,7 +242,7 @@ def _settings(request: Request) -> Settings:
     return settings
 
 
-def _end_now(pool: control.Pool) -> None:
+def _end_now(pool: pools.Pool) -> None:
     try:
         pool.spec()
     except PoolNotReadyError:  # its master would end only after the model has loaded
@@ -255,13 +255,13 @@ def _spelled(name: str) -> str:
     """The name as the pool that it means has it: SQL's names are the same in upper and lower case."""
     if find(name) is not None:
         return name
-    alike = [other for other in control.names() if other.lower() == name.lower()]
+    alike = [other for other in pools.names() if other.lower() == name.lower()]
     return alike[0] if len(alike) == 1 else name
 
 
 def _look(name: str) -> Json | None:
     try:
-        pool = control.find(name)
+        pool = pools.find(name)
         card, stats = card_of(pool), pool.stats()
     except (ModelNotFoundError, PoolGoneError, PoolNotReadyError):  # dropped meanwhile, or still loading
         return None

@@ -24,6 +24,8 @@ from mlflow.types.schema import AnyType, Array, Map, Object, Property, Schema, T
 
 from sparkmodel.errors import ModelNotFoundError, UnsupportedTypeError
 from sparkmodel.loaders.base import Calls, LoadedModel
+from sparkmodel.loaders.registry import hint_for
+from sparkmodel.loaders.uris import absolute_uri
 from sparkmodel.schema import Column, Signature
 from sparkmodel.spec import ModelSpec, Source
 
@@ -59,8 +61,6 @@ def resolve_mlflow(name: str, uri: str) -> tuple[Source, Signature]:
         signature = mlflow.models.get_model_info(uri).signature
         artifacts = artifacts_of(uri)
     except (mlflow.exceptions.MlflowException, OSError) as error:
-        from sparkmodel.loaders.registry import hint_for
-
         raise ModelNotFoundError(
             f"Cannot register model '{name}' from '{given}'",
             f"{error} (tracking URI {mlflow.get_tracking_uri()}, registry URI {mlflow.get_registry_uri()})",
@@ -75,16 +75,6 @@ def resolve_mlflow(name: str, uri: str) -> tuple[Source, Signature]:
         artifacts=artifacts,
     )
     return source, signature_of(signature)
-
-
-def absolute_uri(uri: str) -> str:
-    """A store named relative to the driver's directory, as MLflow's default is, means another in a worker's."""
-    prefix = "sqlite:///"
-    if uri.startswith(prefix) and not uri.startswith(prefix + "/"):
-        return prefix + os.path.abspath(uri.removeprefix(prefix))
-    if "://" not in uri and not uri.startswith(("file:", "databricks", "uc")):
-        return pathlib.Path(uri).absolute().as_uri()
-    return uri
 
 
 def _pinned(uri: str) -> str:

@@ -14,8 +14,8 @@ from urllib.parse import unquote
 import mlflow
 
 from sparkmodel.errors import ModelNotFoundError
-from sparkmodel.loaders.mlflow_model import absolute_uri
 from sparkmodel.loaders.stores import store_uris
+from sparkmodel.loaders.uris import absolute_uri
 
 _MODELS, _VERSIONS = 100, 1000  # of a page
 _SHOWN = 20  # names in a hint

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The control plane: a master and workers as plain classes, and the Ray actors that wrap them."""
+"""The control plane as plain classes, with no Ray: a master, its workers, and what it asks of the cluster."""

@@ -15,7 +15,6 @@ import pyarrow as pa
 from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from sparkmodel.bundle import Piece, pack
 from sparkmodel.errors import (
     InvalidOptionError,
     ModelCorruptError,
@@ -24,6 +23,7 @@ from sparkmodel.errors import (
     NameTakenError,
     UnsupportedSourceError,
 )
+from sparkmodel.loaders.bundle import Piece, pack
 
 # in the order of Piece's fields
 _COLUMNS = {

@@ -129,7 +129,7 @@ def test_nothing_is_left_of_it(processes: list[Process], tmp_path: pathlib.Path,
     assert process.popen.stdout.read() == ""
     wait_until(lambda: process.family() == [], 150)  # Ray's helpers look for their parent now and then
     if ending == "kill":  # the next one that starts a Ray sweeps
-        from sparkmodel.pool.scratch import sweep
+        from sparkmodel.cluster.scratch import sweep
 
         sweep()
     wait_until(lambda: scratch_directories() <= before | other_scratch())

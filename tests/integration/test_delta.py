@@ -22,7 +22,7 @@ PROGRAM = """
     import pyspark
     import sparkmodel as sm
     from pyspark.sql import SparkSession
-    from sparkmodel import bundle
+    from sparkmodel.loaders import bundle
     from sparkmodel.errors import SparkModelError
     from sparkmodel.spark.tables import read_pieces, save_to_table
 

@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 import sparkmodel as sm
+from sparkmodel.cluster.scratch import LOCK, ROOT
 from sparkmodel.errors import InvalidOptionError
-from sparkmodel.pool.scratch import LOCK, ROOT
 from tests.integration.scripts import Script, free_port, listens, scratch_directories, wait_until, with_suppress
 from tests.models import DoubleModel
 
@@ -136,7 +136,7 @@ def test_killed_driver_leaves_no_process_and_the_next_one_sweeps(tmp_path: pathl
     os.kill(script.process.pid, signal.SIGKILL)
     script.process.wait()
     wait_until(lambda: not script.descendants(), 60)
-    from sparkmodel.pool.scratch import sweep
+    from sparkmodel.cluster.scratch import sweep
 
     sweep()
     wait_until(lambda: scratch_directories() <= before | other_scratch())

@@ -15,8 +15,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 import sparkmodel as sm
+from sparkmodel.cluster import connection
 from sparkmodel.errors import InvalidOptionError, ModelCorruptError, ModelNotFoundError, UnsupportedSourceError
-from sparkmodel.pool import runtime
 from tests.integration.registered import line
 from tests.integration.scripts import wait_until
 
@@ -60,7 +60,7 @@ def times(factor: Any, frame: Any) -> Any:
 
 def extracted() -> list[pathlib.Path]:
     """The files of shipped models on this node."""
-    scratch = runtime.current().scratch
+    scratch = connection.current().scratch
     assert scratch is not None
     return [*scratch.path.glob("*/content")]
 

@@ -11,7 +11,6 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
-from sparkmodel.bundle import pack, unpack
 from sparkmodel.errors import (
     InvalidOptionError,
     ModelCorruptError,
@@ -21,6 +20,7 @@ from sparkmodel.errors import (
     SparkModelError,
     UnsupportedSourceError,
 )
+from sparkmodel.loaders.bundle import pack, unpack
 from sparkmodel.spark import tables
 from sparkmodel.spark.tables import read_pieces, save_to_table
 from tests.integration.scripts import Script
@@ -263,7 +263,7 @@ def test_rows_of_another_model_that_were_appended_are_found_out(
 CONNECT = """
     import pathlib, sys
     from pyspark.sql import SparkSession
-    from sparkmodel import bundle
+    from sparkmodel.loaders import bundle
     from sparkmodel.errors import SparkModelError
     from sparkmodel.spark import tables
 

@@ -20,7 +20,7 @@ import ray
 from sklearn.linear_model import LinearRegression
 
 import sparkmodel as sm
-from sparkmodel import bundle
+from sparkmodel.cluster import pools
 from sparkmodel.errors import (
     InvalidOptionError,
     ModelCorruptError,
@@ -34,7 +34,7 @@ from sparkmodel.errors import (
     UnsupportedSourceError,
     UntrustedModelFileError,
 )
-from sparkmodel.pool import control as pools
+from sparkmodel.loaders import bundle
 from tests.integration.commands.making import DOUBLE, SMALL, Call, create, create_code, predict
 from tests.integration.registered import FRAME, line
 from tests.models import FactorModel

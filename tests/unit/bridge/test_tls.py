@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sparkmodel.pool.identity import make_identity
+from sparkmodel.cluster.identity import make_identity
 from sparkmodel.wire.server import Server
 from sparkmodel.wire.tls import Identity
 from tests.bridge import JvmError

@@ -20,8 +20,8 @@ from sklearn.linear_model import LinearRegression
 
 from sparkmodel.errors import ModelLoadError
 from sparkmodel.loaders import load, resolve
+from sparkmodel.loaders.predictor import Predictor
 from sparkmodel.options import PoolOptions
-from sparkmodel.predictor import Predictor
 from sparkmodel.spec import ModelSpec
 from tests import models
 from tests.unit.loaders.conftest import Opened

@@ -20,7 +20,7 @@ import pytest
 from mlflow.models import infer_signature
 from mlflow.types import ParamSchema, ParamSpec
 
-from sparkmodel.predictor import Predictor
+from sparkmodel.loaders.predictor import Predictor
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

@@ -21,6 +21,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from sparkmodel.cluster.identity import make_identity
 from sparkmodel.errors import (
     AuthenticationError,
     DeadlineExceededError,
@@ -28,7 +29,6 @@ from sparkmodel.errors import (
     PredictTimeoutError,
     ProtocolError,
 )
-from sparkmodel.pool.identity import make_identity
 from sparkmodel.wire import client as client_module
 from sparkmodel.wire import connection as connection_module
 from sparkmodel.wire import protocol as p

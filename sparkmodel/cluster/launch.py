@@ -16,8 +16,9 @@ import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from sparkmodel.cluster.answers import unwrap
+from sparkmodel.cluster.worker_actor import WorkerActor
 from sparkmodel.errors import ModelEnvironmentError, PoolNotPlacedError, PoolNotReadyError, SparkModelError
-from sparkmodel.pool.actors import WorkerActor, unwrap
 from sparkmodel.pool.launcher import Member
 from sparkmodel.spec import ModelSpec
 from sparkmodel.wire.service import Directory

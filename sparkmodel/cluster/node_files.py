@@ -18,8 +18,8 @@ import tempfile
 import time
 from collections.abc import Callable
 
+from sparkmodel.cluster.scratch import LOCK, PREFIX, is_current, remove, remove_if_free
 from sparkmodel.errors import ModelLoadError
-from sparkmodel.pool.scratch import LOCK, PREFIX, is_current, remove, remove_if_free
 
 _CONTENT = "content"
 _FILLED = ".filled"

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparkmodel import bundle
-from sparkmodel.bundle import Piece, pack, unpack
 from sparkmodel.errors import ModelCorruptError, ModelLoadError, ModelNotFoundError, UnsupportedSourceError
+from sparkmodel.loaders import bundle
+from sparkmodel.loaders.bundle import Piece, pack, unpack
 
 WHAT = "Cannot load model 'toy'"
 Tree = dict[str, tuple[int, bytes]]

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sparkmodel.pool import scratch
-from sparkmodel.pool.scratch import Scratch, sweep
+from sparkmodel.cluster import scratch
+from sparkmodel.cluster.scratch import Scratch, sweep
 
 OWNER = """
 import pathlib, sys
-from sparkmodel.pool.scratch import Scratch
+from sparkmodel.cluster.scratch import Scratch
 scratch = Scratch(pathlib.Path(sys.argv[1]))
 (scratch.path / "big").write_text("x")
 print(scratch.path, flush=True)

@@ -14,8 +14,8 @@ from typing import Any
 
 import ray
 
+from sparkmodel.cluster.scratch import Scratch
 from sparkmodel.errors import InvalidOptionError, RayUnavailableError
-from sparkmodel.pool.scratch import Scratch
 
 NAMESPACE = "sparkmodel"
 

@@ -17,7 +17,10 @@ from typing import Any
 import numpy as np
 import ray
 
-from sparkmodel import bundle
+from sparkmodel.cluster import connection
+from sparkmodel.cluster.answers import unwrap
+from sparkmodel.cluster.identity import make_identity
+from sparkmodel.cluster.master_actor import MasterActor
 from sparkmodel.errors import (
     InvalidOptionError,
     ModelNotFoundError,
@@ -27,9 +30,7 @@ from sparkmodel.errors import (
     RayUnavailableError,
     suggest,
 )
-from sparkmodel.pool import runtime
-from sparkmodel.pool.actors import MasterActor, unwrap
-from sparkmodel.pool.identity import make_identity
+from sparkmodel.loaders import bundle
 from sparkmodel.spec import ModelSpec, answer_type
 from sparkmodel.wire.client import forget
 from sparkmodel.wire.handle import Handle
@@ -134,8 +135,8 @@ class Pool:
         """End the master at once; its workers die with it."""
         with contextlib.suppress(ray.exceptions.RayError, ValueError):
             ray.kill(self._master)
-        if runtime.owned.get(self.name) == self._master:
-            del runtime.owned[self.name]
+        if connection.owned.get(self.name) == self._master:
+            del connection.owned[self.name]
 
     def _call(self, method: str) -> Any:
         try:
@@ -168,8 +169,8 @@ def deploy(spec: ModelSpec, payload: bytes | None, progress: Progress, directory
         NameTakenError: a pool of that name exists.
         PoolNotPlacedError, PoolNotReadyError, ModelLoadError, ModelProbeError: it cannot serve; nothing is left.
     """
-    connection = runtime.current()
-    if spec.options.detached and connection.is_local:
+    runtime = connection.current()
+    if spec.options.detached and runtime.is_local:
         raise InvalidOptionError(
             "Cannot use option 'detached'",
             "this Ray was started for this driver and ends with it",
@@ -181,13 +182,13 @@ def deploy(spec: ModelSpec, payload: bytes | None, progress: Progress, directory
     try:
         master = MasterActor.options(
             name=_PREFIX + spec.name,
-            namespace=connection.namespace,
+            namespace=runtime.namespace,
             lifetime="detached" if spec.options.detached else None,
         ).remote(
             spec.name,
             pool_id,
             secrets.token_hex(32),
-            str(connection.scratch.path) if connection.scratch else "",
+            str(runtime.scratch.path) if runtime.scratch else "",
             make_identity(pool_id) if spec.options.tls else None,
         )
     except ValueError as error:  # somebody was faster
@@ -198,7 +199,7 @@ def deploy(spec: ModelSpec, payload: bytes | None, progress: Progress, directory
     except BaseException:  # Ctrl-C included: leave nothing half-started
         pool.kill()
         raise
-    runtime.owned[spec.name] = master
+    connection.owned[spec.name] = master
     return pool
 
 
@@ -238,16 +239,16 @@ def find(name: str) -> Pool:
 
 def cpus() -> int:
     """CPUs of the Ray cluster."""
-    runtime.current()
+    connection.current()
     ask: Any = ray.cluster_resources
     return int(ask().get("CPU", 0))
 
 
 def names() -> list[str]:
     """Names of the pools in this namespace."""
-    runtime.current()
+    connection.current()
     found = ray.util.list_named_actors(all_namespaces=True)
-    namespace = runtime.current().namespace
+    namespace = connection.current().namespace
     return sorted(
         entry["name"].removeprefix(_PREFIX)
         for entry in found
@@ -257,7 +258,7 @@ def names() -> list[str]:
 
 def _find(name: str) -> Pool | None:
     try:
-        actor = ray.get_actor(_PREFIX + name, namespace=runtime.current().namespace)
+        actor = ray.get_actor(_PREFIX + name, namespace=connection.current().namespace)
     except ValueError:
         return None
     return Pool(name, actor)

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
+from sparkmodel.cluster.node_files import NodeFiles
+from sparkmodel.cluster.scratch import Scratch
 from sparkmodel.errors import ModelLoadError
-from sparkmodel.pool.node_files import NodeFiles
-from sparkmodel.pool.scratch import Scratch
 
 # fills slowly if told to, says what it does, and holds its share until it is told to go
 USER = """
 import os, pathlib, sys
-from sparkmodel.pool.node_files import NodeFiles
+from sparkmodel.cluster.node_files import NodeFiles
 root, how = pathlib.Path(sys.argv[1]), sys.argv[2]
 
 def fill(target):
