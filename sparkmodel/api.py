@@ -10,13 +10,13 @@ from typing import Any
 from pyspark.sql import SparkSession
 from pyspark.sql.types import DataType
 
-from sparkmodel.calls import as_functions
 from sparkmodel.cluster import connection, pools
-from sparkmodel.deploy import deploy
-from sparkmodel.fetch import fetch
 from sparkmodel.model import Model
 from sparkmodel.options import PoolOptions, check_name
-from sparkmodel.plan import make_spec
+from sparkmodel.registration.calls import as_functions
+from sparkmodel.registration.deploy import deploy
+from sparkmodel.registration.fetch import fetch
+from sparkmodel.registration.plan import make_spec
 from sparkmodel.spark import functions
 from sparkmodel.spark.bridge import warn_of_misfit
 from sparkmodel.spark.session import check_executors, time_zone_of

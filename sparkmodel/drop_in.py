@@ -27,8 +27,8 @@ from sparkmodel.loaders import Resolved, resolve
 from sparkmodel.loaders.batch_model import BatchModel, make_batch_model
 from sparkmodel.model import Model
 from sparkmodel.options import PoolOptions
-from sparkmodel.plan import make_spec
-from sparkmodel.progress import DeployProgress
+from sparkmodel.registration.plan import make_spec
+from sparkmodel.registration.progress import DeployProgress
 from sparkmodel.spark import functions
 from sparkmodel.spark.session import check_executors, time_zone_of
 from sparkmodel.spark.types import parse_result_type, to_arrow

@@ -11,13 +11,13 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 
-from sparkmodel.calls import as_functions, for_call
 from sparkmodel.cluster.pools import Pool
-from sparkmodel.fetch import fetch
 from sparkmodel.loaders import Resolved
 from sparkmodel.loaders.successor import successor
 from sparkmodel.options import check_name
-from sparkmodel.progress import DeployProgress
+from sparkmodel.registration.calls import as_functions, for_call
+from sparkmodel.registration.fetch import fetch
+from sparkmodel.registration.progress import DeployProgress
 from sparkmodel.schema import Signature
 from sparkmodel.scoring import frames
 from sparkmodel.spark import functions

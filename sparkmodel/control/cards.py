@@ -12,10 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from sparkmodel.calls import for_call
 from sparkmodel.cluster.pools import Pool
 from sparkmodel.control.sql_options import Settings
 from sparkmodel.errors import UnsupportedTypeError
+from sparkmodel.registration.calls import for_call
 from sparkmodel.schema import Column
 from sparkmodel.spark.ddl import to_ddl
 from sparkmodel.spark.functions import pickled

@@ -13,10 +13,10 @@ from sparkmodel.control.cards import card_of
 from sparkmodel.control.locks import Locks
 from sparkmodel.control.reaper import Reaper
 from sparkmodel.control.sql_options import Settings
-from sparkmodel.deploy import deploy, find
 from sparkmodel.errors import NameTakenError, PoolGoneError, PoolNotReadyError
-from sparkmodel.fetch import fetch
-from sparkmodel.plan import make_spec
+from sparkmodel.registration.deploy import deploy, find
+from sparkmodel.registration.fetch import fetch
+from sparkmodel.registration.plan import make_spec
 from sparkmodel.spark.ddl import parse_ddl
 
 if TYPE_CHECKING:

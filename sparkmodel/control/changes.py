@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sparkmodel.calls import check_params
 from sparkmodel.cluster.pools import Pool
 from sparkmodel.control.cards import settings_of
 from sparkmodel.control.sources import settle, using_of
@@ -17,7 +16,8 @@ from sparkmodel.loaders import Resolved
 from sparkmodel.loaders.environment import requirements_of
 from sparkmodel.loaders.stores import stores
 from sparkmodel.loaders.successor import successor
-from sparkmodel.plan import check_follows
+from sparkmodel.registration.calls import check_params
+from sparkmodel.registration.plan import check_follows
 from sparkmodel.spec import ModelSpec, answer_type
 
 _CREATE = "CREATE OR REPLACE MODEL changes it"

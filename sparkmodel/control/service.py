@@ -19,7 +19,6 @@ from sparkmodel.control.requests import Request
 from sparkmodel.control.sources import settle
 from sparkmodel.control.sql_options import Settings
 from sparkmodel.control.waiting import Watch
-from sparkmodel.deploy import deploy, find
 from sparkmodel.errors import (
     InvalidOptionError,
     ModelNotFoundError,
@@ -29,7 +28,8 @@ from sparkmodel.errors import (
     suggest,
 )
 from sparkmodel.options import check_name
-from sparkmodel.plan import make_spec
+from sparkmodel.registration.deploy import deploy, find
+from sparkmodel.registration.plan import make_spec
 
 Json = dict[str, Any]
 _VERSION_IDLE_S = 600.0

@@ -8,8 +8,8 @@ import pathlib
 from collections.abc import Iterator
 
 from sparkmodel.errors import InvalidOptionError, UnsupportedSourceError, suggest
-from sparkmodel.fetch import fetch, unpacked
 from sparkmodel.loaders.resolve import Resolved, resolve_code
+from sparkmodel.registration.fetch import fetch, unpacked
 from sparkmodel.spark.tables import read_piece_file
 from sparkmodel.spec import Source
 

@@ -14,14 +14,13 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-import cloudpickle
-
 from sparkmodel.errors import (
     ModelLoadError,
     ModelNotFoundError,
     UnsupportedSourceError,
     UntrustedModelFileError,
 )
+from sparkmodel.loaders.pickling import dumps
 from sparkmodel.schema import Signature
 from sparkmodel.spec import Source
 
@@ -201,14 +200,13 @@ def _resolve_object(name: str, source: Any) -> Resolved:
 
 def _pickled(name: str, target: Any) -> bytes:
     try:
-        payload: bytes = cloudpickle.dumps(target)
+        return dumps(target)
     except Exception as error:
         raise ModelLoadError(
             f"Cannot ship model '{name}' to the workers",
             f"it cannot be pickled: {type(error).__name__}: {error}",
             "pass a (load, predict) pair whose load builds the model in the worker",
         ) from error
-    return payload
 
 
 def _unsupported(name: str, source: Any, fact: str, hint: str = "") -> UnsupportedSourceError:

@@ -15,8 +15,8 @@ from pyspark.sql.pandas.functions import arrow_udf
 from sparkmodel.errors import NameTakenError, SchemaMismatchError
 from sparkmodel.schema import Signature
 from sparkmodel.spark.bridge import bridge_status
+from sparkmodel.spark.forward import Forward
 from sparkmodel.spark.types import to_spark
-from sparkmodel.wire.forward import Forward
 from sparkmodel.wire.handle import Handle
 
 _registered: WeakKeyDictionary[SparkSession, set[str]] = WeakKeyDictionary()

@@ -24,16 +24,17 @@ MODULES = {
 
 # from the bottom up: a module imports from its own layer and from those before it
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "options", "version"),
-    ("bundle",),
-    ("schema", "spec"),
+    ("errors", "version"),
+    ("options", "schema"),
+    ("spec",),
     ("wire",),
     ("loaders",),
+    ("scoring", "spark"),
     ("pool",),
-    ("spark",),
-    ("progress", "frames", "calls", "plan", "fetch", "deploy", "model", "api", "drop_in", "predictor", "cli"),
-    ("control",),
-    ("configure",),
+    ("cluster",),
+    ("registration",),
+    ("control", "model"),
+    ("api", "drop_in", "configure", "cli"),
     ("__main__",),
     ("",),  # sparkmodel/__init__.py
 )
@@ -45,41 +46,35 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "options": frozenset(),
     "version": frozenset(),
-    "bundle": frozenset(),
     "cli": frozenset(),
     "__main__": frozenset(),
-    "calls": frozenset(),
-    "fetch": frozenset({"pyspark"}),
-    "plan": frozenset({"pyarrow", "pyspark"}),
-    "drop_in": frozenset({"cloudpickle", "pyspark", "yaml"}),
+    "api": frozenset({"pyspark"}),
+    "cluster": frozenset({"numpy", "ray"}),
+    "cluster.identity": frozenset({"cryptography"}),
     "configure": frozenset(),
     "control": frozenset(),
     "control.cards": frozenset({"pyarrow"}),
     "control.columns": frozenset({"pyspark"}),
-    "deploy": frozenset(),
-    "predictor": frozenset({"cloudpickle", "mlflow"}),
-    "progress": frozenset(),
-    "schema": frozenset({"pyarrow"}),
-    "spec": frozenset({"pyarrow"}),
-    "wire": frozenset({"pyarrow"}),
-    "wire.forward": frozenset({"pyarrow", "pyspark"}),  # runs in Spark's Python worker, where it is imported anyway
+    "drop_in": frozenset({"cloudpickle", "pyspark", "yaml"}),
     "loaders": frozenset({"cloudpickle", "joblib"}),
-    "loaders.mlflow_model": frozenset({"mlflow", "numpy", "pyarrow"}),
     "loaders.batch_inputs": frozenset({"numpy", "pandas", "pyarrow"}),
     "loaders.batch_model": frozenset({"numpy", "pandas", "pyarrow"}),
     "loaders.environment": frozenset({"packaging"}),
+    "loaders.mlflow_model": frozenset({"mlflow", "numpy", "pyarrow"}),
+    "loaders.predictor": frozenset({"cloudpickle", "mlflow"}),
     "loaders.registry": frozenset({"mlflow"}),
     "loaders.stores": frozenset({"mlflow"}),
     "loaders.threads": frozenset({"threadpoolctl"}),
-    "pool.identity": frozenset({"cryptography"}),
-    "pool": frozenset({"numpy", "pandas", "pyarrow", "ray"}),
-    "spark": frozenset({"pyarrow", "pyspark"}),
-    "frames": frozenset({"pandas", "pyarrow"}),
     "model": frozenset({"pyarrow", "pyspark"}),
-    "api": frozenset({"pyspark"}),
+    "pool": frozenset({"pyarrow"}),
+    "registration": frozenset({"pyspark"}),
+    "registration.plan": frozenset({"pyarrow", "pyspark"}),
+    "schema": frozenset({"pyarrow"}),
+    "scoring": frozenset({"numpy", "pandas", "pyarrow"}),
+    "spark": frozenset({"pyarrow", "pyspark"}),
+    "spec": frozenset({"pyarrow"}),
+    "wire": frozenset({"pyarrow"}),
 }
-# classes that unit tests run without Ray: only these modules of the pool may know it
-KNOWS_RAY = frozenset({"pool.actors", "pool.control", "pool.ray_launcher", "pool.runtime"})
 
 
 def inner(module: str) -> str:
@@ -108,7 +103,7 @@ def imports(tree: ast.AST, *, typing: bool = True, deferred: bool = True) -> Ite
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"relative import in line {node.lineno}"
             assert node.module is not None
-            for alias in node.names:  # `from sparkmodel.pool import control` imports a module
+            for alias in node.names:  # `from sparkmodel.cluster import pools` imports a module
                 full = f"{node.module}.{alias.name}"
                 yield full if full in MODULES else node.module
         elif is_import_call(node):
@@ -162,7 +157,8 @@ def test_third_party_packages_stay_in_their_folders(module: str) -> None:
     used = {imported.split(".")[0] for imported in imports(parse(module))}
     foreign = used - set(sys.stdlib_module_names) - {"sparkmodel", "__future__"}
     assert foreign <= allowed
-    assert "ray" not in foreign or name in KNOWS_RAY
+    assert "ray" not in foreign or name.startswith("cluster")
+    assert "pandas" not in foreign or name.startswith(("scoring", "loaders"))
 
 
 def test_the_list_of_packages_names_nothing_that_is_not_used() -> None:
@@ -210,7 +206,7 @@ def test_every_module_can_be_imported() -> None:
     ("module", "banned"),
     [
         ("sparkmodel", {"ray", "mlflow", "pandas", "pyspark", "pyarrow", "numpy"}),
-        ("sparkmodel.wire.forward", {"ray", "mlflow", "pandas", "pyspark"}),
+        ("sparkmodel.spark.forward", {"ray", "mlflow", "pandas", "pyspark"}),
         ("sparkmodel.cli", {"ray", "mlflow", "pandas", "pyspark", "pyarrow", "numpy"}),
         ("sparkmodel.control", {"ray", "mlflow", "pandas", "pyspark", "pyarrow", "numpy"}),
         ("sparkmodel.pool.master", {"ray", "mlflow", "pyspark", "pandas"}),

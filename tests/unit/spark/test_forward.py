@@ -13,8 +13,8 @@ import cloudpickle
 import pyarrow as pa
 import pytest
 
+from sparkmodel.spark.forward import CALL_MARKER, Forward
 from sparkmodel.wire.client import PoolClient, forget
-from sparkmodel.wire.forward import CALL_MARKER, Forward
 from sparkmodel.wire.handle import MARKER, Handle
 from sparkmodel.wire.server import Server
 from tests.unit.wire.toys import ToyService
@@ -23,7 +23,7 @@ HEAVY = ("ray", "pandas", "mlflow", "pyspark", "sklearn")
 
 
 def test_spark_workers_import_neither_ray_nor_pandas_nor_mlflow_nor_pyspark() -> None:
-    code = f"import sys, sparkmodel.wire.forward; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
+    code = f"import sys, sparkmodel.spark.forward; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == []
 

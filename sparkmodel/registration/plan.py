@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql.types import DataType
 
-from sparkmodel.calls import check_params
 from sparkmodel.errors import InvalidOptionError, ResultTypeError
 from sparkmodel.loaders import Resolved
 from sparkmodel.loaders.environment import requirements_of
 from sparkmodel.options import PoolOptions
+from sparkmodel.registration.calls import check_params
 from sparkmodel.schema import Column, declare
 from sparkmodel.spark.types import parse_result_type, to_arrow, to_spark
 from sparkmodel.spec import ModelSpec, Source

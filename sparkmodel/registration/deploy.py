@@ -10,7 +10,7 @@ from sparkmodel.cluster import pools
 from sparkmodel.errors import ModelNotFoundError
 from sparkmodel.loaders import Resolved
 from sparkmodel.loaders.stores import stores
-from sparkmodel.progress import DeployProgress
+from sparkmodel.registration.progress import DeployProgress
 from sparkmodel.spec import ModelSpec
 
 
