@@ -47,6 +47,7 @@ setup(
         "pyspark>=4.1",
         "pyyaml>=6",
         "ray>=2.40",
+        "setproctitle>=1.3",
         "virtualenv>=20",  # Ray needs it for env_manager
     ],
     extras_require={

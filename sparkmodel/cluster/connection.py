@@ -4,20 +4,24 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import dataclasses
 import logging
 import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import IO, Any
 
 import ray
 
+from sparkmodel.cluster import janitor
 from sparkmodel.cluster.scratch import Scratch
 from sparkmodel.errors import InvalidOptionError, RayUnavailableError
 
 NAMESPACE = "sparkmodel"
+SPARES = 1
+_CLOSE_S = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,10 +31,17 @@ class Runtime:
     Attributes:
         namespace: Ray namespace of the pools' names.
         scratch: Directory of the Ray that this process started, removed with it; None on a cluster.
+        spares: Processes that each node keeps ready to become workers.
+        janitor: Removes the directory if this process is killed.
+        supervisors: Of this process's pools, by whether they outlive it: name and actor. Ray ends an actor when its
+            creator drops the handle, whoever else uses its pools.
     """
 
     namespace: str
     scratch: Scratch | None = None
+    spares: int = SPARES
+    janitor: IO[bytes] | None = None
+    supervisors: dict[bool, tuple[str, Any]] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     @property
     def is_local(self) -> bool:
@@ -41,12 +52,10 @@ class Runtime:
 _runtime: Runtime | None = None
 _lock = threading.RLock()  # a control service connects from whichever thread is asked first
 
-# Masters that this process made. Ray ends an actor when its creator drops the handle, whoever else uses the pool; a
-# pool is to live until it is dropped, even if nobody keeps the Model that `register` returned.
-owned: dict[str, Any] = {}
 
-
-def connect(address: str | None = None, namespace: str = NAMESPACE, **ray_options: Any) -> Runtime:
+def connect(
+    address: str | None = None, namespace: str = NAMESPACE, spares: int = SPARES, **ray_options: Any
+) -> Runtime:
     """Connect to Ray, once for each process.
 
     A bare `ray.init()` would join any cluster it finds on the machine, so a cluster is only joined by `address` or
@@ -57,7 +66,7 @@ def connect(address: str | None = None, namespace: str = NAMESPACE, **ray_option
         InvalidOptionError: already connected, and another address is asked for.
     """
     with _lock:
-        return _connect(address, namespace, ray_options)
+        return _connect(address, namespace, spares, ray_options)
 
 
 def _in_lasting_thread(start: Callable[[], Runtime]) -> Runtime:
@@ -78,7 +87,7 @@ def _in_lasting_thread(start: Callable[[], Runtime]) -> Runtime:
     return made.result()
 
 
-def _connect(address: str | None, namespace: str, ray_options: dict[str, Any]) -> Runtime:
+def _connect(address: str | None, namespace: str, spares: int, ray_options: dict[str, Any]) -> Runtime:
     global _runtime
     if _runtime is not None and ray.is_initialized():
         if address is not None or ray_options:
@@ -89,21 +98,22 @@ def _connect(address: str | None, namespace: str, ray_options: dict[str, Any]) -
             )
         return _runtime
     if ray.is_initialized():
-        _runtime = Runtime(namespace)
+        _runtime = Runtime(namespace, spares=spares)
         return _runtime
     address = address or os.environ.get("RAY_ADDRESS")
     if address and address != "local":
         _use_token()
         _init("connect to", address, namespace=namespace, address=address, **ray_options)
-        _runtime = Runtime(namespace)
+        _runtime = Runtime(namespace, spares=spares)
     else:
-        _runtime = _in_lasting_thread(lambda: _start_local(namespace, ray_options))
+        _runtime = _in_lasting_thread(lambda: _start_local(namespace, spares, ray_options))
     atexit.register(shutdown)
     return _runtime
 
 
-def _start_local(namespace: str, ray_options: dict[str, Any]) -> Runtime:
+def _start_local(namespace: str, spares: int, ray_options: dict[str, Any]) -> Runtime:
     scratch = Scratch()
+    watching = janitor.watch(scratch.path)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RUNTIME_ENV_RETRY_TIMES", "1")  # a requirement that does not exist will not be there soon
     # Ray warns at each start that it uses a token, which is what we want
@@ -119,8 +129,9 @@ def _start_local(namespace: str, ray_options: dict[str, Any]) -> Runtime:
         _init("start", "local", namespace=namespace, address="local", **options)
     except BaseException:
         scratch.remove()
+        watching.close()
         raise
-    return Runtime(namespace, scratch)
+    return Runtime(namespace, scratch, spares, watching)
 
 
 def _use_token() -> None:
@@ -176,7 +187,18 @@ def shutdown() -> None:
         if runtime is None:
             return
         atexit.unregister(shutdown)
-        owned.clear()
+        _close(runtime)
         ray.shutdown()
         if runtime.scratch is not None:
             runtime.scratch.remove()
+        if runtime.janitor is not None:
+            runtime.janitor.close()
+
+
+def _close(runtime: Runtime) -> None:
+    """End the pools that end with this process, so that nothing has to notice that it has gone."""
+    _, bound = runtime.supervisors.get(False, ("", None))
+    runtime.supervisors.clear()
+    if bound is not None and ray.is_initialized():
+        with contextlib.suppress(Exception):  # whatever Ray says at the end: what is left ends with the connection
+            ray.get(bound.close.remote(), timeout=_CLOSE_S)

@@ -1,79 +1,81 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Places and starts workers as Ray actors.
+"""Places workers, and starts them.
 
-A slot is a placement group of one bundle with the resources of one worker. The actor in it asks for none of its CPUs
-and for half of its GPUs, so the next version's actor finds room beside it.
+A slot is a placement group of one bundle with the resources of one worker. A fork on its node takes the place of an
+actor in it; an actor asks for none of its CPUs and for half of its GPUs, so the next version's finds room beside it.
 """
 
 from __future__ import annotations
 
-import contextlib
+import concurrent.futures
+import itertools
+import pathlib
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
-from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from sparkmodel.cluster.answers import unwrap
+from sparkmodel.cluster.children import ChildLost
+from sparkmodel.cluster.members import ActorMember, ForkedMember
+from sparkmodel.cluster.nodes import Nodes
 from sparkmodel.cluster.worker_actor import WorkerActor
-from sparkmodel.errors import ModelEnvironmentError, PoolNotPlacedError, PoolNotReadyError, SparkModelError
+from sparkmodel.cluster.worker_process import Seat, threads_of
+from sparkmodel.errors import (
+    ModelEnvironmentError,
+    PoolGoneError,
+    PoolNotPlacedError,
+    PoolNotReadyError,
+    SparkModelError,
+)
 from sparkmodel.pool.launcher import Member
 from sparkmodel.spec import ModelSpec
-from sparkmodel.wire.service import Directory
 from sparkmodel.wire.tls import Identity
 
 _LOCAL_PLACE_S = 5.0  # a local Ray does not grow: what is not free by then will not be soon
-_LOOK_S = 0.25
-_CONTROL_S = 10.0  # for a worker to answer a control call; its batches go elsewhere meanwhile
-
-
-class RayMember:
-    """A worker actor."""
-
-    def __init__(self, actor: Any, slot: Any, payload: list[Any]) -> None:
-        self.actor, self.slot = actor, slot
-        self.endpoint: tuple[str, int] = ("", 0)
-        self.started = actor.start.remote(payload)
-        self.lifeline = actor.park.remote()
-
-    def publish(self, directory: Directory) -> None:
-        self.actor.publish.remote(directory)
-
-    def stats(self) -> dict[str, Any]:
-        try:
-            answer: dict[str, Any] = ray.get(self.actor.stats.remote(), timeout=_CONTROL_S)
-            return answer
-        except ray.exceptions.RayError:  # dead or stuck; the supervisor deals with it
-            return {}
-
-    def close(self, drain_s: float) -> None:
-        with contextlib.suppress(ray.exceptions.RayError):
-            ray.get(self.actor.close.remote(drain_s), timeout=drain_s + _CONTROL_S)
-        ray.kill(self.actor)
-        ray.wait([self.lifeline], timeout=_CONTROL_S)
+_FIRST_LOOK_S, _LOOK_S = 0.02, 0.25
 
 
 class RayLauncher:
-    """Starts `WorkerActor`s on a Ray cluster. Must live in an actor: what it starts dies with it."""
+    """Starts the workers of one pool on a Ray cluster. Must live in an actor: what it starts dies with it.
 
-    def __init__(self, name: str, token: str, scratch: str, identity: Identity | None) -> None:
-        self._name, self._token, self._scratch, self._identity = name, token, scratch, identity
+    Args:
+        name: The model's name.
+        token: The pool's secret.
+        nodes: Where forks live.
+        label: What the names of reservations begin with: whose they are.
+        identity: What workers serve TLS with, if at all.
+    """
 
-    def reserve(self, count: int, bundle: Mapping[str, float], timeout_s: float) -> list[Any]:
+    def __init__(self, name: str, token: str, nodes: Nodes, label: str, identity: Identity | None) -> None:
+        self._name, self._token, self._nodes, self._label = name, token, nodes, label
+        self._identity, self._numbers = identity, itertools.count(1)
+
+    def reserve(self, count: int, bundle: Mapping[str, float], timeout_s: float, stopped: threading.Event) -> list[Any]:
         if not bundle:
             return [None] * count  # the worker asks for nothing
         began = time.monotonic()
         before = _resources(ray.available_resources)
-        groups = [placement_group([dict(bundle)]) for _ in range(count)]
-        for group in groups:
-            while not group.wait(_LOOK_S):
-                waited_s = time.monotonic() - began
-                is_hopeless = self._scratch and waited_s > _LOCAL_PLACE_S and not _has_room(bundle)
-                if is_hopeless or waited_s > timeout_s:
-                    self.release(groups)
-                    raise self._not_placed(count, bundle, waited_s, before)
+        names = [f"{self._label}:{self._name}:{next(self._numbers)}" for _ in range(count)]
+        groups = [placement_group([dict(bundle)], name=name) for name in names]
+        try:
+            for group in groups:
+                look_s = _FIRST_LOOK_S
+                while not group.wait(look_s):
+                    look_s = _LOOK_S
+                    waited_s = time.monotonic() - began
+                    is_hopeless = self._nodes.is_local and waited_s > _LOCAL_PLACE_S and not _has_room(bundle)
+                    if is_hopeless or waited_s > timeout_s:
+                        raise self._not_placed(count, bundle, waited_s, before)
+                    if stopped.is_set():
+                        raise PoolGoneError(f"Cannot place model '{self._name}'", "its pool was dropped")
+        except BaseException:
+            self.release(groups)
+            raise
         return groups
 
     def _not_placed(
@@ -93,33 +95,44 @@ class RayLauncher:
             if slot is not None:
                 remove_placement_group(slot)
 
-    def start(self, spec: ModelSpec, version: int, payload: Any, slot: Any) -> RayMember:
+    def start(self, spec: ModelSpec, version: int, payload: Any, slot: Any) -> Member:
+        seat = Seat(
+            spec=spec,
+            version=version,
+            token=self._token,
+            root=pathlib.Path(),  # both are the node's
+            host="",
+            identity=self._identity,
+        )
+        environment = runtime_env(spec)
+        if self._nodes.forks and not environment and not spec.options.num_gpus and threads_of(spec) == 1:
+            return ForkedMember(self._nodes.of(_node_of(slot)), seat, payload or [], slot)
+        # another process than a fork would be: other libraries or variables, a GPU, more threads
         options: dict[str, Any] = {"num_cpus": 0, "num_gpus": spec.options.num_gpus / 2}
         if slot is not None:
             options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(slot)
-        environment = runtime_env(spec)
         if environment:
             options["runtime_env"] = environment
-        actor = WorkerActor.options(**options).remote(spec, version, self._token, self._scratch, self._identity)
-        return RayMember(actor, slot, payload or [])
+        actor = WorkerActor.options(**options).remote(seat, str(self._nodes.root) if self._nodes.root else "")
+        return ActorMember(actor, payload or [], slot)
 
     def join(self, members: Sequence[Member], timeout_s: float) -> None:
+        pending = {member.started: member for member in _ours(members)}
         deadline = time.monotonic() + timeout_s
-        pending = {member.started: member for member in members if isinstance(member, RayMember)}
         while pending:
-            left = deadline - time.monotonic()
-            done, _ = ray.wait(list(pending), timeout=max(0.0, left))
+            left_s = max(0.0, deadline - time.monotonic())
+            done, _ = concurrent.futures.wait(pending, left_s, concurrent.futures.FIRST_COMPLETED)
             if not done:
                 raise self._not_ready(
                     f"{len(pending)} of {len(members)} workers were not loaded within {timeout_s:.0f} s",
                     "raise ready_timeout_s",
                 )
-            for ref in done:
-                pending.pop(ref).endpoint = self._endpoint(ref)
+            for future in done:
+                pending.pop(future).endpoint = self._endpoint(future)
 
-    def _endpoint(self, ref: Any) -> tuple[str, int]:
+    def _endpoint(self, future: concurrent.futures.Future[Any]) -> tuple[str, int]:
         try:
-            endpoint: tuple[str, int] = unwrap(ray.get(ref))
+            endpoint: tuple[str, int] = unwrap(future.result())
             return endpoint
         except SparkModelError:
             raise
@@ -130,7 +143,7 @@ class RayLauncher:
                 "look at the end of the installer's output below; env_manager='local' uses the workers' own libraries",
                 str(error)[-5000:],
             ) from error
-        except ray.exceptions.RayError as error:
+        except (ray.exceptions.RayError, ChildLost) as error:
             raise self._not_ready(
                 "a worker died while it loaded the model", "look into the worker's log", str(error)
             ) from error
@@ -139,13 +152,16 @@ class RayLauncher:
         return PoolNotReadyError(f"Cannot make model '{self._name}' ready", fact, hint, details)
 
     def progress(self, members: Sequence[Member]) -> int:
-        refs = [member.started for member in members if isinstance(member, RayMember)]
-        return len(ray.wait(refs, num_returns=len(refs), timeout=0)[0]) if refs else 0
+        return sum(member.started.done() for member in _ours(members))
 
     def wait_dead(self, members: Sequence[Member], timeout_s: float) -> list[Member]:
-        lifelines = {member.lifeline: member for member in members if isinstance(member, RayMember)}
-        done, _ = ray.wait(list(lifelines), num_returns=1, timeout=timeout_s)
-        return [lifelines[ref] for ref in done]
+        lifelines = {member.lifeline: member for member in _ours(members)}
+        done, _ = concurrent.futures.wait(lifelines, timeout_s, concurrent.futures.FIRST_COMPLETED)
+        return [lifelines[future] for future in done]
+
+
+def _ours(members: Sequence[Member]) -> list[ForkedMember | ActorMember]:
+    return [member for member in members if isinstance(member, ForkedMember | ActorMember)]
 
 
 def runtime_env(spec: ModelSpec) -> dict[str, Any]:
@@ -170,3 +186,12 @@ def _has_room(bundle: Mapping[str, float]) -> bool:
 def _resources(ask: Any) -> Mapping[str, float]:
     found: Mapping[str, float] = ask()
     return found
+
+
+def _node_of(slot: Any) -> str | None:
+    """Ray's id of the node that a reservation is on."""
+    if slot is None:
+        return None
+    table: Any = placement_group_table(slot)
+    node: str = table["bundles_to_node_id"][0]
+    return node

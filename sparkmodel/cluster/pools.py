@@ -7,20 +7,18 @@ Nothing above it knows Ray, so it can move into a process of its own.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import pathlib
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import ray
 
-from sparkmodel.cluster import connection
+from sparkmodel.cluster import claims, connection, supervisors
 from sparkmodel.cluster.answers import unwrap
 from sparkmodel.cluster.identity import make_identity
-from sparkmodel.cluster.master_actor import MasterActor
+from sparkmodel.cluster.payloads import box
 from sparkmodel.errors import (
     InvalidOptionError,
     ModelNotFoundError,
@@ -30,15 +28,12 @@ from sparkmodel.errors import (
     RayUnavailableError,
     suggest,
 )
-from sparkmodel.loaders import bundle
 from sparkmodel.spec import ModelSpec, answer_type
 from sparkmodel.wire.client import forget
 from sparkmodel.wire.handle import Handle
 
-_PREFIX = "sparkmodel:"
 _CONTROL_S = 30.0
 _POLL_S = 0.2
-_PIECES = 32  # of 1 MiB: an object of Ray's
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -46,9 +41,8 @@ Progress = Callable[[dict[str, Any]], None]
 class Pool:
     """One deployed pool, by way of its master."""
 
-    def __init__(self, name: str, master: Any) -> None:
-        self.name, self._master = name, master
-        self._pool_id = ""
+    def __init__(self, entry: claims.Entry, supervisor: Any) -> None:
+        self.name, self._entry, self._supervisor = entry.name, entry, supervisor
 
     def deploy(
         self,
@@ -65,8 +59,8 @@ class Pool:
             progress: Is told the master's status from time to time.
             directory: The files of a shipped model.
         """
-        boxed = _box(payload, directory)
-        return self._wait(self._master.deploy.remote(spec, boxed), spec.options.ready_timeout_s, progress)
+        answer = self._send("deploy", spec, box(payload, directory))
+        return self._wait(answer, spec.options.ready_timeout_s, progress)
 
     def reconfigure(self, changes: Mapping[str, Any], progress: Progress = lambda status: None) -> int:
         """Serve the same model, shipped or not, with fields of its spec changed; returns the new version's number.
@@ -77,7 +71,7 @@ class Pool:
         """
         spec, _ = self.spec()
         options = changes.get("options", spec.options)
-        return self._wait(self._master.reconfigure.remote(dict(changes)), options.ready_timeout_s, progress)
+        return self._wait(self._send("reconfigure", dict(changes)), options.ready_timeout_s, progress)
 
     def _wait(self, answer: Any, ready_timeout_s: float, progress: Progress) -> int:
         # the master keeps the time; the margin is for a master that does not answer at all
@@ -90,7 +84,7 @@ class Pool:
 
     def rollback(self) -> int:
         """Serve the version before; returns its number."""
-        return int(unwrap(self._get(self._master.rollback.remote(), None)))
+        return int(unwrap(self._get(self._send("rollback"), None)))
 
     def stats(self) -> dict[str, Any]:
         """Counters of the pool and of each worker."""
@@ -99,15 +93,14 @@ class Pool:
 
     def spec(self) -> tuple[ModelSpec, int]:
         """What is served, and its version."""
-        parts = unwrap(self._call("describe"))
+        parts = self._call("describe")
         return parts["spec"], parts["version"]
 
     def handle(self) -> Handle:
         """A picklable client."""
-        parts = unwrap(self._call("describe"))
+        parts = self._call("describe")
         spec: ModelSpec = parts["spec"]
         options = spec.options
-        self._pool_id = parts["pool_id"]
         return Handle(
             name=spec.name,
             pool_id=parts["pool_id"],
@@ -124,28 +117,33 @@ class Pool:
             like_mlflow=spec.like_mlflow,
         )
 
+    def spares(self) -> dict[str, Any]:
+        """The warm processes that the pool's nodes keep ready, by node; other pools of its driver take them too."""
+        told: dict[str, Any] = self._get(self._supervisor.spares.remote())
+        return told
+
     def drop(self) -> None:
-        """End the master and all workers. Calling it twice does nothing."""
-        with contextlib.suppress(ray.exceptions.RayError):
-            ray.get(self._master.stop.remote(), timeout=_CONTROL_S)
-        self.kill()
-        forget(self._pool_id)
-
-    def kill(self) -> None:
-        """End the master at once; its workers die with it."""
-        with contextlib.suppress(ray.exceptions.RayError, ValueError):
-            ray.kill(self._master)
-        if connection.owned.get(self.name) == self._master:
-            del connection.owned[self.name]
-
-    def _call(self, method: str) -> Any:
+        """End the pool with all its workers, also while it is loading. Calling it twice does nothing."""
         try:
-            answer = getattr(self._master, method).remote()
+            left = self._get(self._send("stop"))
+        except PoolGoneError:
+            left = None
+        if left == 0 and self._entry.supervisor.startswith(supervisors.DETACHED):
+            with contextlib.suppress(ray.exceptions.RayError):
+                ray.get(self._supervisor.close.remote(), timeout=_CONTROL_S)
+            ray.kill(self._supervisor)
+        forget(self._entry.pool_id)
+
+    def _send(self, method: str, *arguments: Any) -> Any:
+        try:
+            return getattr(self._supervisor, method).remote(self._entry.pool_id, *arguments)
         except Exception as error:  # Ray raises no class of its own for an actor of a connection that has ended
             raise PoolGoneError(
                 f"Cannot reach the pool of model '{self.name}'", f"the connection to Ray has ended: {error}"
             ) from error
-        return self._get(answer)
+
+    def _call(self, method: str) -> Any:
+        return unwrap(self._get(self._send(method)))
 
     def _get(self, ref: Any, timeout_s: float | None = _CONTROL_S) -> Any:
         try:
@@ -153,7 +151,7 @@ class Pool:
         except ray.exceptions.ActorDiedError as error:
             raise PoolGoneError(
                 f"Cannot reach the pool of model '{self.name}'",
-                "its master is dead or was dropped",
+                "its supervisor is dead",
                 "register the model again with sm.register",
             ) from error
         except ray.exceptions.RayError as error:
@@ -176,30 +174,18 @@ def deploy(spec: ModelSpec, payload: bytes | None, progress: Progress, directory
             "this Ray was started for this driver and ends with it",
             "connect to a Ray cluster first: sm.init(address='host:port')",
         )
-    if _find(spec.name) is not None:
-        raise name_taken(spec.name)
     pool_id = secrets.token_hex(8)
+    label, supervisor = supervisors.of(runtime, spec.options.detached)
+    pool = Pool(claims.Entry(spec.name, pool_id, label), supervisor)
+    identity = make_identity(pool_id) if spec.options.tls else None
     try:
-        master = MasterActor.options(
-            name=_PREFIX + spec.name,
-            namespace=runtime.namespace,
-            lifetime="detached" if spec.options.detached else None,
-        ).remote(
-            spec.name,
-            pool_id,
-            secrets.token_hex(32),
-            str(runtime.scratch.path) if runtime.scratch else "",
-            make_identity(pool_id) if spec.options.tls else None,
-        )
-    except ValueError as error:  # somebody was faster
-        raise name_taken(spec.name) from error
-    pool = Pool(spec.name, master)
-    try:
+        is_new = pool._get(supervisor.open.remote(spec.name, pool_id, secrets.token_hex(32), identity))
+        if not is_new:
+            raise name_taken(spec.name)
         pool.deploy(spec, payload, progress, directory)
     except BaseException:  # Ctrl-C included: leave nothing half-started
-        pool.kill()
+        pool.drop()
         raise
-    connection.owned[spec.name] = master
     return pool
 
 
@@ -210,17 +196,6 @@ def name_taken(name: str) -> NameTakenError:
         "a pool of that name is serving",
         "pass replace=True to move it to this source, or call sm.unregister first",
     )
-
-
-def _box(payload: bytes | None, directory: pathlib.Path | None) -> list[Any]:
-    """What is shipped, in Ray's object store: from there each node fetches it once."""
-    if payload is None and directory is None:
-        return []
-    boxed: list[Any] = [None if payload is None else ray.put(np.frombuffer(payload, np.uint8))]
-    pieces = bundle.pack(directory) if directory is not None else iter(())
-    while some := list(itertools.islice(pieces, _PIECES)):  # the driver holds no more than these at a time
-        boxed.append(ray.put(some))
-    return boxed
 
 
 def find(name: str) -> Pool:
@@ -246,19 +221,12 @@ def cpus() -> int:
 
 def names() -> list[str]:
     """Names of the pools in this namespace."""
-    connection.current()
-    found = ray.util.list_named_actors(all_namespaces=True)
     namespace = connection.current().namespace
-    return sorted(
-        entry["name"].removeprefix(_PREFIX)
-        for entry in found
-        if entry["namespace"] == namespace and entry["name"].startswith(_PREFIX)
-    )
+    return sorted(entry.name for entry in list(claims.entries(namespace)) if claims.find(namespace, entry.name))
 
 
 def _find(name: str) -> Pool | None:
-    try:
-        actor = ray.get_actor(_PREFIX + name, namespace=connection.current().namespace)
-    except ValueError:
-        return None
-    return Pool(name, actor)
+    namespace = connection.current().namespace
+    entry = claims.find(namespace, name)
+    supervisor = claims.supervisor_of(namespace, entry) if entry else None
+    return Pool(entry, supervisor) if entry and supervisor else None

@@ -143,7 +143,7 @@ class Service:
         """End a pool; by force also one that is loading or moving, which may last as long as its model likes."""
         name = request.text("name")
         if request.flag("force"):
-            _end_now(self._find(name))
+            self._find(name).drop()
         else:
             with self._locks.of(name):
                 self._find(name).drop()
@@ -240,15 +240,6 @@ def _settings(request: Request) -> Settings:
     if request.maybe_text("output") is not None and settings.result_type is not None:
         raise InvalidOptionError("Cannot use option 'result_type'", "the statement has an output", "give one")
     return settings
-
-
-def _end_now(pool: pools.Pool) -> None:
-    try:
-        pool.spec()
-    except PoolNotReadyError:  # its master would end only after the model has loaded
-        pool.kill()
-    else:
-        pool.drop()
 
 
 def _spelled(name: str) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -33,11 +34,12 @@ class Member(Protocol):
 class Launcher(Protocol):
     """Places and starts workers."""
 
-    def reserve(self, count: int, bundle: Mapping[str, float], timeout_s: float) -> list[Any]:
+    def reserve(self, count: int, bundle: Mapping[str, float], timeout_s: float, stopped: threading.Event) -> list[Any]:
         """Reserve slots.
 
         Raises:
             PoolNotPlacedError: the cluster has no room.
+            PoolGoneError: `stopped` was set meanwhile.
         """
 
     def release(self, slots: Sequence[Any]) -> None:

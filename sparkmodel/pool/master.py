@@ -151,8 +151,11 @@ class Master:
                 self.stopped.wait(1.0)
 
     def stop(self) -> None:
-        """End all workers and give their slots back."""
+        """End all workers and give their slots back; what is loading ends too, and who waits for it is told."""
         self.stopped.set()
+        with self._lock:
+            starting = list(self._starting)
+        self._close(starting, 0.0)
         with self._change, self._lock:
             members, self._members = self._members + self._starting, []
             slots, self._slots = self._slots, []
@@ -200,7 +203,8 @@ class Master:
         self.phase = "placing"
         fresh: list[Any] = []
         try:
-            fresh = self._launcher.reserve(options.workers - len(kept), options.bundle, options.ready_timeout_s)
+            missing = options.workers - len(kept)
+            fresh = self._launcher.reserve(missing, options.bundle, options.ready_timeout_s, self.stopped)
             members = self._start(generation, kept + fresh, deadline)
         except BaseException:
             self._launcher.release(fresh)
@@ -233,6 +237,7 @@ class Master:
                 members.append(self._launcher.start(generation.spec, generation.version, generation.payload, slot))
             with self._lock:
                 self.phase, self._starting = "loading", members
+            self._check_alive()  # else a `stop` that came before they were noted would wait for them
             self._launcher.join(members, max(0.0, deadline - time.monotonic()))
             return members
         except BaseException:

@@ -49,7 +49,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "cli": frozenset(),
     "__main__": frozenset(),
     "api": frozenset({"pyspark"}),
-    "cluster": frozenset({"numpy", "ray"}),
+    "cluster": frozenset({"numpy", "ray", "setproctitle"}),
     "cluster.identity": frozenset({"cryptography"}),
     "configure": frozenset(),
     "control": frozenset(),

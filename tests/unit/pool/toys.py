@@ -155,7 +155,9 @@ class ThreadLauncher:
         """Members that are serving."""
         return [m for m in self.members if m.loaded.is_set() and not m.is_dead and m.error is None]
 
-    def reserve(self, count: int, bundle: Mapping[str, float], timeout_s: float) -> list[Slot]:
+    def reserve(
+        self, count: int, bundle: Mapping[str, float], timeout_s: float, stopped: threading.Event
+    ) -> list[Slot]:
         if count > self.room - len(self.slots):
             raise PoolNotPlacedError(f"Cannot place {count} workers", f"there is room for {self.room}")
         fresh = [Slot(bundle) for _ in range(count)]

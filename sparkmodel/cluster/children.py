@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Forked workers as the process that asked for them sees them."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import pathlib
+import signal
+import threading
+from concurrent.futures import Future
+from multiprocessing import connection as pipes
+from typing import Any
+
+from sparkmodel.cluster.worker_process import Seat
+from sparkmodel.errors import PoolNotReadyError
+
+_HELLO_S = 60.0  # for a fork to say that it is there, on a machine with much else to do
+
+
+class ChildLost(Exception):
+    """The process has ended before it answered."""
+
+
+class Child:
+    """A worker process that was forked.
+
+    Args:
+        connection: The other end of what `child.serve` serves.
+
+    Attributes:
+        pid: Its process.
+        exited: Done when the process has ended.
+
+    Raises:
+        ChildLost: it ended before it said who it is.
+    """
+
+    def __init__(self, connection: pipes.Connection) -> None:
+        self._connection = connection
+        try:
+            if not connection.poll(_HELLO_S):
+                raise ChildLost("it does not answer")
+            self.pid: int = connection.recv()
+            self._handle = os.pidfd_open(self.pid)
+        except (EOFError, OSError) as error:
+            connection.close()
+            raise ChildLost(str(error)) from error
+        self.exited: Future[None] = Future()
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._waiting: dict[int, Future[dict[str, Any]]] = {}
+        threading.Thread(target=self._listen, name="sparkmodel-child", daemon=True).start()
+
+    def __repr__(self) -> str:
+        return f"Child({self.pid}, {'ended' if self.exited.done() else 'running'})"
+
+    def start(self, seat: Seat, data: Any, directory: pathlib.Path | None) -> Future[dict[str, Any]]:
+        """Load the model and serve; the answer is what `answers.unwrap` takes."""
+        with self._lock:
+            future = self._send("start", (seat, directory, data is not None))
+            if data is not None:
+                with contextlib.suppress(OSError):  # then it has ended, and the listener says so
+                    self._connection.send_bytes(data)
+            return future
+
+    def call(self, method: str, *arguments: Any) -> Future[dict[str, Any]]:
+        """Ask it something."""
+        with self._lock:
+            return self._send(method, arguments)
+
+    def kill(self) -> None:
+        """End it now; `exited` tells when it has ended."""
+        with self._lock, contextlib.suppress(OSError):  # it has ended
+            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+
+    def _send(self, method: str, arguments: tuple[Any, ...]) -> Future[dict[str, Any]]:
+        future: Future[dict[str, Any]] = Future()
+        if self.exited.done():
+            future.set_exception(ChildLost("its process has ended"))
+            return future
+        number = next(self._numbers)
+        self._waiting[number] = future
+        with contextlib.suppress(OSError):
+            self._connection.send((number, method, arguments))
+        return future
+
+    def _listen(self) -> None:
+        # a process that the model started may hold the socket for longer than the worker lives: so its handle counts
+        with contextlib.suppress(EOFError, OSError):
+            while self._handle not in pipes.wait([self._connection, self._handle]) or self._connection.poll():
+                number, answer = self._connection.recv()
+                with self._lock:
+                    future = self._waiting.pop(number)
+                future.set_result(answer)
+        pipes.wait([self._handle])
+        with self._lock:
+            self.exited.set_result(None)
+            waiting, self._waiting = self._waiting, {}
+            self._connection.close()
+            os.close(self._handle)
+        for future in waiting.values():
+            future.set_exception(ChildLost("its process has ended"))
+
+
+def lost(name: str, what: str) -> PoolNotReadyError:
+    """The error of a worker that ended while it loaded."""
+    return PoolNotReadyError(
+        f"Cannot make model '{name}' ready", f"a worker died while it loaded the model: {what}", "look into its log"
+    )

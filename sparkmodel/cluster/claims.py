@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which pool has a name: in the key-value store of the Ray cluster, where one of two who want it at once gets it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import ray
+from ray.experimental import internal_kv
+
+_STORE = "sparkmodel"
+_PING_S = 10.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """Who has a name.
+
+    Attributes:
+        name: The pool's.
+        pool_id: Unique for each pool.
+        supervisor: Name of the actor that it is at, which lives as long as the pool may.
+    """
+
+    name: str
+    pool_id: str
+    supervisor: str
+
+
+def claim(namespace: str, entry: Entry) -> bool:
+    """Take a name; False if a pool that lives has it."""
+    while not _put(namespace, entry):
+        other = find(namespace, entry.name)
+        if other is not None:
+            return False
+    return True
+
+
+def find(namespace: str, name: str) -> Entry | None:
+    """Who has the name. An entry whose supervisor has ended is removed: its pool ended with it."""
+    entry = _read(_key(namespace, name))
+    if entry is not None and not _lives(supervisor_of(namespace, entry)):
+        release(namespace, entry)
+        return None
+    return entry
+
+
+def release(namespace: str, entry: Entry) -> None:
+    """Give a name back, unless another pool has it by now."""
+    key = _key(namespace, entry.name)
+    if _read(key) == entry:
+        internal_kv._internal_kv_del(key, namespace=_STORE)
+
+
+def entries(namespace: str) -> Iterator[Entry]:
+    """All names that are taken."""
+    for key in internal_kv._internal_kv_list(_key(namespace, ""), namespace=_STORE):
+        entry = _read(key)
+        if entry is not None:
+            yield entry
+
+
+def supervisor_of(namespace: str, entry: Entry) -> Any:
+    """The actor, None if it has ended."""
+    try:
+        return ray.get_actor(entry.supervisor, namespace=namespace)
+    except ValueError:
+        return None
+
+
+def _lives(actor: Any) -> bool:
+    # Ray finds an actor by its name for some time after it has died
+    if actor is None:
+        return False
+    try:
+        ray.get(actor.pid.remote(), timeout=_PING_S)
+    except ray.exceptions.GetTimeoutError:  # it is busy, or has not come up yet
+        return True
+    except ray.exceptions.RayError:
+        return False
+    return True
+
+
+def _put(namespace: str, entry: Entry) -> bool:
+    value = json.dumps(dataclasses.asdict(entry)).encode()
+    return not internal_kv._internal_kv_put(_key(namespace, entry.name), value, overwrite=False, namespace=_STORE)
+
+
+def _read(key: bytes) -> Entry | None:
+    value = internal_kv._internal_kv_get(key, namespace=_STORE)
+    return None if value is None else Entry(**json.loads(value))
+
+
+def _key(namespace: str, name: str) -> bytes:
+    return f"{namespace}/{name}".encode()

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The supervisors of this process's pools: one that ends with it, one for pools that do not."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from typing import Any
+
+import ray
+from ray.util.placement_group import get_placement_group, placement_group_table, remove_placement_group
+
+from sparkmodel.cluster.connection import Runtime
+from sparkmodel.cluster.supervisor import SupervisorActor
+
+BOUND, DETACHED = "sparkmodel-bound-", "sparkmodel-detached-"
+_PING_S = 30.0
+
+_lock = threading.Lock()
+
+
+def of(runtime: Runtime, detached: bool) -> tuple[str, Any]:
+    """The supervisor, made now if there is none that lives.
+
+    Args:
+        runtime: This process's connection.
+        detached: Whether its pools outlive this process.
+
+    Returns:
+        Its name, and the actor.
+    """
+    with _lock:
+        label, actor = runtime.supervisors.get(detached, ("", None))
+        if actor is not None:
+            if _lives(actor):
+                return label, actor
+            _sweep(label)
+        label = (DETACHED if detached else BOUND) + secrets.token_hex(4)
+        actor = SupervisorActor.options(
+            name=label, namespace=runtime.namespace, lifetime="detached" if detached else None
+        ).remote(runtime.namespace, label, str(runtime.scratch.path) if runtime.scratch else "", runtime.spares)
+        runtime.supervisors[detached] = label, actor
+        return label, actor
+
+
+def _lives(actor: Any) -> bool:
+    try:
+        ray.get(actor.pid.remote(), timeout=_PING_S)
+    except ray.exceptions.GetTimeoutError:
+        return True
+    except ray.exceptions.RayError:
+        return False
+    return True
+
+
+def _sweep(label: str) -> None:
+    """Give back what a supervisor that was killed had reserved: Ray keeps it as long as this driver lives."""
+    table: Any = placement_group_table()
+    for group in table.values():
+        if str(group["name"]).startswith(f"{label}:") and group["state"] != "REMOVED":
+            remove_placement_group(get_placement_group(group["name"]))

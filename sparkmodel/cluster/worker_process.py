@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The process of one worker: its thread limits, its scratch directory, its end. How it came to be is another's."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import tempfile
+from typing import Any
+
+from sparkmodel.cluster.scratch import Scratch
+from sparkmodel.loaders.threads import limit_imports, limit_loaded, limit_threads
+from sparkmodel.spec import ModelSpec
+from sparkmodel.wire.service import Directory
+from sparkmodel.wire.tls import Identity
+
+_HUNG = 70  # exit code of a worker whose model hangs: EX_SOFTWARE
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Seat:
+    """What a process needs to know to become a worker.
+
+    Attributes:
+        spec: The model and its limits.
+        version: Number of what it serves.
+        token: Secret that callers must show.
+        root: Where its scratch directory is.
+        host: Address to serve on.
+        identity: What to serve TLS with, if at all.
+    """
+
+    spec: ModelSpec
+    version: int
+    token: str
+    root: pathlib.Path
+    host: str
+    identity: Identity | None = None
+
+
+def threads_of(spec: ModelSpec) -> int:
+    """Threads that a worker of this model may use."""
+    return max(1, int(spec.options.num_cpus))
+
+
+class WorkerProcess:
+    """Makes this process a worker. There is one in a process, and nothing else."""
+
+    def __init__(self, seat: Seat) -> None:
+        # before numpy and the model's libraries are imported: they read it once
+        options = seat.spec.options
+        self._threads = threads_of(seat.spec)
+        theirs = {**(options.runtime_env or {}).get("env_vars", {}), **(options.extra_env or {})}
+        os.environ.update({**limit_threads(self._threads), **theirs})
+        limit_imports(self._threads)
+        self._scratch = Scratch(seat.root)
+        tempfile.tempdir = str(self._scratch.path)  # MLflow downloads to it and never cleans up
+        os.environ.setdefault("SPARK_LOCAL_DIRS", str(self._scratch.path))  # of the Spark that a Spark ML model starts
+        from sparkmodel.pool.worker import Worker
+
+        self._worker = Worker(
+            seat.spec,
+            version=seat.version,
+            token=seat.token,
+            host=seat.host,
+            identity=seat.identity,
+            on_hang=lambda: self.end(_HUNG),
+        )
+
+    def start(self, data: Any, directory: pathlib.Path | None) -> tuple[str, int]:
+        """Load and serve; returns the endpoint.
+
+        Args:
+            data: The pickle of a shipped object.
+            directory: Where the files of a shipped model are.
+        """
+        endpoint = self._worker.start(data, directory)
+        limit_loaded(self._threads)
+        return endpoint
+
+    def publish(self, directory: Directory) -> None:
+        """Take the newest list of the pool's endpoints."""
+        self._worker.publish(directory)
+
+    def stats(self) -> dict[str, Any]:
+        """The worker's counters."""
+        return dataclasses.asdict(self._worker.stats())
+
+    def close(self, drain_s: float) -> None:
+        """Let batches in the model finish for `drain_s`, stop serving, leave no directory."""
+        self._worker.close(drain_s)
+        self._scratch.remove()
+
+    def end(self, code: int) -> None:
+        """End the process at once, leaving no directory."""
+        self._scratch.remove()
+        os._exit(code)
