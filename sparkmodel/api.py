@@ -22,19 +22,29 @@ from sparkmodel.spark.bridge import warn_of_misfit
 from sparkmodel.spark.session import check_executors, time_zone_of
 
 
-def init(address: str | None = None, namespace: str = connection.NAMESPACE, **ray_options: Any) -> None:
+def init(
+    address: str | None = None,
+    namespace: str = connection.NAMESPACE,
+    *,
+    spares: int = connection.SPARES,
+    **ray_options: Any,
+) -> None:
     """Connect to Ray. Optional: `register` does it with the defaults.
 
     Args:
         address: A Ray cluster, `host:port`; None takes RAY_ADDRESS, or starts a local Ray that ends with this
             process.
         namespace: Ray namespace of the pools' names.
+        spares: Processes that each node keeps ready, beside the one that they are forked from; a new worker is one of
+            them, with all libraries imported. They share their memory, and end after ten minutes in which none was
+            taken. 0 starts each worker from nothing, as an actor of its own.
         **ray_options: Further arguments of `ray.init`, such as `num_cpus` for a local Ray.
 
     Raises:
         RayUnavailableError: it cannot be started or reached.
+        InvalidOptionError: `spares` is no whole number of at least 0, or this process is connected already.
     """
-    connection.connect(address, namespace, **ray_options)
+    connection.connect(address, namespace, spares, **ray_options)
 
 
 def shutdown() -> None:

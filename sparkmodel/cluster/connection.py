@@ -89,6 +89,8 @@ def _in_lasting_thread(start: Callable[[], Runtime]) -> Runtime:
 
 def _connect(address: str | None, namespace: str, spares: int, ray_options: dict[str, Any]) -> Runtime:
     global _runtime
+    if not isinstance(spares, int) or isinstance(spares, bool) or spares < 0:
+        raise InvalidOptionError("Cannot use option 'spares'", f"{spares!r} is not a whole number of at least 0")
     if _runtime is not None and ray.is_initialized():
         if address is not None or ray_options:
             raise InvalidOptionError(

@@ -26,16 +26,15 @@ def watch(directory: pathlib.Path) -> IO[bytes]:
     Returns:
         What it waits for the end of: to be closed when the directory has been removed, or by this process's end.
     """
-    # started by way of a shell's end, so that it is no child of this process: Ray kills the children of its workers
-    command = '"$0" -m sparkmodel.cluster.janitor "$1" 0<&3 3<&- &'
+    # by way of a shell that ends, so that it is no child of this process: Ray kills the children of its workers
+    command = 'exec 3<&0; "$0" -m sparkmodel.cluster.janitor "$1" <&3 3<&- &'
     reader, writer = os.pipe()
     path = os.pathsep.join(entry for entry in sys.path if entry)
     with os.fdopen(reader) as end:
         subprocess.run(
-            ["/bin/sh", "-c", f"exec 3<&{end.fileno()}; {command}", sys.executable, str(directory)],
+            ["/bin/sh", "-c", command, sys.executable, str(directory)],
             env={**os.environ, "PYTHONPATH": path},
-            pass_fds=[end.fileno()],
-            stdin=subprocess.DEVNULL,
+            stdin=end,
             start_new_session=True,
             check=True,
         )

@@ -43,7 +43,7 @@ class Spares:
         self._ready: collections.deque[Child] = collections.deque()
         self._wanted: dict[str, None] = {}  # modules that models here needed, in the order of their import
         self._banned = set(_NEVER)
-        self._taken, self._used = 0, time.monotonic()
+        self._taken, self._taking, self._used = 0, 0, time.monotonic()
         self._closed = False
 
     def __repr__(self) -> str:
@@ -62,16 +62,19 @@ class Spares:
             ChildLost: there is none to be had.
         """
         with self._lock:
-            self._used = time.monotonic()
             if not self.count or self._closed:
                 raise ChildLost("no spares are kept")
             template = self._ensure()
-            found = None
-            while self._ready and found is None:
-                found = self._ready.popleft()
-                found = None if found.exited.done() else found
-            self._taken += 1
-        found = found or template.fork()
+            self._ready = collections.deque(child for child in self._ready if not child.exited.done())
+            found = self._ready.popleft() if self._ready else None
+            self._taking += 1
+        try:
+            found = found or template.fork()
+        finally:
+            with self._lock:
+                self._taking -= 1
+                self._taken += found is not None
+                self._used = time.monotonic()
         _in_background(self._fill)
         return found
 
@@ -101,7 +104,9 @@ class Spares:
         """End all that nobody has taken."""
         with self._lock:
             self._closed = True
-        self._end()
+            template = self._template
+        if template is not None:
+            self._retire(template)
 
     def _ensure(self) -> _Template:
         if self._template is None or self._template.is_gone():
@@ -120,17 +125,25 @@ class Spares:
             if message and message[0] == "ready":
                 self._fill(renew=True)
             elif message and message[0] == "threads":
-                self._banned.add(str(message[1]))
-            if time.monotonic() - self._used > self._idle_s:
-                self._end()
-                return
+                with self._lock:
+                    self._banned.add(str(message[1]))
+                    self._wanted = {m: None for m in self._wanted if m.partition(".")[0] not in self._banned}
+            with self._lock:
+                is_idle = not self._taking and time.monotonic() - self._used > self._idle_s
+                if is_idle and self._template is template:
+                    self._template = None  # who comes now starts another
+            if is_idle:
+                break
+        self._retire(template)
+
+    def _retire(self, template: _Template) -> None:
+        """End a template, and what it has forked for later."""
         with self._lock:
-            is_current = self._template is template
-            if is_current:
-                self._template = None
-            if is_current and self._banned != _NEVER and not self._closed:
-                self._wanted = {m: None for m in self._wanted if m.partition(".")[0] not in self._banned}
+            self._template = None if self._template is template else self._template
+            ready, self._ready = self._ready, collections.deque()
         template.close()
+        for child in ready:
+            child.kill()
 
     def _fill(self, renew: bool = False) -> None:
         """Have as many wait as are wanted; those that were forked before the last imports are replaced."""
@@ -153,15 +166,6 @@ class Spares:
                 self._ready = collections.deque(child for child in self._ready if child not in old)
             for child in old:
                 child.kill()
-
-    def _end(self) -> None:
-        with self._lock:
-            template, self._template = self._template, None
-            ready, self._ready = self._ready, collections.deque()
-        if template is not None:
-            template.close()
-        for child in ready:
-            child.kill()
 
 
 class _Template:

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 import sparkmodel as sm
+from sparkmodel.cluster.janitor import processes_of
 from sparkmodel.cluster.scratch import LOCK, ROOT
 from sparkmodel.errors import InvalidOptionError
 from tests.integration.scripts import Script, free_port, listens, scratch_directories, wait_until, with_suppress
@@ -33,6 +34,7 @@ PROGRAM = """
 
     class SlowToLoad(Double):
         def __setstate__(self, state):
+            print("loading", file=open("said", "a"), flush=True)
             time.sleep(60)
 
         def __getstate__(self):
@@ -122,24 +124,25 @@ def test_interrupt_while_loading_leaves_nothing(tmp_path: pathlib.Path) -> None:
         tmp_path,
     )
     script.read_until("registering")
-    wait_until(lambda: any("Worker" in " ".join(p.cmdline()[:1]) for p in script.descendants()), 60)
+    wait_until((tmp_path / "said").exists, 60)
     os.kill(script.process.pid, signal.SIGINT)
     assert "interrupted []" in script.finish()
     assert_nothing_left(script, before)
 
 
 @pytest.mark.slow
-def test_killed_driver_leaves_no_process_and_the_next_one_sweeps(tmp_path: pathlib.Path) -> None:
+def test_killed_driver_leaves_nothing(tmp_path: pathlib.Path) -> None:
     before = scratch_directories()
     script = Script(program(SPARK, REGISTER, QUERY, 'print("up", flush=True)', "time.sleep(120)"), tmp_path)
     script.read_until("up")
+    assert any(is_spare(process) for process in script.descendants())
     os.kill(script.process.pid, signal.SIGKILL)
     script.process.wait()
-    wait_until(lambda: not script.descendants(), 60)
-    from sparkmodel.cluster.scratch import sweep
+    assert_nothing_left(script, before)
 
-    sweep()
-    wait_until(lambda: scratch_directories() <= before | other_scratch())
+
+def is_spare(process: psutil.Process) -> bool:
+    return bool(process.cmdline()) and process.cmdline()[0].startswith("sparkmodel spare")
 
 
 @pytest.fixture
@@ -194,6 +197,20 @@ def test_of_pools_on_a_cluster_a_detached_one_outlives_its_driver_and_is_attache
     Script(attach, tmp_path).finish()
     gone = program(connect, "try:", '    sm.get("f")', "except sm.SparkModelError as e:", "    print(e.condition)")
     assert "MODEL_NOT_FOUND" in Script(gone, tmp_path).finish()
+
+
+@pytest.mark.slow
+def test_driver_killed_on_a_cluster_leaves_nothing_there(tmp_path: pathlib.Path, ray_cluster: str) -> None:
+    before = scratch_directories()
+    body = (f'sm.init(address="{ray_cluster}")', SPARK, REGISTER, QUERY, 'print("up", flush=True)', "time.sleep(120)")
+    script = Script(program(*body), tmp_path)
+    script.read_until("up")
+    made = [pathlib.Path(directory) for directory in scratch_directories() - before]
+    assert len([pid for directory in made for pid in processes_of(directory)]) >= 5  # workers, spares, a janitor
+    os.kill(script.process.pid, signal.SIGKILL)
+    script.process.wait()
+    wait_until(lambda: not any(processes_of(directory) for directory in made), 60)
+    assert_nothing_left(script, before)
 
 
 def test_detached_needs_a_cluster_that_outlives_the_driver(register: Callable[..., sm.Model]) -> None:
