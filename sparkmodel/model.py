@@ -204,7 +204,7 @@ class Model:
         return self._pool.stats()
 
     def describe(self) -> dict[str, Any]:
-        """What is served, from where, with which columns and limits."""
+        """What is served, from where, with which columns and limits, and what the pool's nodes keep ready."""
         self._refresh()
         spec = self._spec
         return {
@@ -217,6 +217,7 @@ class Model:
             "result_type": str(spec.result_type),
             "endpoints": [f"{host}:{port}" for host, port in self._handle.directory.endpoints],
             "options": dataclasses.asdict(spec.options),
+            "spares": self._pool.spares(),
         }
 
     def drop(self) -> None:

@@ -34,7 +34,7 @@ class PoolOptions:
     """How many workers, with what each, and how their work is bounded.
 
     Attributes:
-        workers: Number of worker actors; each holds the model once.
+        workers: Number of worker processes; each holds the model once.
         num_cpus: CPUs reserved for each worker (Ray); fractions are allowed.
         num_gpus: GPUs reserved for each worker (Ray); fractions are allowed.
         memory: Bytes of memory reserved for each worker (Ray); None reserves none.
