@@ -11,7 +11,7 @@ import io.sparkmodel.sql.{CallSettings, ModelAnalysisException, ModelFunction, U
 import io.sparkmodel.wire.{Handle, ModelException}
 import org.apache.spark.sql.SparkSession
 import org.apache.spark.sql.catalyst.expressions.Expression
-import org.apache.spark.sql.sparkmodel.{Internals, SqlInternals}
+import org.apache.spark.sql.sparkmodel.{CoreInternals, SqlInternals}
 import org.slf4j.LoggerFactory
 
 /** What the control service tells of a model. */
@@ -23,7 +23,7 @@ class Card(val json: JsonNode) {
   def function: ModelFunction = {
     val command = json.path("command").asText("")
     if (command.isEmpty) ModelFunction.ofText(name, text, handle)
-    else new ModelFunction(name, handle, Internals.pythonFunction(
+    else new ModelFunction(name, handle, CoreInternals.pythonFunction(
       java.util.Base64.getDecoder.decode(command),
       json.path("python").asText("python3"),
       json.path("python_version").asText("")))

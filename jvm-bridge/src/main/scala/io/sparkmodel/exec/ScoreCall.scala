@@ -12,7 +12,7 @@ import org.apache.arrow.vector.ipc.message.MessageSerializer
 import org.apache.arrow.vector.types.pojo.Schema
 import org.apache.spark.sql.catalyst.expressions._
 import org.apache.spark.sql.internal.SQLConf
-import org.apache.spark.sql.sparkmodel.Internals
+import org.apache.spark.sql.sparkmodel.CatalystInternals
 import org.apache.spark.sql.types._
 
 /**
@@ -31,7 +31,7 @@ case class ScoreCall(
     largeVarTypes: Boolean,
     resultType: DataType) {
 
-  def arrowSchema: Schema = Internals.arrowSchema(schema, stream.call.timeZone.get, largeVarTypes)
+  def arrowSchema: Schema = CatalystInternals.arrowSchema(schema, stream.call.timeZone.get, largeVarTypes)
 }
 
 object ScoreCall {
@@ -49,7 +49,7 @@ object ScoreCall {
     }
     val schema = StructType(columns.map { case (name, column) => StructField(name, column.dataType) })
     val conf = SQLConf.get
-    val arrow = Internals.arrowSchema(schema, conf.sessionLocalTimeZone, conf.arrowUseLargeVarTypes)
+    val arrow = CatalystInternals.arrowSchema(schema, conf.sessionLocalTimeZone, conf.arrowUseLargeVarTypes)
     val call = handle.call.copy(timeZone = Some(conf.sessionLocalTimeZone))
     val stream = StreamKey(text(arrow), byName, call)
     ScoreCall(handle, columns.map(_._2), guard, schema, stream, conf.arrowUseLargeVarTypes, udf.dataType)

@@ -5,7 +5,7 @@ import io.sparkmodel.exec.Messages
 import io.sparkmodel.plan.ModelCall
 import io.sparkmodel.wire.Handle
 import org.apache.spark.sql.catalyst.expressions.Expression
-import org.apache.spark.sql.sparkmodel.Internals
+import org.apache.spark.sql.sparkmodel.{CatalystInternals, CoreInternals}
 
 /**
  * A model as a function of a session.
@@ -13,10 +13,10 @@ import org.apache.spark.sql.sparkmodel.Internals
  * @param python the function as a session with Python has it; else one whose command only the bridge reads
  */
 class ModelFunction(val name: String, val handle: Handle, python: AnyRef) extends (Seq[Expression] => Expression) {
-  private lazy val result = Internals.sparkType(Messages.schema(handle.result).getFields.get(0))
+  private lazy val result = CatalystInternals.sparkType(Messages.schema(handle.result).getFields.get(0))
 
   override def apply(arguments: Seq[Expression]): Expression =
-    Internals.call(name, python, result, Binding(handle, arguments))
+    CatalystInternals.call(name, python, result, Binding(handle, arguments))
 
   /** The same under another name. */
   def named(other: String): ModelFunction = new ModelFunction(other, handle, python)
@@ -26,5 +26,5 @@ object ModelFunction {
 
   /** The function of a handle's text; it needs no Python. */
   def ofText(name: String, text: String, handle: Handle): ModelFunction =
-    new ModelFunction(name, handle, Internals.pythonFunction(ModelCall.command(text.trim)))
+    new ModelFunction(name, handle, CoreInternals.pythonFunction(ModelCall.command(text.trim)))
 }

@@ -7,7 +7,7 @@ import scala.util.Try
 import io.sparkmodel.exec.Messages
 import io.sparkmodel.wire.{Handle, Inputs}
 import org.apache.arrow.vector.types.pojo.ArrowType
-import org.apache.spark.sql.sparkmodel.Internals
+import org.apache.spark.sql.sparkmodel.CatalystInternals
 import org.apache.spark.sql.types._
 
 /** One input of a model; no name in an unnamed signature, no type where any goes. */
@@ -24,7 +24,7 @@ object Signatures {
     Messages.schema(inputs.schema).getFields.asScala.toSeq.map { field =>
       val dataType = field.getType match {
         case _: ArrowType.Null => None
-        case _ => Try(Internals.sparkType(field)).toOption // Spark has no unsigned integers or 16-bit floats
+        case _ => Try(CatalystInternals.sparkType(field)).toOption // Spark has no unsigned integers or 16-bit floats
       }
       Input(Some(field.getName).filter(_.nonEmpty), dataType, !field.isNullable)
     }
