@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sparkmodel.control
 
-import java.util.concurrent.ConcurrentHashMap
-
 import scala.jdk.CollectionConverters._
 
 import com.fasterxml.jackson.databind.JsonNode
@@ -12,7 +10,6 @@ import io.sparkmodel.wire.{Handle, ModelException}
 import org.apache.spark.sql.SparkSession
 import org.apache.spark.sql.catalyst.expressions.Expression
 import org.apache.spark.sql.sparkmodel.{CoreInternals, SqlInternals}
-import org.slf4j.LoggerFactory
 
 /** What the control service tells of a model. */
 class Card(val json: JsonNode) {
@@ -32,14 +29,6 @@ class Card(val json: JsonNode) {
 
 /** The models of this driver's control service, and who has called them. */
 object Deployed {
-  private val log = LoggerFactory.getLogger("io.sparkmodel.control")
-  private val makers = new ConcurrentHashMap[String, Maker]
-
-  /** How a model is made; the request is what changes with it. */
-  abstract class Maker(val request: ObjectNode) {
-    def make(client: ControlClient): Unit
-  }
-
   /** A model by name, as it is now. */
   final class Target(card: Card) {
     def function(session: SparkSession, settings: CallSettings): Seq[Expression] => Expression = {
@@ -82,30 +71,11 @@ object Deployed {
   }
 
   /** Whether there can be no models: nobody has made one, and no cluster was named that may have some. */
-  def isIdle: Boolean = !Control.isRunning && makers.isEmpty && !Control.hasCluster
+  def isIdle: Boolean = !Control.isRunning && Makers.isEmpty && !Control.hasCluster
 
   def names: Seq[String] =
     if (isIdle) Nil
     else Control.call("list", ControlClient.body).required("models").elements.asScala.map(_.path("name").asText).toSeq
-
-  /** Remember how a model was made, for a control process that takes over from one that died. */
-  def remember(name: String, maker: Maker): Unit = makers.put(name.toLowerCase, maker)
-
-  /** ... as it is after a change. */
-  def follow(name: String, card: JsonNode): Unit = Option(makers.get(name.toLowerCase)).foreach { maker =>
-    if (maker.request.hasNonNull("location")) maker.request.put("location", card.path("source").asText)
-    maker.request.set[ObjectNode]("options", card.path("options"))
-  }
-
-  def forget(name: String): Unit = makers.remove(name.toLowerCase)
-
-  def clear(): Unit = makers.clear()
-
-  /** Make the models again that died with a control process. */
-  private[control] def restore(client: ControlClient): Unit = makers.asScala.foreach { case (name, maker) =>
-    try maker.make(client)
-    catch { case error: ModelException => log.warn(s"model '$name' could not be made again: ${error.getMessage}") }
-  }
 
   private def card(name: String, settings: CallSettings = CallSettings()): Card = {
     val body = ControlClient.body.put("name", name)
@@ -119,24 +89,4 @@ object Deployed {
   private def withSettings(session: SparkSession, name: String, settings: CallSettings): ModelFunction =
     try card(name, settings).function.named(name) // that of another version is a model of another name
     catch { case error: ModelException => throw ModelAnalysisException.from(error) }
-}
-
-/** Scala values as JSON, and back. */
-object Json {
-  def fields(node: JsonNode): Seq[(String, JsonNode)] =
-    node.fieldNames.asScala.map(name => name -> node.get(name)).toSeq
-
-  def of(value: Any): JsonNode = value match {
-    case map: Map[_, _] =>
-      val node = ControlClient.body
-      map.foreach { case (key, item) => node.set[JsonNode](key.toString, of(item)) }
-      node
-    case items: Seq[_] =>
-      val node = ControlClient.json.createArrayNode()
-      items.foreach(item => node.add(of(item)))
-      node
-    case Some(item) => of(item)
-    case None => ControlClient.json.nullNode
-    case other => ControlClient.json.valueToTree[JsonNode](other)
-  }
 }

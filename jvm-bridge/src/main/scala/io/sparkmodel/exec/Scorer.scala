@@ -3,7 +3,7 @@ package io.sparkmodel.exec
 
 import scala.collection.mutable
 
-import io.sparkmodel.wire.{ModelException, PoolClient, Watch}
+import io.sparkmodel.wire.{ModelException, PoolClient, Schemas, Watch}
 import org.apache.arrow.memory.BufferAllocator
 import org.apache.arrow.vector.FieldVector
 import org.apache.arrow.vector.types.pojo.Schema
@@ -73,7 +73,7 @@ class Scorer(
 
   def allocator: BufferAllocator = memory.allocator
 
-  def schemaOf(text: String): Schema = schemas.getOrElseUpdate(text, Messages.schema(text))
+  def schemaOf(text: String): Schema = schemas.getOrElseUpdate(text, Schemas.read(text))
 
   def wrap(vector: FieldVector): ColumnVector = new ArrowColumnVector(vector)
 

@@ -32,7 +32,7 @@ object Binding {
     keys.find(key => known.nonEmpty && !known.exists(_.equalsIgnoreCase(key))).fold(
       mismatch(handle, "some arguments are named and some are not", "name all of them")) { key =>
       mismatch(
-        handle, s"it has no input '$key', and ML_PREDICT no option", ModelAnalysisException.suggest(key, known ++ MlPredict.Keys))
+        handle, s"it has no input '$key', and ML_PREDICT no option", ModelAnalysisException.suggest(key, known ++ CallSettings.Keys))
     }
   }
 

@@ -7,24 +7,14 @@ import org.apache.spark.sql.catalyst.util.{ArrayBasedMapData, GenericArrayData}
 import org.apache.spark.sql.types._
 import org.apache.spark.unsafe.types.UTF8String
 
-/** What one call asks for; the analyzer reads it, and no model ever sees it as a column. */
-case class CallSettings(
-    params: Map[String, Any] = Map.empty,
-    onError: Option[String] = None,
-    timeoutS: Option[Double] = None,
-    version: Option[Int] = None) {
-  def isEmpty: Boolean = this == CallSettings()
-}
-
 /** `ml_predict('model', columns..., params => map(...), on_error => '...', timeout => '5s', version => 3)`. */
 object MlPredict extends (Seq[Expression] => Expression) {
   val Name = "ml_predict"
-  private[sql] val Keys = Seq("on_error", "params", "timeout", "version")
 
   override def apply(arguments: Seq[Expression]): Expression = arguments match {
     case model +: rest =>
       val (options, columns) = rest.partition {
-        case named: NamedArgumentExpression => Keys.contains(named.key.toLowerCase)
+        case named: NamedArgumentExpression => CallSettings.Keys.contains(named.key.toLowerCase)
         case _ => false
       }
       val keys = options.collect { case option: NamedArgumentExpression => option.key.toLowerCase }
@@ -89,20 +79,4 @@ object MlPredict extends (Seq[Expression] => Expression) {
 
   private def invalid(key: String, fact: String, hint: String): ModelAnalysisException =
     ModelAnalysisException("INVALID_OPTION", s"Cannot use option '$key' of ML_PREDICT", fact, hint)
-}
-
-/** Durations as `5`, `'5s'`, `'200 ms'`, `'2 min'`. */
-object Durations {
-  private val Form = """\s*(\d+(?:\.\d+)?)\s*(ms|s|sec|seconds?|m|min|minutes?|h|hours?)?\s*""".r
-
-  def seconds(key: String, value: Any): Double = value.toString.toLowerCase match {
-    case Form(number, unit) if number.toDouble > 0 => number.toDouble * (Option(unit).map(_.take(2)) match {
-      case Some("ms") => 0.001
-      case Some("m" | "mi") => 60
-      case Some("h" | "ho") => 3600
-      case _ => 1
-    })
-    case _ => throw ModelAnalysisException(
-      "INVALID_OPTION", s"Cannot use option '$key'", s"'$value' is not a duration above 0", "write it as '5s' or '500ms'")
-  }
 }

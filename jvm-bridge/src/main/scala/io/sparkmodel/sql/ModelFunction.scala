@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sparkmodel.sql
 
-import io.sparkmodel.exec.Messages
 import io.sparkmodel.plan.ModelCall
-import io.sparkmodel.wire.Handle
+import io.sparkmodel.wire.{Handle, Schemas}
 import org.apache.spark.sql.catalyst.expressions.Expression
 import org.apache.spark.sql.sparkmodel.{CatalystInternals, CoreInternals}
 
@@ -13,7 +12,7 @@ import org.apache.spark.sql.sparkmodel.{CatalystInternals, CoreInternals}
  * @param python the function as a session with Python has it; else one whose command only the bridge reads
  */
 class ModelFunction(val name: String, val handle: Handle, python: AnyRef) extends (Seq[Expression] => Expression) {
-  private lazy val result = CatalystInternals.sparkType(Messages.schema(handle.result).getFields.get(0))
+  private lazy val result = CatalystInternals.sparkType(Schemas.read(handle.result).getFields.get(0))
 
   override def apply(arguments: Seq[Expression]): Expression =
     CatalystInternals.call(name, python, result, Binding(handle, arguments))

@@ -4,8 +4,7 @@ package io.sparkmodel.sql
 import scala.jdk.CollectionConverters._
 import scala.util.Try
 
-import io.sparkmodel.exec.Messages
-import io.sparkmodel.wire.{Handle, Inputs}
+import io.sparkmodel.wire.{Handle, Inputs, Schemas}
 import org.apache.arrow.vector.types.pojo.ArrowType
 import org.apache.spark.sql.sparkmodel.CatalystInternals
 import org.apache.spark.sql.types._
@@ -21,7 +20,7 @@ object Signatures {
   def of(handle: Handle): Option[Seq[Input]] = handle.inputs.map(read).filter(_.nonEmpty)
 
   private def read(inputs: Inputs): Seq[Input] =
-    Messages.schema(inputs.schema).getFields.asScala.toSeq.map { field =>
+    Schemas.read(inputs.schema).getFields.asScala.toSeq.map { field =>
       val dataType = field.getType match {
         case _: ArrowType.Null => None
         case _ => Try(CatalystInternals.sparkType(field)).toOption // Spark has no unsigned integers or 16-bit floats
