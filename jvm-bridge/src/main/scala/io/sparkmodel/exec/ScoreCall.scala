@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sparkmodel.exec
 
-import io.sparkmodel.plan.{ModelCall, ScoreIf}
+import io.sparkmodel.call.{ModelCall, ScoreIf}
 import io.sparkmodel.wire.{Handle, Schemas, StreamKey}
 import org.apache.arrow.vector.types.pojo.Schema
 import org.apache.spark.sql.catalyst.expressions._
