@@ -19,7 +19,7 @@ def parser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jvm]:
     """A JVM with the parser in it, for all tests of the run."""
     opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED]
     warehouse = tmp_path_factory.mktemp("warehouse")
-    machine = Jvm("io.sparkmodel.sql.ParserMain", f"-Dwarehouse={warehouse}", *opened)
+    machine = Jvm("io.sparkmodel.parse.ParserMain", f"-Dwarehouse={warehouse}", *opened)
     yield machine
     machine.close()
 

@@ -6,7 +6,7 @@ import java.nio.file.{Files, Path, Paths}
 
 import scala.jdk.CollectionConverters._
 
-import io.sparkmodel.sql.ModelFunction
+import io.sparkmodel.call.ModelFunction
 import io.sparkmodel.wire.Handle
 import org.apache.spark.sql.SparkSession
 import org.apache.spark.sql.catalyst.expressions.Expression

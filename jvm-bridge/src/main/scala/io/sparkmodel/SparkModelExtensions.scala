@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sparkmodel
 
+import io.sparkmodel.call.{CheckCalls, FillArguments}
+import io.sparkmodel.commands.{CheckStatements, ModelCommand}
 import io.sparkmodel.exec.{ModelScoreStrategy, ScoreColumns}
+import io.sparkmodel.models.{MlPredict, ModelNames, ResolvePredictTable}
+import io.sparkmodel.parse.ModelParser
 import io.sparkmodel.plan.ScoreOnce
-import io.sparkmodel.sql._
 import org.apache.spark.SparkContext
 import org.apache.spark.sql.SparkSessionExtensions
 import org.apache.spark.sql.catalyst.FunctionIdentifier

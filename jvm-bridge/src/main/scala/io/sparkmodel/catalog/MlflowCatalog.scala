@@ -2,14 +2,18 @@
 package io.sparkmodel.catalog
 
 import scala.jdk.CollectionConverters._
+import scala.util.Try
 
 import com.fasterxml.jackson.databind.JsonNode
 import com.fasterxml.jackson.databind.node.ObjectNode
-import io.sparkmodel.control.{Card, Control, ControlClient, Json}
-import io.sparkmodel.sql.{Access, Durations, ModelAnalysisException}
+import io.sparkmodel.access.Access
+import io.sparkmodel.call.{Durations, ModelAnalysisException}
+import io.sparkmodel.control.{Control, ControlClient, Json}
 import io.sparkmodel.wire.ModelException
+import org.apache.spark.sql.SparkSession
 import org.apache.spark.sql.connector.catalog.{FunctionCatalog, Identifier}
 import org.apache.spark.sql.connector.catalog.functions.{BoundFunction, UnboundFunction}
+import org.apache.spark.sql.sparkmodel.SqlInternals
 import org.apache.spark.sql.types.StructType
 import org.apache.spark.sql.util.CaseInsensitiveStringMap
 
@@ -52,14 +56,14 @@ class MlflowCatalog extends FunctionCatalog {
         ModelAnalysisException.suggest(model, known.map(_.path("name").asText))))
   }
 
-  /** The pool of a model, deployed now if it is not; a version or an alias, or the latest version. */
-  private[catalog] def card(model: String, version: Option[Int], alias: Option[String]): Card = {
+  /** The card of a model, whose pool is deployed now if it is not; a version or an alias, or the latest version. */
+  private[sparkmodel] def card(model: String, version: Option[Int], alias: Option[String]): JsonNode = {
     Access.checkCatalog(called, settings)
     val request = body.put("model", model).put("idle_s", Durations.seconds("idle_timeout", setting("idle_timeout", "10 min")))
     version.fold(request.putNull("version"))(request.put("version", _))
     alias.fold(request.putNull("alias"))(request.put("alias", _))
     request.set[ObjectNode]("options", Json.of(settings.filterNot { case (key, _) => Own.contains(key.toLowerCase) }))
-    new Card(ask("catalog/card", request))
+    ask("catalog/card", request)
   }
 
   private def models: Seq[JsonNode] = ask("catalog/list", body).required("models").elements.asScala.toSeq
@@ -78,6 +82,14 @@ class MlflowCatalog extends FunctionCatalog {
   private def ask(command: String, request: ObjectNode): JsonNode =
     try Control.call(command, request)
     catch { case error: ModelException => throw ModelAnalysisException.from(error) }
+}
+
+object MlflowCatalog {
+
+  /** The catalog of a name, None if it is no registry of MLflow. */
+  def find(session: SparkSession, name: String): Option[MlflowCatalog] =
+    if (!SqlInternals.hasCatalogSetting(session, name)) None
+    else Try(SqlInternals.catalog(session, name)).toOption.collect { case mlflow: MlflowCatalog => mlflow }
 }
 
 /** A model of a registry as SHOW and DESCRIBE see it; calls are not made this way. */

@@ -61,7 +61,7 @@ object Control {
   private def ready(client: ControlClient): ControlClient = restoring.synchronized {
     if (unrestored.exists(_ eq client)) {
       unrestored = None // also for what making the models asks, from this thread
-      Deployed.restore(client)
+      Makers.restore(client)
     }
     client
   }
@@ -114,7 +114,7 @@ object Control {
     override def onApplicationEnd(end: SparkListenerApplicationEnd): Unit = Control.synchronized {
       process.foreach(_.stop())
       process = None
-      Deployed.clear()
+      Makers.clear()
     }
   }
 }

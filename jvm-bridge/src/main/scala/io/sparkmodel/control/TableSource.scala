@@ -10,7 +10,7 @@ import org.apache.arrow.vector.VectorSchemaRoot
 import org.apache.arrow.vector.ipc.ArrowStreamWriter
 import org.apache.spark.sql.{AnalysisException, SparkSession}
 import org.apache.spark.sql.execution.arrow.ArrowWriter
-import org.apache.spark.sql.sparkmodel.{Internals, SqlInternals}
+import org.apache.spark.sql.sparkmodel.{CatalystInternals, SqlInternals}
 
 /**
  * The rows of a table that holds a model, in a file, for the Python that unpacks them: Spark reads tables, and that
@@ -51,8 +51,8 @@ object TableSource {
         case error: AnalysisException => throw failure("MODEL_NOT_FOUND", location, s"Spark says: ${firstLine(error)}")
       }
     val root = VectorSchemaRoot.create(
-      Internals.arrowSchema(frame.schema, SqlInternals.timeZone(session), largeVarTypes = false),
-      SqlInternals.rootAllocator)
+      CatalystInternals.arrowSchema(frame.schema, SqlInternals.timeZone(session), largeVarTypes = false),
+      CatalystInternals.rootAllocator)
     val channel = FileChannel.open(file, StandardOpenOption.WRITE)
     try {
       val stream = new ArrowStreamWriter(root, null, Channels.newChannel(Channels.newOutputStream(channel)))

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sparkmodel.exec
 
-import java.io.ByteArrayInputStream
 import java.nio.{ByteBuffer, ByteOrder}
-import java.nio.channels.Channels
-import java.util.Base64
 
 import scala.collection.mutable.ArrayBuffer
 import scala.jdk.CollectionConverters._
@@ -12,7 +9,6 @@ import scala.jdk.CollectionConverters._
 import org.apache.arrow.flatbuf.{Message, RecordBatch}
 import org.apache.arrow.memory.{ArrowBuf, BufferAllocator}
 import org.apache.arrow.vector.{FieldVector, VectorLoader, VectorSchemaRoot, VectorUnloader}
-import org.apache.arrow.vector.ipc.ReadChannel
 import org.apache.arrow.vector.ipc.message.{ArrowRecordBatch, IpcOption, MessageSerializer}
 import org.apache.arrow.vector.types.pojo.Schema
 
@@ -48,11 +44,6 @@ class BatchMessage(root: VectorSchemaRoot) extends AutoCloseable {
 }
 
 object Messages {
-
-  def schema(text: String): Schema =
-    MessageSerializer.deserializeSchema(
-      new ReadChannel(Channels.newChannel(new ByteArrayInputStream(Base64.getDecoder.decode(text)))))
-
   /** The one column of an answer, which takes over the memory that the message was read into. */
   def column(schema: Schema, memory: ArrowBuf, allocator: BufferAllocator): FieldVector = {
     val message = memory.nioBuffer(0, memory.capacity.toInt).order(ByteOrder.LITTLE_ENDIAN)

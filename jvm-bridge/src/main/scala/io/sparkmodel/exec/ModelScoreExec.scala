@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sparkmodel.exec
 
-import io.sparkmodel.plan.ModelCall
+import io.sparkmodel.call.ModelCall
 import org.apache.spark.TaskContext
 import org.apache.spark.rdd.RDD
 import org.apache.spark.sql.catalyst.InternalRow

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sparkmodel.exec
 
-import io.sparkmodel.plan.{ModelCall, ScoreIf, Settings}
+import io.sparkmodel.call.{ModelCall, ScoreIf}
+import io.sparkmodel.plan.Settings
 import org.apache.spark.sql.catalyst.expressions._
 import org.apache.spark.sql.catalyst.plans.logical.{ArrowEvalPython, LogicalPlan, Project}
 import org.apache.spark.sql.catalyst.rules.Rule

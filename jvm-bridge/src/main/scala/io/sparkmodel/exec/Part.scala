@@ -9,7 +9,7 @@ import org.apache.arrow.vector.FieldVector
 import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.catalyst.expressions.BasePredicate
 import org.apache.spark.sql.execution.vectorized.ConstantColumnVector
-import org.apache.spark.sql.sparkmodel.Internals
+import org.apache.spark.sql.sparkmodel.CatalystInternals
 import org.apache.spark.sql.vectorized.{ColumnarBatch, ColumnVector}
 
 /** One call's share of a chunk: its arguments, and then its predictions. */
@@ -79,7 +79,7 @@ class Part(scorer: Scorer, index: Int) {
     })
     val schema = scorer.schemaOf(answer.schema)
     val field = schema.getFields.get(0)
-    if (!Internals.isOfType(field, call.resultType))
+    if (!CatalystInternals.isOfType(field, call.resultType))
       wrong("WRONG_RESULT_TYPE", s"the pool answers $field, the function is ${call.resultType.sql}")
     val taken = memory
     memory = null

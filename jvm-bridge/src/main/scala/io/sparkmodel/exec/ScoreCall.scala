@@ -1,18 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sparkmodel.exec
 
-import java.io.ByteArrayOutputStream
-import java.nio.channels.Channels
-import java.util.Base64
-
-import io.sparkmodel.plan.{ModelCall, ScoreIf}
-import io.sparkmodel.wire.{Handle, StreamKey}
-import org.apache.arrow.vector.ipc.WriteChannel
-import org.apache.arrow.vector.ipc.message.MessageSerializer
+import io.sparkmodel.call.{ModelCall, ScoreIf}
+import io.sparkmodel.wire.{Handle, Schemas, StreamKey}
 import org.apache.arrow.vector.types.pojo.Schema
 import org.apache.spark.sql.catalyst.expressions._
 import org.apache.spark.sql.internal.SQLConf
-import org.apache.spark.sql.sparkmodel.Internals
+import org.apache.spark.sql.sparkmodel.CatalystInternals
 import org.apache.spark.sql.types._
 
 /**
@@ -31,7 +25,7 @@ case class ScoreCall(
     largeVarTypes: Boolean,
     resultType: DataType) {
 
-  def arrowSchema: Schema = Internals.arrowSchema(schema, stream.call.timeZone.get, largeVarTypes)
+  def arrowSchema: Schema = CatalystInternals.arrowSchema(schema, stream.call.timeZone.get, largeVarTypes)
 }
 
 object ScoreCall {
@@ -49,9 +43,9 @@ object ScoreCall {
     }
     val schema = StructType(columns.map { case (name, column) => StructField(name, column.dataType) })
     val conf = SQLConf.get
-    val arrow = Internals.arrowSchema(schema, conf.sessionLocalTimeZone, conf.arrowUseLargeVarTypes)
+    val arrow = CatalystInternals.arrowSchema(schema, conf.sessionLocalTimeZone, conf.arrowUseLargeVarTypes)
     val call = handle.call.copy(timeZone = Some(conf.sessionLocalTimeZone))
-    val stream = StreamKey(text(arrow), byName, call)
+    val stream = StreamKey(Schemas.textOf(arrow), byName, call)
     ScoreCall(handle, columns.map(_._2), guard, schema, stream, conf.arrowUseLargeVarTypes, udf.dataType)
   }
 
@@ -68,11 +62,5 @@ object ScoreCall {
       fields.map(f => f.name -> f.dataType.catalogString).toSeq != Seq(
         "type" -> "tinyint", "size" -> "int", "indices" -> "array<int>", "values" -> "array<double>")
     case _ => false
-  }
-
-  private def text(schema: Schema): String = {
-    val bytes = new ByteArrayOutputStream
-    MessageSerializer.serialize(new WriteChannel(Channels.newChannel(bytes)), schema)
-    Base64.getEncoder.encodeToString(bytes.toByteArray)
   }
 }

@@ -3,14 +3,14 @@ package io.sparkmodel.exec
 
 import scala.collection.mutable
 
-import io.sparkmodel.wire.{ModelException, PoolClient, Watch}
+import io.sparkmodel.wire.{ModelException, PoolClient, Schemas, Watch}
 import org.apache.arrow.memory.BufferAllocator
 import org.apache.arrow.vector.FieldVector
 import org.apache.arrow.vector.types.pojo.Schema
 import org.apache.spark.TaskContext
 import org.apache.spark.sql.catalyst.expressions.{Attribute, BasePredicate, Predicate}
 import org.apache.spark.sql.execution.python.sparkmodel.ScoringFailure
-import org.apache.spark.sql.sparkmodel.Internals
+import org.apache.spark.sql.sparkmodel.{CatalystInternals, CoreInternals}
 import org.apache.spark.sql.types.{StructField, StructType}
 import org.apache.spark.sql.vectorized.{ArrowColumnVector, ColumnVector}
 
@@ -43,7 +43,7 @@ class Scorer(
     predicate
   })
   val clients: Seq[PoolClient] = calls.map(c => PoolClient.of(c.handle))
-  val watch: Watch = () => Internals.endIfKilled(context)
+  val watch: Watch = () => CoreInternals.endIfKilled(context)
   private val depth = calls.map(_.handle.maxInFlight).max
   private val schemas = mutable.Map.empty[String, Schema]
 
@@ -64,7 +64,7 @@ class Scorer(
   val kept: Option[BatchPlan] = {
     val alone = keep.zip(keptPlaces).collect { case (attribute, _: KeptAlone) => attribute }
     val schema = StructType(alone.zipWithIndex.map { case (a, i) => StructField(s"_$i", a.dataType) })
-    def arrow = Internals.arrowSchema(schema, timeZone, calls.head.largeVarTypes)
+    def arrow = CatalystInternals.arrowSchema(schema, timeZone, calls.head.largeVarTypes)
     Option.when(alone.nonEmpty)(new BatchPlan(alone, arrow, input, context.partitionId()))
   }
 
@@ -73,7 +73,7 @@ class Scorer(
 
   def allocator: BufferAllocator = memory.allocator
 
-  def schemaOf(text: String): Schema = schemas.getOrElseUpdate(text, Messages.schema(text))
+  def schemaOf(text: String): Schema = schemas.getOrElseUpdate(text, Schemas.read(text))
 
   def wrap(vector: FieldVector): ColumnVector = new ArrowColumnVector(vector)
 

@@ -4,7 +4,7 @@ package io.sparkmodel.exec
 import org.apache.arrow.memory.{AllocationListener, BufferAllocator}
 import org.apache.spark.TaskContext
 import org.apache.spark.memory.{MemoryConsumer, SparkOutOfMemoryError}
-import org.apache.spark.sql.sparkmodel.Internals
+import org.apache.spark.sql.sparkmodel.{CatalystInternals, CoreInternals}
 
 /**
  * The Arrow memory of one task, accounted to the task's memory manager.
@@ -13,10 +13,10 @@ import org.apache.spark.sql.sparkmodel.Internals
  * operators see as taken, and spill in time.
  */
 class TaskMemory(context: TaskContext)
-    extends MemoryConsumer(Internals.memoryOf(context), Internals.memoryOf(context).getTungstenMemoryMode)
+    extends MemoryConsumer(CoreInternals.memoryOf(context), CoreInternals.memoryOf(context).getTungstenMemoryMode)
     with AllocationListener {
 
-  val allocator: BufferAllocator = Internals.newAllocator(s"sparkmodel task ${context.taskAttemptId()}", this)
+  val allocator: BufferAllocator = CatalystInternals.newAllocator(s"sparkmodel task ${context.taskAttemptId()}", this)
 
   override def onPreAllocation(size: Long): Unit = {
     val granted = acquireMemory(size)

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sparkmodel.plan
 
+import io.sparkmodel.call.{ModelCall, ScoreIf}
 import io.sparkmodel.wire.CallOptions
 import org.apache.spark.sql.catalyst.expressions._
 import org.apache.spark.sql.catalyst.expressions.aggregate.AggregateExpression
 import org.apache.spark.sql.catalyst.trees.TreePattern.PYTHON_UDF
-import org.apache.spark.sql.sparkmodel.PlanInternals
+import org.apache.spark.sql.sparkmodel.CoreInternals
 import org.apache.spark.sql.types.DataType
 
 /** What two calls must have in common to be one; the pickled bytes of their functions may differ. */
@@ -21,7 +22,7 @@ object Calls {
   object Movable {
     def unapply(expression: Expression): Option[PythonUDF] = expression match {
       case ModelCall(call)
-          if call.evalType == PlanInternals.ModelEvalType && call.deterministic &&
+          if call.evalType == CoreInternals.ModelEvalType && call.deterministic &&
             !isGuarded(call) && call.children.forall(isPlain) => Some(call)
       case _ => None
     }

@@ -3,6 +3,7 @@ package io.sparkmodel.plan
 
 import scala.annotation.tailrec
 
+import io.sparkmodel.call.ModelCall
 import org.apache.spark.sql.catalyst.expressions._
 import org.apache.spark.sql.catalyst.expressions.aggregate.AggregateExpression
 import org.apache.spark.sql.catalyst.optimizer.{CollapseProject, ColumnPruning}

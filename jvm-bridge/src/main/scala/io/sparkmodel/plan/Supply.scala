@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sparkmodel.plan
 
+import io.sparkmodel.call.{ModelCall, ScoreIf}
 import org.apache.spark.sql.catalyst.expressions._
 import org.apache.spark.sql.catalyst.plans.logical._
 
@@ -30,13 +31,29 @@ private class Supply(isAllowed: Attribute => Boolean) {
   private def fromNode(node: ArrowEvalPython, call: PythonUDF, guard: Option[Expression]): Option[Supplied] =
     node.udfs.indexWhere(made => isSame(made, call, node.child)) match {
       case at if at >= 0 && isAllowed(node.resultAttrs(at)) =>
-        Widening.toCover(node.udfs(at), guard).map { made =>
+        widened(node.udfs(at), guard).map { made =>
           Supplied(node.copy(udfs = node.udfs.updated(at, made)), node.resultAttrs(at))
         }
       case _ if covers(node.child, call, guard) =>
         find(node.child, call, guard).map(found => found.in(node.copy(child = found.plan)))
       case _ => None
     }
+
+  /**
+   * The call, made to score as well the rows that another operator asks for: with a wider guard, or without; None if
+   * the other guard cannot be computed where this call is made.
+   */
+  private def widened(made: PythonUDF, guard: Option[Expression]): Option[PythonUDF] = made.children.lastOption match {
+    case Some(ScoreIf(own)) => guard match {
+      case None => Some(made.copy(children = made.children.init))
+      case Some(other) if other.semanticEquals(own) => Some(made)
+      // rows that a filter has taken out before the other operator sees them must do no harm here
+      case Some(other) if Calls.isHarmless(other) =>
+        Some(made.copy(children = made.children.init :+ ScoreIf(Or(own, other))))
+      case _ => None
+    }
+    case _ => Some(made)
+  }
 
   private def fromProject(project: Project, call: PythonUDF, guard: Option[Expression]): Option[Supplied] =
     for {

@@ -9,7 +9,7 @@ import org.apache.spark.ml.linalg.SQLDataTypes.VectorType
 import org.apache.spark.ml.param.Param
 import org.apache.spark.ml.tuning.{CrossValidatorModel, TrainValidationSplitModel}
 import org.apache.spark.sql.SparkSession
-import org.apache.spark.sql.sparkmodel.MlInternals
+import org.apache.spark.sql.sparkmodel.SqlInternals
 import org.apache.spark.sql.types._
 
 /** Which columns a model reads that none of its stages makes, and of what type. */
@@ -52,7 +52,7 @@ private[sparkml] object Columns {
   private def reads(spark: SparkSession, stage: Transformer): Seq[String] = stage match {
     case query: SQLTransformer =>
       val table = "sparkmodel_columns"
-      MlInternals.columnsOf(spark, query.getStatement.replace("__THIS__", table)).filterNot(_ == table)
+      SqlInternals.columnsOf(spark, query.getStatement.replace("__THIS__", table)).filterNot(_ == table)
     case _ =>
       stage.params.toSeq.filter(param => InputParams(param.name)).flatMap(value(stage, _)).flatMap {
         case names: Array[_] => names.toSeq.map(_.toString)

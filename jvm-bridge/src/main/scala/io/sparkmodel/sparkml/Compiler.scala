@@ -11,7 +11,7 @@ import org.apache.spark.sql.{Column, DataFrame, SparkSession}
 import org.apache.spark.sql.catalyst.expressions._
 import org.apache.spark.sql.catalyst.plans.logical.{LeafNode, LogicalPlan, Project, SubqueryAlias, View}
 import org.apache.spark.sql.functions.when
-import org.apache.spark.sql.sparkmodel.MlInternals
+import org.apache.spark.sql.sparkmodel.{CatalystInternals, SqlInternals}
 import org.apache.spark.sql.types._
 
 /**
@@ -30,13 +30,13 @@ private[sparkml] object Compiler {
       stages: Seq[Transformer],
       offered: StructType,
       types: Seq[DataType],
-      output: Column): Program = MlInternals.duringAnalysis {
-    val table = MlInternals.emptyTable(spark, offered)
+      output: Column): Program = CatalystInternals.duringAnalysis {
+    val table = SqlInternals.emptyTable(spark, offered)
     val columns = offered.zip(types).map { case (field, dataType) => converted(field, dataType) }
     val transformed = run(name, table.select(columns: _*), stages)
     val result = transformed.select(output.as("result"))
-    val once = MlInternals.deterministic(MlInternals.analyzed(result))
-    val plan = MlInternals.optimized(MlInternals.withPlan(result, once))
+    val once = CatalystInternals.deterministic(SqlInternals.analyzed(result))
+    val plan = SqlInternals.optimized(SqlInternals.withPlan(result, once))
     val steps = projections(name, plan)
     steps.flatMap(_._2).foreach(_.foreach {
       case part: Unevaluable if !part.isInstanceOf[Attribute] => throw refused(name, s"it has '${part.sql}'", None)
@@ -81,7 +81,7 @@ private[sparkml] object Compiler {
             "put a VectorSizeHint for each before it and save the model again"))
       }
       val made = stage.transform(ready).toDF()
-      rowWise(MlInternals.analyzed(made)).foreach(fact => throw refused(name, fact, Some(stage)))
+      rowWise(SqlInternals.analyzed(made)).foreach(fact => throw refused(name, fact, Some(stage)))
       run(name, made, more)
     case _ => data
   }

@@ -9,7 +9,7 @@ import io.sparkmodel.wire.ModelException
 import org.apache.spark.ml.linalg.SQLDataTypes.VectorType
 import org.apache.spark.sql.SparkSession
 import org.apache.spark.sql.catalyst.expressions.{Expression, NamedExpression}
-import org.apache.spark.sql.sparkmodel.MlInternals
+import org.apache.spark.sql.sparkmodel.CatalystInternals
 import org.apache.spark.sql.types._
 
 /** A model in memory; its programs, one for each list of argument types that was seen. */
@@ -86,7 +86,7 @@ private[sparkml] class LoadedModel(
   }
 
   private def program(offered: StructType): Program = {
-    val key: Seq[Any] = offered.map(field => (field.dataType, field.metadata)) ++ MlInternals.settings
+    val key: Seq[Any] = offered.map(field => (field.dataType, field.metadata)) ++ CatalystInternals.settings
     programs.synchronized {
       Option(programs.get(key)).getOrElse {
         val made = attempt(offered)

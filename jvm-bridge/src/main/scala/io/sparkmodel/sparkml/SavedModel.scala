@@ -12,7 +12,7 @@ import org.apache.hadoop.fs.Path
 import org.apache.spark.ml.Transformer
 import org.apache.spark.ml.util.MLReader
 import org.apache.spark.sql.SparkSession
-import org.apache.spark.sql.sparkmodel.MlInternals
+import org.apache.spark.sql.sparkmodel.SqlInternals
 
 /** A model as `model.save(path)` left it. */
 private[sparkml] case class SavedModel(model: Transformer, savedBy: String)
@@ -47,7 +47,7 @@ private[sparkml] object SavedModel {
 
   private def metadata(spark: SparkSession, what: String, path: String): JsonNode = {
     val folder = new Path(path)
-    val files = folder.getFileSystem(MlInternals.hadoopConfiguration(spark))
+    val files = folder.getFileSystem(SqlInternals.hadoopConfiguration(spark))
     if (!files.exists(folder)) {
       throw new ModelException("MODEL_NOT_FOUND", what, "there is no such path", "check it, and its scheme")
     }

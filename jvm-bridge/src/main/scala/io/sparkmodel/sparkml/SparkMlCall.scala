@@ -15,15 +15,15 @@ import org.apache.spark.sql.types.DataType
  */
 private[sparkml] class Program(steps: Seq[(Seq[Attribute], Seq[Expression])], val dataType: DataType)
   extends Serializable {
-  def scorer(): Scorer =
-    new Scorer(steps.map { case (input, columns) => MutableProjection.create(columns, input) }, dataType)
+  def runner(): Runner =
+    new Runner(steps.map { case (input, columns) => MutableProjection.create(columns, input) }, dataType)
 }
 
 /** A program that runs, in one thread. */
-private[sparkml] class Scorer(steps: Seq[MutableProjection], dataType: DataType) {
+private[sparkml] class Runner(steps: Seq[MutableProjection], dataType: DataType) {
   private val projections = steps.toArray
 
-  def score(arguments: Array[Any]): Any = {
+  def run(arguments: Array[Any]): Any = {
     var row: InternalRow = new GenericInternalRow(arguments)
     var step = 0
     while (step < projections.length) {
@@ -37,7 +37,7 @@ private[sparkml] class Scorer(steps: Seq[MutableProjection], dataType: DataType)
 /** The call of a model in a query. */
 private[sparkml] case class SparkMlCall(name: String, program: Program, children: Seq[Expression])
   extends Expression {
-  @transient private lazy val scorer = program.scorer()
+  @transient private lazy val runner = program.runner()
 
   override def nullable: Boolean = true
   override def dataType: DataType = program.dataType
@@ -46,12 +46,12 @@ private[sparkml] case class SparkMlCall(name: String, program: Program, children
 
   override def eval(input: InternalRow): Any = {
     val arguments = children.map(_.eval(input)).toArray
-    scorer.synchronized(scorer.score(arguments)) // a plan on the driver may be shared by threads
+    runner.synchronized(runner.run(arguments)) // a plan on the driver may be shared by threads
   }
 
   override protected def doGenCode(ctx: CodegenContext, ev: ExprCode): ExprCode = {
     val model = ctx.addReferenceObj("model", program, classOf[Program].getName)
-    val state = ctx.addMutableState(classOf[Scorer].getName, "scorer", name => s"$name = $model.scorer();")
+    val state = ctx.addMutableState(classOf[Runner].getName, "runner", name => s"$name = $model.runner();")
     val arguments = ctx.freshName("arguments")
     val result = ctx.freshName("result")
     val values = children.zipWithIndex.map { case (child, index) =>
@@ -64,7 +64,7 @@ private[sparkml] case class SparkMlCall(name: String, program: Program, children
     ev.copy(code = code"""
       Object[] $arguments = new Object[${children.size}];
       $fill
-      Object $result = $state.score($arguments);
+      Object $result = $state.run($arguments);
       boolean ${ev.isNull} = $result == null;
       ${CodeGenerator.javaType(dataType)} ${ev.value} = ${CodeGenerator.defaultValue(dataType)};
       if (!${ev.isNull}) {

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 package org.apache.spark.sql.sparkmodel
 
-import org.apache.arrow.memory.BufferAllocator
+import org.apache.hadoop.conf.Configuration
 import org.apache.spark.api.python.PythonFunction
-import org.apache.spark.sql.{classic, Dataset, SparkSession}
-import org.apache.spark.sql.catalyst.FunctionIdentifier
-import org.apache.spark.sql.catalyst.InternalRow
+import org.apache.spark.sql.{classic, DataFrame, Dataset, Row, SparkSession}
+import org.apache.spark.sql.catalyst.{FunctionIdentifier, InternalRow}
+import org.apache.spark.sql.catalyst.analysis.UnresolvedAttribute
 import org.apache.spark.sql.catalyst.expressions.Expression
+import org.apache.spark.sql.catalyst.plans.logical.LogicalPlan
 import org.apache.spark.sql.execution.python.UserDefinedPythonFunction
-import org.apache.spark.sql.util.ArrowUtils
+import org.apache.spark.sql.types.StructType
 
-/** What model statements need of Spark that is private to its packages. */
+/** What the bridge needs of Spark's sql-core that is private to its packages: sessions and tables. */
 object SqlInternals {
   private def state(session: SparkSession) = session.asInstanceOf[classic.SparkSession].sessionState
+
+  // Functions of a session
 
   /**
    * What makes expressions of a built-in or temporary function; None if there is none of that name. Of others' functions
@@ -39,6 +42,10 @@ object SqlInternals {
   def dropFunction(session: SparkSession, name: String): Unit =
     state(session).catalog.dropTempFunction(name, ignoreIfNotExists = true)
 
+  def pythonFunction(udf: AnyRef): AnyRef = udf.asInstanceOf[UserDefinedPythonFunction].func: PythonFunction
+
+  // The session
+
   def nameParts(session: SparkSession, name: String): Seq[String] = state(session).sqlParser.parseMultipartIdentifier(name)
 
   def timeZone(session: SparkSession): String = state(session).conf.sessionLocalTimeZone
@@ -46,16 +53,36 @@ object SqlInternals {
   /** What tells sessions of this JVM apart. */
   def id(session: SparkSession): String = session.asInstanceOf[classic.SparkSession].sessionUUID
 
-  def pythonFunction(udf: AnyRef): AnyRef = udf.asInstanceOf[UserDefinedPythonFunction].func: PythonFunction
-
-  def rootAllocator: BufferAllocator = ArrowUtils.rootAllocator
-
-  /** All rows of a frame, a partition at a time; Spark forgets the results of an RDD's jobs, not those of a query's. */
-  def rows(frame: Dataset[_]): Iterator[InternalRow] =
-    frame.asInstanceOf[classic.Dataset[_]].queryExecution.toRdd.map(_.copy()).toLocalIterator
+  def hadoopConfiguration(session: SparkSession): Configuration = state(session).newHadoopConf()
 
   def hasCatalogSetting(session: SparkSession, name: String): Boolean =
     state(session).conf.contains(s"spark.sql.catalog.$name")
 
   def catalog(session: SparkSession, name: String): AnyRef = state(session).catalogManager.catalog(name)
+
+  /** The columns that a query names. */
+  def columnsOf(session: SparkSession, query: String): Seq[String] =
+    state(session).sqlParser.parsePlan(query).collect { case node => node.expressions }.flatten.flatMap(names).distinct
+
+  private def names(expression: Expression): Seq[String] = expression.collect {
+    case column: UnresolvedAttribute => column.nameParts.last
+  }
+
+  // Tables
+
+  /** All rows of a frame, a partition at a time; Spark forgets the results of an RDD's jobs, not those of a query's. */
+  def rows(frame: Dataset[_]): Iterator[InternalRow] =
+    frame.asInstanceOf[classic.Dataset[_]].queryExecution.toRdd.map(_.copy()).toLocalIterator
+
+  /** A table without rows, which the optimizer does not know to be empty. */
+  def emptyTable(session: SparkSession, schema: StructType): DataFrame =
+    session.createDataFrame(session.sparkContext.emptyRDD[Row], schema)
+
+  def analyzed(data: DataFrame): LogicalPlan = data.asInstanceOf[classic.DataFrame].queryExecution.analyzed
+
+  def optimized(data: DataFrame): LogicalPlan = data.asInstanceOf[classic.DataFrame].queryExecution.optimizedPlan
+
+  /** The same table by another plan. */
+  def withPlan(data: DataFrame, plan: LogicalPlan): DataFrame =
+    classic.Dataset.ofRows(data.asInstanceOf[classic.DataFrame].sparkSession, plan)
 }

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sparkmodel.commands
+
+import com.fasterxml.jackson.databind.node.ObjectNode
+import io.sparkmodel.access.Access
+import io.sparkmodel.call.ModelAnalysisException
+import io.sparkmodel.control.{Control, ControlClient, Json, Makers, TableSource}
+import io.sparkmodel.models.LocalModels
+import io.sparkmodel.parse.{AlterModel, Refresh, Rollback, ScaleTo, SetLocation, SetOptions, UnsetOptions}
+import org.apache.spark.sql.{Row, SparkSession}
+
+case class AlterModelCommand(statement: AlterModel) extends ModelCommand {
+  import statement.name
+
+  private def isLocal = LocalModels.find(name).isDefined
+
+  override protected def authorize(): Unit = {
+    Access.checkDdl("alter", name)
+    statement.action match {
+      case SetOptions(options) => Access.checkOptions("alter", name, options.map(_._1))
+      case _ =>
+    }
+  }
+
+  override protected def checkOptions(): Unit = statement.action match {
+    case _ if isLocal =>
+    case SetOptions(options) => Control.call("check", ControlClient.body.set("options", Json.of(options.toMap)))
+    case UnsetOptions(keys) => Control.call("check", ControlClient.body.set("keys", Json.of(keys)))
+    case _ =>
+  }
+
+  override protected def perform(session: SparkSession): Seq[Row] = {
+    if (isLocal) throw ModelAnalysisException(
+      "UNSUPPORTED_SOURCE", s"Cannot alter model '$name'", "it is evaluated without a pool",
+      "write CREATE OR REPLACE MODEL")
+    val card = visible(session, "card", "alter", name)
+    val body = ControlClient.body
+    statement.action match {
+      case SetLocation(location) =>
+        val using = Option(card.path("statement").path("using").asText(null)).filter(_ != "null")
+        Access.checkLocation("alter", name, using, location)
+        body.put("action", "location").put("location", location)
+        TableSource.within(session, using, Some(location), body)(ask("alter", "alter", name, body))
+      case SetOptions(options) =>
+        body.put("action", "options").set[ObjectNode]("options", Json.of(options.toMap))
+        ask("alter", "alter", name, body)
+      case UnsetOptions(keys) =>
+        body.put("action", "unset").set[ObjectNode]("keys", Json.of(keys))
+        ask("alter", "alter", name, body)
+      case ScaleTo(workers) => ask("alter", "alter", name, body.put("action", "scale").put("workers", workers))
+      case Refresh => ask("alter", "alter", name, body.put("action", "refresh"))
+      case Rollback => ask("alter", "alter", name, body.put("action", "rollback"))
+    }
+    Makers.follow(name, ask("card", "alter", name))
+    Nil
+  }
+}
