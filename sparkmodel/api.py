@@ -14,9 +14,9 @@ from sparkmodel.cluster import connection, pools
 from sparkmodel.model import Model
 from sparkmodel.options import PoolOptions, check_name
 from sparkmodel.registration.calls import as_functions
-from sparkmodel.registration.deploy import deploy
-from sparkmodel.registration.fetch import fetch
-from sparkmodel.registration.plan import make_spec
+from sparkmodel.registration.plan import make_spec, plan
+from sparkmodel.registration.serve import find, serve
+from sparkmodel.registration.settle import Asked
 from sparkmodel.spark import functions
 from sparkmodel.spark.bridge import warn_of_misfit
 from sparkmodel.spark.session import check_executors, time_zone_of
@@ -107,14 +107,21 @@ def register(
         model_config=model_config,
         method=method,
     )
-    fetched = fetch(spark, name, source, as_functions(name, load, predict), pool_options.trust_pickle)
-    pool, is_new = deploy(name, fetched, make, replace=replace, progress=progress)
+    asked = Asked(
+        source=source,
+        functions=as_functions(name, load, predict),
+        spark=spark,
+        trust_pickle=pool_options.trust_pickle,
+    )
+    with plan(name, asked, make) as planned:
+        moving = find(name) if replace else None
+        pool = serve(planned, moving=moving, progress=progress)
     try:
         warn_of_misfit(spark)
         check_executors(spark, pool.handle())
         functions.register_function(spark, pool.handle())
     except BaseException:
-        if is_new:
+        if moving is None:
             pool.drop()
         raise
     return Model(pool, spark)

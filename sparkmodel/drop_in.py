@@ -23,12 +23,13 @@ from pyspark.sql.types import DataType, DoubleType
 
 from sparkmodel.cluster import pools
 from sparkmodel.errors import InvalidOptionError, SparkModelError, UnsupportedSourceError
-from sparkmodel.loaders import Resolved, resolve
+from sparkmodel.loaders import Resolved
 from sparkmodel.loaders.batch_model import BatchModel, make_batch_model
 from sparkmodel.model import Model
 from sparkmodel.options import PoolOptions
-from sparkmodel.registration.plan import make_spec
-from sparkmodel.registration.progress import DeployProgress
+from sparkmodel.registration.plan import Planned, make_spec, plan
+from sparkmodel.registration.serve import serve
+from sparkmodel.registration.settle import Asked
 from sparkmodel.spark import functions
 from sparkmodel.spark.session import check_executors, time_zone_of
 from sparkmodel.spark.types import parse_result_type, to_arrow
@@ -87,29 +88,31 @@ def spark_udf(
             "Cannot use option 'env_manager'", "conda is not supported", "use 'virtualenv' or 'uv'"
         )
     config = _read_config(model_config)
-    resolved = resolve(model_uri, model_uri)
-    if resolved.source.kind != "mlflow":
-        raise UnsupportedSourceError(
-            f"Cannot make a UDF from '{model_uri}'", "it is no MLflow model", "use sm.register for other sources"
+
+    def make(resolved: Resolved) -> ModelSpec:
+        if resolved.source.kind != "mlflow":
+            raise UnsupportedSourceError(
+                f"Cannot make a UDF from '{model_uri}'", "it is no MLflow model", "use sm.register for other sources"
+            )
+        is_untyped = result_type is None and resolved.signature.output is None
+        if is_untyped:
+            _log.warning("'%s' has no output schema; result_type is taken to be double", model_uri)
+        return make_spec(
+            _name(model_uri),
+            resolved,
+            _options(pool_options, env_manager=env_manager or "local", extra_env=extra_env),
+            time_zone=time_zone_of(spark),
+            result_type=DoubleType() if is_untyped else result_type,
+            params=_known_params(resolved, params),
+            model_config=config,
+            like_mlflow=True,
         )
-    if result_type is None and resolved.signature.output is None:
-        _log.warning("'%s' has no output schema; result_type is taken to be double", model_uri)
-        result_type = DoubleType()
-    options = _options(pool_options, env_manager=env_manager or "local", extra_env=extra_env)
-    spec = make_spec(
-        _name(model_uri),
-        resolved,
-        options,
-        time_zone=time_zone_of(spark),
-        result_type=result_type,
-        params=_known_params(resolved, params),
-        model_config=config,
-        like_mlflow=True,
-    )
-    model = _share(spark, spec, resolved)
+
+    with plan(model_uri, Asked(source=model_uri), make) as planned:
+        model = _share(spark, planned)
     from sparkmodel.loaders.mlflow_model import metadata_of
 
-    return _as_udf(spark, model, metadata=metadata_of(resolved.source.uri))
+    return _as_udf(spark, model, metadata=metadata_of(planned.resolved.source.uri))
 
 
 def predict_batch_udf(
@@ -137,17 +140,20 @@ def predict_batch_udf(
     arrow_type = to_arrow(parse_result_type(return_type))
     label = getattr(make_predict_fn, "__name__", "predict_batch")
     shapes = dict(input_tensor_shapes) if isinstance(input_tensor_shapes, Mapping) else input_tensor_shapes
-    make = functools.partial(make_batch_model, make_predict_fn, shapes, arrow_type, f"Cannot score with '{label}'")
-    resolved = resolve(label, (make, BatchModel.predict))
+    load = functools.partial(make_batch_model, make_predict_fn, shapes, arrow_type, f"Cannot score with '{label}'")
     spark = SparkSession.getActiveSession()
-    spec = make_spec(
-        _name(label),
-        resolved,
-        _options(pool_options, batch_size=batch_size, batch_format="pyarrow"),
-        time_zone=time_zone_of(spark),
-        result_type=return_type,
-    )
-    return _as_udf(spark, _share(spark, spec, resolved))
+
+    def make(resolved: Resolved) -> ModelSpec:
+        return make_spec(
+            _name(label),
+            resolved,
+            _options(pool_options, batch_size=batch_size, batch_format="pyarrow"),
+            time_zone=time_zone_of(spark),
+            result_type=return_type,
+        )
+
+    with plan(label, Asked(source=(load, BatchModel.predict)), make) as planned:
+        return _as_udf(spark, _share(spark, planned))
 
 
 def _read_config(given: Mapping[str, Any] | str | pathlib.Path | None) -> Mapping[str, Any] | None:
@@ -180,15 +186,15 @@ def _known_params(resolved: Resolved, params: Mapping[str, Any] | None) -> dict[
     return {key: value for key, value in (params or {}).items() if key in known} or None
 
 
-def _share(spark: SparkSession | None, spec: ModelSpec, resolved: Resolved) -> Model:
+def _share(spark: SparkSession | None, planned: Planned) -> Model:
     """The pool of an equal call, or a new one."""
+    spec, payload = planned.spec, planned.resolved.payload
     content = {**vars(spec), "name": None, "time_zone": None}
-    key = hashlib.sha256(cloudpickle.dumps((sorted(content.items()), resolved.payload))).hexdigest()
+    key = hashlib.sha256(cloudpickle.dumps((sorted(content.items()), payload))).hexdigest()
     with _lock:
         model, version = _shared.get(key, (None, 0))
         if model is None or not _serves(model.name, version, spec.options):
-            with DeployProgress(spec.name) as shown:
-                pool = pools.deploy(spec, resolved.payload, shown)
+            pool = serve(planned)
             model = Model(pool, spark)
             try:
                 if spark is not None:

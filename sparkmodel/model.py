@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,17 +13,16 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 
 from sparkmodel.cluster.pools import Pool
-from sparkmodel.loaders import Resolved
 from sparkmodel.loaders.successor import successor
 from sparkmodel.options import check_name
 from sparkmodel.registration.calls import as_functions, for_call
-from sparkmodel.registration.fetch import fetch
-from sparkmodel.registration.progress import DeployProgress
+from sparkmodel.registration.plan import plan
+from sparkmodel.registration.serve import serve
+from sparkmodel.registration.settle import Asked, asked_again
 from sparkmodel.schema import Signature
 from sparkmodel.scoring import frames
 from sparkmodel.spark import functions
 from sparkmodel.spark.analysis import check_frame
-from sparkmodel.spec import ModelSpec
 from sparkmodel.wire.client import client_of
 from sparkmodel.wire.handle import Handle
 
@@ -189,10 +189,17 @@ class Model:
             ResultTypeChangedError: the new version's result type is not the registered function's.
         """
         if source is None:
-            return self._deploy(*successor(self._spec), progress)
-        pair = as_functions(self.name, load, predict)
-        with fetch(self._spark, self.name, source, pair, self._spec.options.trust_pickle) as resolved:
-            return self._deploy(*successor(self._spec, resolved), progress)
+            asked = asked_again(self._spec)
+        else:
+            asked = Asked(
+                source=source,
+                functions=as_functions(self.name, load, predict),
+                spark=self._spark,
+                trust_pickle=self._spec.options.trust_pickle,
+            )
+        with plan(self.name, asked, functools.partial(successor, self._spec)) as planned:
+            serve(planned, moving=self._pool, progress=progress)
+        return self._refresh()
 
     def rollback(self) -> Model:
         """Move the pool back to the version before. Twice goes forth again."""
@@ -232,11 +239,6 @@ class Model:
     def _udf(self, handle: Handle, arguments: list[Column]) -> Column:
         column: Column = functions.make_function(functions.in_session(self._spark, handle))(*arguments)
         return column
-
-    def _deploy(self, spec: ModelSpec, resolved: Resolved, progress: bool | None) -> Model:
-        with DeployProgress(self.name, progress) as shown:
-            self._pool.deploy(spec, resolved.payload, shown, resolved.directory)
-        return self._refresh()
 
     def _refresh(self) -> Model:
         self._spec, self._version = self._pool.spec()

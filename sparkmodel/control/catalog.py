@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import re
@@ -14,9 +15,9 @@ from sparkmodel.control.locks import Locks
 from sparkmodel.control.reaper import Reaper
 from sparkmodel.control.sql_options import Settings
 from sparkmodel.errors import NameTakenError, PoolGoneError, PoolNotReadyError
-from sparkmodel.registration.deploy import deploy, find
-from sparkmodel.registration.fetch import fetch
-from sparkmodel.registration.plan import make_spec
+from sparkmodel.registration.plan import make_spec, plan
+from sparkmodel.registration.serve import find, serve
+from sparkmodel.registration.settle import Asked
 from sparkmodel.spark.ddl import parse_ddl
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Catalog:
             while True:
                 pool = find(name)
                 if pool is None:
-                    self._deploy(name, registry, registry.uri_of(model, version, alias), settings, version is None)
+                    self._serve(name, registry, registry.uri_of(model, version, alias), settings, version is None)
                     self._reaper.watch(name, idle_s)
                     continue
                 try:
@@ -78,7 +79,7 @@ class Catalog:
                 self._reaper.touch(name)
                 return card
 
-    def _deploy(self, name: str, registry: Registry, uri: str, settings: Settings, is_moving: bool) -> None:
+    def _serve(self, name: str, registry: Registry, uri: str, settings: Settings, is_moving: bool) -> None:
         pool = settings.pool
         if is_moving != (pool.refresh_s is not None):
             settings = settings.with_options({"refresh_s": _REFRESH_S if is_moving else None})
@@ -91,20 +92,11 @@ class Catalog:
             model_config=settings.model_config,
             method=settings.method,
         )
-        source = fetch(None, name, uri, None, False)
         tracking_uri, registry_uri = registry.uris
-        try:
-            deploy(
-                name,
-                source,
-                make,
-                replace=False,
-                progress=False,
-                tracking_uri=tracking_uri,
-                registry_uri=registry_uri,
-            )
-        except NameTakenError:  # by another process, just now: it is the same
-            return
+        asked = Asked(source=uri, tracking_uri=tracking_uri, registry_uri=registry_uri)
+        # another process may have taken the name just now: it serves the same
+        with contextlib.suppress(NameTakenError), plan(name, asked, make) as planned:
+            serve(planned, progress=False)
 
 
 def pool_name(registry: str, model: str, version: int | None, alias: str | None) -> str:

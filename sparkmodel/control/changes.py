@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sparkmodel.cluster.pools import Pool
 from sparkmodel.control.cards import settings_of
-from sparkmodel.control.sources import settle, using_of
+from sparkmodel.control.sources import asked_of, using_of
 from sparkmodel.control.sql_options import Settings
 from sparkmodel.errors import InvalidOptionError, ResultTypeChangedError
 from sparkmodel.loaders import Resolved
@@ -17,7 +18,9 @@ from sparkmodel.loaders.environment import requirements_of
 from sparkmodel.loaders.stores import stores
 from sparkmodel.loaders.successor import successor
 from sparkmodel.registration.calls import check_params
-from sparkmodel.registration.plan import check_follows
+from sparkmodel.registration.plan import check_follows, plan
+from sparkmodel.registration.serve import serve
+from sparkmodel.registration.settle import Asked, asked_again
 from sparkmodel.spec import ModelSpec, answer_type
 
 _CREATE = "CREATE OR REPLACE MODEL changes it"
@@ -27,20 +30,24 @@ _FOR_LIFE = ("tls", "detached")
 def move(pool: Pool, location: str, pieces: str | None) -> None:
     """Serve what is at another location, of the kind that is served."""
     spec, _ = pool.spec()
-    source = settle(spec.name, using_of(spec.source), location, pieces=pieces, trust_pickle=spec.options.trust_pickle)
-    with contextlib.ExitStack() as stack:
-        with _stores(spec):
-            following, resolved = successor(spec, stack.enter_context(source))
+    using, trusted = using_of(spec.source), spec.options.trust_pickle
+    asked = asked_of(spec.name, using, location, pieces=pieces, trust_pickle=trusted)
+
+    def make(resolved: Resolved) -> ModelSpec:
+        following = successor(spec, resolved)
         check_follows(following.options, following.source)
-        pool.deploy(following, resolved.payload, directory=resolved.directory)
+        return following
+
+    with plan(spec.name, _in_its_stores(spec, asked), make) as planned:
+        serve(planned, moving=pool, progress=False)
 
 
 def refresh(pool: Pool) -> None:
     """Serve what the source means now, as `Model.update()` does."""
     spec, _ = pool.spec()
-    with _stores(spec):
-        following, resolved = successor(spec)
-    pool.deploy(following, resolved.payload, directory=resolved.directory)
+    asked = _in_its_stores(spec, asked_again(spec))
+    with plan(spec.name, asked, functools.partial(successor, spec)) as planned:
+        serve(planned, moving=pool, progress=False)
 
 
 def configure(pool: Pool, options: Mapping[str, Any], unset: Sequence[str] = ()) -> None:
@@ -83,9 +90,10 @@ def _requirements(spec: ModelSpec, env_manager: str) -> tuple[str, ...]:
         raise InvalidOptionError(
             f"Cannot alter model '{spec.name}'", "its files are not at hand to read their requirements", _CREATE
         )
-    with _stores(spec):
+    with stores(spec.source.tracking_uri, spec.source.registry_uri):
         return requirements_of(spec.name, Resolved(spec.source, spec.signature), env_manager)
 
 
-def _stores(spec: ModelSpec) -> contextlib.AbstractContextManager[None]:
-    return stores(spec.source.tracking_uri, spec.source.registry_uri)
+def _in_its_stores(spec: ModelSpec, asked: Asked) -> Asked:
+    """With the stores that the model was registered from, whatever this process has now."""
+    return dataclasses.replace(asked, tracking_uri=spec.source.tracking_uri, registry_uri=spec.source.registry_uri)

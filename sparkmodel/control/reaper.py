@@ -12,7 +12,7 @@ from typing import Any
 from sparkmodel.cluster import connection
 from sparkmodel.control.locks import Locks
 from sparkmodel.errors import SparkModelError
-from sparkmodel.registration.deploy import find
+from sparkmodel.registration.serve import find
 
 _log = logging.getLogger(__name__)
 _TICK_S = 0.5

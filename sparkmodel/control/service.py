@@ -16,7 +16,7 @@ from sparkmodel.control.catalog import Catalog
 from sparkmodel.control.columns import parse_inputs, parse_output
 from sparkmodel.control.locks import Locks
 from sparkmodel.control.requests import Request
-from sparkmodel.control.sources import settle
+from sparkmodel.control.sources import asked_of
 from sparkmodel.control.sql_options import Settings
 from sparkmodel.control.waiting import Watch
 from sparkmodel.errors import (
@@ -28,8 +28,8 @@ from sparkmodel.errors import (
     suggest,
 )
 from sparkmodel.options import check_name
-from sparkmodel.registration.deploy import deploy, find
-from sparkmodel.registration.plan import make_spec
+from sparkmodel.registration.plan import make_spec, plan
+from sparkmodel.registration.serve import find, serve
 
 Json = dict[str, Any]
 _VERSION_IDLE_S = 600.0
@@ -100,14 +100,6 @@ class Service:
             comment=request.maybe_text("comment") or "",
             statement=request.mapping("statement") or None,
         )
-        source = settle(
-            name,
-            request.maybe_text("using"),
-            request.maybe_text("location"),
-            code=request.maybe_text("code"),
-            pieces=request.maybe_text("pieces"),
-            trust_pickle=settings.pool.trust_pickle,
-        )
         with self._locks.of(name):
             connection.ensure(self._address, self._namespace)
             existing = find(name)
@@ -115,8 +107,16 @@ class Service:
                 return card_of(existing)
             if existing is not None and not request.flag("replace"):
                 raise pools.name_taken(name)  # before anything is fetched
-            pool, _ = deploy(name, source, make, replace=request.flag("replace"), progress=False, watch=request.watch)
-            return card_of(pool)
+            asked = asked_of(
+                name,
+                request.maybe_text("using"),
+                request.maybe_text("location"),
+                code=request.maybe_text("code"),
+                pieces=request.maybe_text("pieces"),
+                trust_pickle=settings.pool.trust_pickle,
+            )
+            with plan(name, asked, make) as planned:
+                return card_of(serve(planned, moving=existing, progress=False, watch=request.watch))
 
     def alter(self, request: Request) -> Json:
         """Move a model; its callers go on meanwhile. `scale` too makes a new generation, with workers of its own.

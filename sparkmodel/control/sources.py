@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From `USING kind LOCATION '...'` to a settled source."""
+"""From `USING kind LOCATION '...'` to the source that is asked for."""
 
 from __future__ import annotations
 
-import contextlib
 import pathlib
-from collections.abc import Iterator
 
 from sparkmodel.errors import InvalidOptionError, UnsupportedSourceError, suggest
-from sparkmodel.loaders.resolve import Resolved, resolve_code
-from sparkmodel.registration.fetch import fetch, unpacked
+from sparkmodel.registration.settle import Asked
 from sparkmodel.spark.tables import read_piece_file
 from sparkmodel.spec import Source
 
@@ -30,8 +27,7 @@ def using_of(source: Source) -> str | None:
     return kinds.get(source.kind)
 
 
-@contextlib.contextmanager
-def settle(
+def asked_of(
     name: str,
     using: str | None,
     location: str | None,
@@ -39,8 +35,8 @@ def settle(
     code: str | None = None,
     pieces: str | None = None,
     trust_pickle: bool = False,
-) -> Iterator[Resolved]:
-    """Settle what a statement names; what was fetched is removed at the end of the block.
+) -> Asked:
+    """The source that a statement names; nothing is read yet.
 
     Args:
         name: The model's name, for messages.
@@ -59,19 +55,15 @@ def settle(
     if code is not None:
         if using not in (None, "python") or location is not None:
             raise UnsupportedSourceError(what, "source text goes with USING python, without a location")
-        yield resolve_code(name, code)
-        return
+        return Asked(source=code, is_code=True)
     if not location:
         raise InvalidOptionError(what, "it has no location", "add LOCATION '...'")
     given = _given(f"{what} from '{location}'", using, location)
     if not given.startswith("table:"):
-        with fetch(None, name, given, None, trust_pickle) as resolved:
-            yield resolved
-    elif pieces is None:
+        return Asked(source=given, trust_pickle=trust_pickle)
+    if pieces is None:
         raise UnsupportedSourceError(f"{what} from '{location}'", "the rows of the table were not sent along")
-    else:
-        with unpacked(name, given, read_piece_file(pieces, name, given)) as resolved:
-            yield resolved
+    return Asked(source=given, pieces=read_piece_file(pieces, name, given))
 
 
 def _given(what: str, using: str | None, location: str) -> str:

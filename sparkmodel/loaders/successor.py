@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 from sparkmodel.errors import InvalidOptionError, ResultTypeChangedError
 from sparkmodel.loaders.environment import requirements_of
@@ -13,26 +12,28 @@ from sparkmodel.schema import declare
 from sparkmodel.spec import ModelSpec
 
 
-def successor(spec: ModelSpec, source: Any = None) -> tuple[ModelSpec, Resolved]:
-    """The spec with a newly resolved source, and what is to be shipped for it.
+def source_again(spec: ModelSpec) -> str:
+    """The source of what is served, as it was given, to be resolved once more.
+
+    Raises:
+        InvalidOptionError: it was an object or files that were shipped.
+    """
+    if spec.source.kind in ("object", "directory", "code") or spec.source.shipped:
+        raise InvalidOptionError(f"Cannot update model '{spec.name}'", "it was shipped", "pass the new one")
+    return spec.source.given
+
+
+def successor(spec: ModelSpec, resolved: Resolved) -> ModelSpec:
+    """The spec with another source.
 
     Args:
         spec: What is served.
-        source: As in `sparkmodel.register`, or resolved already; None resolves the present one again, which follows
-            an alias.
+        resolved: The source of what is served next.
 
     Raises:
-        InvalidOptionError: the present source was an object or files that were shipped.
         ResultTypeChangedError: its result type is not the registered function's.
         SchemaMismatchError: its inputs are not those that were declared.
     """
-    if source is None:
-        if spec.source.kind in ("object", "directory", "code") or spec.source.shipped:
-            raise InvalidOptionError(f"Cannot update model '{spec.name}'", "it was shipped", "pass the new one")
-        source = spec.source.given
-    resolved = source
-    if not isinstance(resolved, Resolved):
-        resolved = resolve(spec.name, source, trust_pickle=spec.options.trust_pickle)
     output = resolved.signature.output
     explicit = spec.signature.output != spec.result_type
     if output is not None and output != spec.result_type and not explicit:
@@ -41,13 +42,12 @@ def successor(spec: ModelSpec, source: Any = None) -> tuple[ModelSpec, Resolved]
             f"the new version gives {output}, the registered function {spec.result_type}",
             "register it with replace=True, or with an explicit result_type",
         )
-    following = dataclasses.replace(
+    return dataclasses.replace(
         spec,
         source=resolved.source,
         signature=declare(f"Cannot update model '{spec.name}'", resolved.signature, spec.declared),
         requirements=requirements_of(spec.name, resolved, spec.options.env_manager),
     )
-    return following, resolved
 
 
 def refreshed(spec: ModelSpec) -> tuple[ModelSpec, Resolved]:
@@ -56,4 +56,5 @@ def refreshed(spec: ModelSpec) -> tuple[ModelSpec, Resolved]:
         from sparkmodel.loaders.mlflow_model import use_stores
 
         use_stores(spec.source)
-    return successor(spec)
+    resolved = resolve(spec.name, source_again(spec), trust_pickle=spec.options.trust_pickle)
+    return successor(spec, resolved), resolved

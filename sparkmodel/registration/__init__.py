@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps from what was asked for to a pool that serves it."""
+"""The one way from a source to a pool that serves it, whoever asks: `settle` it, make its spec, `serve` that."""

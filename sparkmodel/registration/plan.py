@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From what was asked for to the spec that a pool deploys."""
+"""The second step: from a settled source and what was asked for to the spec of what a pool serves."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -12,13 +14,47 @@ from pyspark.sql.types import DataType
 from sparkmodel.errors import InvalidOptionError, ResultTypeError
 from sparkmodel.loaders import Resolved
 from sparkmodel.loaders.environment import requirements_of
+from sparkmodel.loaders.stores import stores
 from sparkmodel.options import PoolOptions
 from sparkmodel.registration.calls import check_params
+from sparkmodel.registration.settle import Asked, settle
 from sparkmodel.schema import Column, declare
 from sparkmodel.spark.types import parse_result_type, to_arrow, to_spark
 from sparkmodel.spec import ModelSpec, Source
 
 _PROBABILITIES = ("predict_proba", "predict_log_proba")  # scikit-learn's: a number for each class
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """What is to be served.
+
+    Attributes:
+        spec: Its spec.
+        resolved: Its source, and what is shipped for it.
+    """
+
+    spec: ModelSpec
+    resolved: Resolved
+
+
+@contextlib.contextmanager
+def plan(name: str, asked: Asked, make: Callable[[Resolved], ModelSpec]) -> Iterator[Planned]:
+    """Settle a source and make its spec; what was fetched is kept until the end of the block, to be shipped.
+
+    Args:
+        name: The model's name, for messages.
+        asked: The source.
+        make: The spec for the settled source: `make_spec` for a new model, `successor` for what is served already.
+
+    Raises:
+        SparkModelError: the source cannot be settled, or not be served so.
+    """
+    with contextlib.ExitStack() as fetched:
+        with stores(asked.tracking_uri, asked.registry_uri):  # not for as long as the model loads
+            resolved = fetched.enter_context(settle(name, asked))
+            planned = Planned(make(resolved), resolved)
+        yield planned
 
 
 def make_spec(

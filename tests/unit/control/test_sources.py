@@ -10,14 +10,15 @@ import pytest
 
 from sparkmodel.control.columns import parse_inputs, parse_output
 from sparkmodel.control.locks import Locks
-from sparkmodel.control.sources import settle, using_of
+from sparkmodel.control.sources import asked_of, using_of
 from sparkmodel.errors import InvalidOptionError, SchemaMismatchError, SparkModelError, UnsupportedSourceError
+from sparkmodel.registration.settle import settle
 from sparkmodel.schema import Column, Signature, declare
 
 
 @pytest.mark.parametrize("location", ["python:tests.models:DoubleModel", "tests.models:DoubleModel"])
 def test_an_import_path_needs_no_prefix(location: str) -> None:
-    with settle("toy", "python", location) as resolved:
+    with settle("toy", asked_of("toy", "python", location)) as resolved:
         assert resolved.source.given == "python:tests.models:DoubleModel"
         assert using_of(resolved.source) == "python"
 
@@ -39,26 +40,23 @@ def test_an_import_path_needs_no_prefix(location: str) -> None:
     ],
 )
 def test_a_location_is_of_its_kind(using: str, location: str) -> None:
-    with pytest.raises(UnsupportedSourceError), settle("toy", using, location, pieces="nowhere"):
-        pass
+    with pytest.raises(UnsupportedSourceError):
+        asked_of("toy", using, location, pieces="nowhere")
 
 
 @pytest.mark.parametrize("location", ["db.t", "db.t@3", "table:db.t", "c.db.t@2026-11-01 10:00:00"])
 def test_a_table_comes_as_rows(location: str) -> None:
     with (
         pytest.raises(SparkModelError, match=r"\[MODEL_LOAD_FAILED\] .* from 'table:.*rows cannot be read"),
-        settle("toy", "table", location, pieces="/no/such/file"),
+        settle("toy", asked_of("toy", "table", location, pieces="/no/such/file")),
     ):
         pass
 
 
 def test_source_text_goes_with_python_alone() -> None:
     for using, location in (("mlflow", None), ("python", "a:B")):
-        with (
-            pytest.raises(UnsupportedSourceError, match="USING python"),
-            settle("toy", using, location, code="def predict(frame): pass"),
-        ):
-            pass
+        with pytest.raises(UnsupportedSourceError, match="USING python"):
+            asked_of("toy", using, location, code="def predict(frame): pass")
 
 
 def test_declared_columns() -> None:
