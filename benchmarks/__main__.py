@@ -18,6 +18,8 @@ MODULES = {
     "p4": "p4_forest",
     "p6": "p6_loads",
     "p7": "p7_latency",
+    "p11": "p11_first",
+    "p12": "p12_one_more",
 }
 RUNS = 5
 HERE = pathlib.Path(__file__).parent

@@ -23,6 +23,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as f
 
 import sparkmodel as sm
+from benchmarks import processes
 
 CORES = 2
 WORKERS = 2
@@ -113,6 +114,11 @@ class Measure:
             reached = "met" if self.ratio <= first_step else "missed too"
             self.verdict += f" (the first step, {first_step:g}x, is {reached})"
 
+    def hold(self, limit: float) -> None:
+        """Set the verdict of a goal that is no ratio: this value is at most `limit`, in its unit."""
+        self.goal = f"<= {limit:g} {self.unit}"
+        self.verdict = "met" if self.value <= limit else "missed"
+
 
 @dataclasses.dataclass
 class Result:
@@ -141,6 +147,7 @@ def open_bench(scale: float = 1.0, runs: int = RUNS) -> Iterator[Bench]:
     """A Spark session, a local Ray and an MLflow store, all of which end with the context."""
     with tempfile.TemporaryDirectory(prefix="sparkmodel-bench-", ignore_cleanup_errors=True) as home:
         work = pathlib.Path(home)
+        processes.mark()
         _quiet()
         mlflow.set_tracking_uri(f"sqlite:///{work}/mlflow.db")
         experiment = mlflow.create_experiment("benchmarks", artifact_location=(work / "artifacts").as_uri())

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from benchmarks.common import Measure, Result
 
 _OURS, _OTHERS = "#1f6f8b", "#b8b8b8"
-_UNITS = {"s": "seconds", "ms": "milliseconds, logarithmic scale", "loads": "model loads"}
+_UNITS = {"s": "seconds", "ms": "milliseconds, logarithmic scale", "loads": "model loads", "MB": "megabytes"}
 
 
 def draw(path: pathlib.Path, results: Sequence[Result]) -> None:
@@ -61,5 +61,5 @@ def _panel(axis: Axes, result: Result) -> None:
 
 
 def _label(measure: Measure, value: float) -> str:
-    number = f"{value:,.0f}" if measure.unit == "loads" else f"{value:.3g}"
+    number = f"{value:,.0f}" if measure.unit in ("loads", "MB") else f"{value:.3g}"
     return f"{number} {measure.unit}" if measure.ratio is None else f"{number} {measure.unit} ({measure.ratio:.2g}x)"

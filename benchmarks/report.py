@@ -101,4 +101,4 @@ def _line(id_: str, measure: Measure) -> str:
 
 
 def _number(value: float, unit: str) -> str:
-    return f"{value:,.0f} {unit}" if unit == "loads" else f"{value:.3g} {unit}"
+    return f"{value:,.0f} {unit}" if unit in ("loads", "MB") else f"{value:.3g} {unit}"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import pathlib
 from typing import Any
 
@@ -22,7 +23,9 @@ from benchmarks.common import Array, Bench, say
 
 COLUMNS = [f"x{i}" for i in range(11)]
 FILES = 4
+ROW = [float(i) for i in range(1, len(COLUMNS) + 1)]
 _TRAINING_ROWS = 10_000
+_seeds = itertools.count(1)
 _made: dict[tuple[str, pathlib.Path], Workload] = {}
 
 
@@ -118,3 +121,39 @@ def log_sklearn(name: str, model: Any, example: pd.DataFrame) -> str:
             pip_requirements=["scikit-learn"],  # else MLflow finds them by running the model in another process
         )
     return str(info.model_uri)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A model and its answer to `ROW`.
+
+    Attributes:
+        uri: The model in MLflow.
+        expected: What it predicts for the row when it is called without Spark.
+    """
+
+    uri: str
+    expected: float
+
+
+def small_models(count: int) -> list[Case]:
+    """Linear models, each with other weights, that nobody has served yet."""
+    say(f"  making {count} models")
+    cases = []
+    for _ in range(count):
+        random = np.random.default_rng(next(_seeds))
+        training = pd.DataFrame(random.normal(size=(100, len(COLUMNS))), columns=COLUMNS)
+        model = LinearRegression().fit(training, training.to_numpy() @ random.normal(size=len(COLUMNS)))
+        uri = log_sklearn("small", model, training)
+        cases.append(Case(uri, float(model.predict(one_row())[0])))
+    return cases
+
+
+def one_row() -> pd.DataFrame:
+    """`ROW` as a frame."""
+    return pd.DataFrame([ROW], columns=COLUMNS)
+
+
+def one_row_query(function: str) -> str:
+    """SQL that calls a function with `ROW`, one argument for each column."""
+    return f"SELECT {function}({', '.join(f'{value}D' for value in ROW)})"

@@ -10,10 +10,12 @@ import sys
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from benchmarks.__main__ import TRIAL_OUTPUT, main
-from benchmarks.common import OURS, SPARK_UDF, WARM_UPS, OutputsDifferError, compare, interleaved, versus
+from benchmarks.common import OURS, SPARK_UDF, WARM_UPS, Measure, OutputsDifferError, compare, interleaved, versus
+from benchmarks.processes import family, mark, memory
 
 ROOT = pathlib.Path(__file__).parents[2]
 TINY = ("--rows-scale", "0.005", "--runs", "2")
@@ -43,7 +45,7 @@ def results(output: pathlib.Path) -> dict[str, Any]:
 @pytest.mark.slow
 def test_every_benchmark_ends_with_equal_outputs_and_a_line_for_each_contender(results: dict[str, Any]) -> None:
     contenders = {part["id"]: [line["name"] for line in part["measures"]] for part in results["benchmarks"]}
-    assert list(contenders) == ["P1", "P2", "P3", "P4", "P6", "P7"]
+    assert list(contenders) == ["P1", "P2", "P3", "P4", "P6", "P7", "P11", "P12"]
     for id_, names in contenders.items():
         assert any("sparkmodel" in name for name in names), id_
         assert any("sparkmodel" not in name for name in names), id_
@@ -129,8 +131,41 @@ def test_a_missed_goal_says_so() -> None:
     assert {line.name: line.ratio for line in lines}["info"] == pytest.approx(10.0)
 
 
+def test_a_goal_that_is_no_ratio_says_so() -> None:
+    lines = [Measure("near", [0.9, 1.0, 7.0]), Measure("far", [101.0], "MB")]
+    for line, limit in zip(lines, (1.0, 100.0), strict=True):
+        line.hold(limit)
+    assert [(line.goal, line.verdict) for line in lines] == [("<= 1 s", "met"), ("<= 100 MB", "missed")]
+
+
+def test_the_family_has_processes_whose_parent_has_ended() -> None:
+    child = "import time; time.sleep(60)"
+    code = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {child!r}], stdout=2).pid)"
+    mark()
+    parent = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+    orphan = psutil.Process(int(parent.stdout))
+    try:
+        assert orphan not in psutil.Process().children(recursive=True)
+        assert {psutil.Process(), orphan} <= set(family())
+    finally:
+        orphan.kill()
+
+
+def test_memory_is_that_of_all_processes_which_are_still_there() -> None:
+    code = "import time; x = bytearray(50_000_000); print(flush=True); time.sleep(60)"
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    alone = memory([psutil.Process()])
+    both = [psutil.Process(), psutil.Process(holder.pid)]
+    assert 50 < (memory(both) - alone).uss < 100
+    holder.kill()
+    holder.wait()
+    assert (memory(both) - alone).uss < 25
+
+
 def test_impossible_options_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in (["--only", "p5"], ["--runs", "0"], ["--rows-scale", "0"]):
+    for arguments in (["--only", "p0"], ["--runs", "0"], ["--rows-scale", "0"]):
         with pytest.raises(SystemExit) as stopped:
             main(arguments)
         assert stopped.value.code == 2

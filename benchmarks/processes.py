@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The processes of a benchmark: which there are, the memory that they hold, and when they are at rest."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import time
+from collections.abc import Iterable
+
+import psutil
+
+MB = 1e6
+_MARK = "SPARKMODEL_BENCH_MARK"
+_REST_S = 1.0
+_REST_CPU = 0.2  # share of one core; Ray and Spark are never quite still
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Megabytes of some processes.
+
+    Attributes:
+        uss: What only one process has: it would be free if that ended.
+        pss: What they have, with each page that several share counted once in all of them together.
+    """
+
+    uss: float
+    pss: float
+
+    def __sub__(self, other: Memory) -> Memory:
+        return Memory(self.uss - other.uss, self.pss - other.pss)
+
+
+def mark() -> None:
+    """Let all that this process starts from now on be known by its environment.
+
+    A process whose parent has ended is nobody's descendant, and counts as well.
+    """
+    os.environ[_MARK] = f"{os.getpid()}-{time.monotonic_ns()}"
+
+
+def family() -> list[psutil.Process]:
+    """This process and, from `mark` on, all that it has started, directly or not."""
+    found = {process.pid: process for process in psutil.Process().children(recursive=True)}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(_MARK) == os.environ[_MARK]:
+                found[process.pid] = process
+    found[os.getpid()] = psutil.Process()
+    return list(found.values())
+
+
+def memory(processes: Iterable[psutil.Process]) -> Memory:
+    """Memory of processes, all together; those that have ended have none."""
+    uss = pss = 0
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            info = process.memory_full_info()
+            uss += info.uss
+            pss += getattr(info, "pss", info.uss)  # only Linux knows it
+    return Memory(uss / MB, pss / MB)
+
+
+def rest(most_s: float = 30.0) -> None:
+    """Wait until what goes on in the background is over, so that it does not run on another contender's clock.
+
+    Args:
+        most_s: Longest wait; what has not ended by then goes on.
+    """
+    deadline = time.monotonic() + most_s
+    before = _cpu_seconds()
+    while time.monotonic() < deadline:
+        time.sleep(_REST_S)
+        now = _cpu_seconds()
+        if sum(seconds - before.get(pid, 0.0) for pid, seconds in now.items()) < _REST_CPU * _REST_S:
+            return
+        before = now
+
+
+def _cpu_seconds() -> dict[int, float]:
+    seconds = {}
+    for process in family():
+        with contextlib.suppress(psutil.Error):
+            times = process.cpu_times()
+            seconds[process.pid] = times.user + times.system
+    return seconds
