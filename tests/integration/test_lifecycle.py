@@ -122,7 +122,7 @@ def test_interrupt_while_loading_leaves_nothing(tmp_path: pathlib.Path) -> None:
         tmp_path,
     )
     script.read_until("registering")
-    wait_until(lambda: any("Worker" in " ".join(p.cmdline()[:1]) for p in script.descendants()), 60)
+    wait_until(lambda: any("Worker" in " ".join(p.cmdline()[:1]) for p in script.descendants()))
     os.kill(script.process.pid, signal.SIGINT)
     assert "interrupted []" in script.finish()
     assert_nothing_left(script, before)
@@ -135,7 +135,7 @@ def test_killed_driver_leaves_no_process_and_the_next_one_sweeps(tmp_path: pathl
     script.read_until("up")
     os.kill(script.process.pid, signal.SIGKILL)
     script.process.wait()
-    wait_until(lambda: not script.descendants(), 60)
+    wait_until(lambda: not script.descendants())
     from sparkmodel.cluster.scratch import sweep
 
     sweep()
@@ -161,7 +161,7 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         start_new_session=True,
     )
     try:
-        wait_until(lambda: listens(port) or head.poll() is not None, 60)
+        wait_until(lambda: listens(port) or head.poll() is not None)
         assert head.poll() is None, head.stdout.read() if head.stdout else ""
         yield f"127.0.0.1:{port}"
     finally:
