@@ -4,10 +4,13 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test lint bench clean
+# The whole of tests/unit, and one kind of source through all ways to call it on a real Ray and a real Spark
+FAST := tests/unit 'tests/conformance/test_conformance.py::test_the_same_rows_give_the_same_values[object]'
+
+.PHONY: help venv demo test test-fast lint bench clean
 
 help: ## Show the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 venv: $(STAMP) ## Make the environment in .venv, and the jar
 	@$(RUN) jvm-bridge/build.py --if-changed
@@ -23,10 +26,14 @@ $(STAMP): setup.py pyproject.toml tools/find_python.sh
 demo: venv ## Train, register and score all flights of 2013 from New York (under two minutes)
 	$(RUN) demo/flights.py
 
-test: venv ## Run all tests (about 40 minutes)
+test: venv ## Run all tests, two at a time, and show the slowest
 	$(RUN) tools/fetch_delta.py $(VENV)/delta
 	$(RUN) tools/fetch_spark41.py $(VENV)/spark41
-	$(RUN) -m pytest --numprocesses 2 --dist loadfile
+	$(RUN) tools/archive_classes.py $(VENV)/spark.jsa
+	$(RUN) -m pytest --numprocesses 2 --junit-xml $(VENV)/tests.xml
+
+test-fast: lint ## Lint, all unit tests, and one source by all ways to call it (some minutes)
+	$(RUN) -m pytest --numprocesses 2 $(FAST)
 
 lint: venv ## ruff and mypy --strict
 	$(VENV)/bin/ruff check .

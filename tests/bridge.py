@@ -52,7 +52,11 @@ def built() -> tuple[pathlib.Path, pathlib.Path]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         jar, classes = home / "sparkmodel-bridge.jar", home / "tests"
         if not classes.exists():
-            script.build(home)
+            home.mkdir(exist_ok=True)
+            shipped = script.JARS / jar.name
+            if shipped.exists():  # `make venv` has built it, most likely of these sources
+                shutil.copyfile(shipped, jar)
+            script.build(home, if_changed=True)
             _compile(script.java(), jars, jar, tests, classes)
         os.utime(home)
         for other in _KEPT.iterdir():

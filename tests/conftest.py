@@ -7,6 +7,7 @@ import fcntl
 import logging
 import os
 import pathlib
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,8 +18,21 @@ from pyspark.sql import SparkSession
 
 import sparkmodel as sm
 
-# The JVMs of tests live too short for what the second compiler does to pay: it takes two fifths of their time.
-os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+# The JVMs of tests live too short for what the second compiler does to pay: it takes two fifths of their time. To load
+# Spark's classes from their jars takes the half of what is left: see tools/archive_classes.py.
+CLASSES = pathlib.Path(sys.prefix) / "spark.jsa"
+_JAVA_OPTIONS = ["-XX:TieredStopAtLevel=1"]
+if CLASSES.exists():  # a JVM with other jars would warn that it cannot use it
+    _JAVA_OPTIONS += [f'"-XX:SharedArchiveFile={CLASSES}"', "-Xlog:disable", "-Xlog:all=error:stderr"]
+os.environ.setdefault("JDK_JAVA_OPTIONS", " ".join(_JAVA_OPTIONS))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of several processes each has whole groups of tests, and the longest come first."""
+    from tests.schedule import LongestFirst
+
+    return LongestFirst(config, log)
 
 
 @pytest.fixture

@@ -37,11 +37,11 @@ def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ports = ["--webui-port", "0", "--host", "127.0.0.1"]
     processes = [start(f"{deploy}.master.Master", "--port", str(port), *ports)]
     try:
-        wait_until(lambda: listens(port), 60)
+        wait_until(lambda: listens(port))
         url = f"spark://127.0.0.1:{port}"
         resources = ["--cores", "2", "--memory", "2g", "--work-dir", str(home / "work")]
         processes.append(start(f"{deploy}.worker.Worker", url, *resources, *ports))
-        wait_until(lambda: "Registering worker" in (home / "Master.log").read_text(), 60)
+        wait_until(lambda: "Registering worker" in (home / "Master.log").read_text())
         yield url
     finally:
         end(processes)

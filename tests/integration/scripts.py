@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 import psutil
 
 ROOT = pathlib.Path(__file__).parents[2]
+PATIENCE_S = 300.0  # for what must happen; long, for a machine that is busy elsewhere: only a test that fails waits
 
 
 class Script:
@@ -47,7 +48,7 @@ class Script:
             start_new_session=True,
         )
 
-    def finish(self, seconds: float = 180) -> str:
+    def finish(self, seconds: float = 2 * PATIENCE_S) -> str:
         """Wait for its end; returns what it printed. Fails if it failed."""
         try:
             out, err = self.process.communicate(timeout=seconds)
@@ -97,7 +98,7 @@ def with_suppress(action: Callable[[], object]) -> None:
         return
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait_until(holds: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
     """Poll until it holds."""
     deadline = time.monotonic() + seconds
     while not holds():

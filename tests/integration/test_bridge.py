@@ -148,7 +148,7 @@ def test_a_limit_and_a_failure_release_everything(spark: SparkSession, register:
     with pytest.raises(PySparkException, match=r"\[PREDICT_FAILED\].*\n[^$]*too late"):
         spark.sql("SELECT sum(late(id)) FROM numbers").collect()
     assert allocated(spark) == 0
-    wait_until(lambda: model.stats()["queued"] == 0, 10)
+    wait_until(lambda: model.stats()["queued"] == 0)
 
 
 def test_a_cancelled_query_frees_its_sockets_and_its_place_in_the_queue(
@@ -169,13 +169,13 @@ def test_a_cancelled_query_frees_its_sockets_and_its_place_in_the_queue(
 
     thread = threading.Thread(target=run)
     thread.start()
-    wait_until(lambda: model.stats()["batches"] > 2, 60)
+    wait_until(lambda: model.stats()["batches"] > 2)
     spark.sparkContext.cancelAllJobs()  # which interrupts no thread
     thread.join(30)
     assert not thread.is_alive()
     assert failed
     assert "cancel" in str(failed[0]).lower()
-    wait_until(lambda: model.stats()["queued"] == 0 and allocated(spark) == 0, 20)
+    wait_until(lambda: model.stats()["queued"] == 0 and allocated(spark) == 0)
     before = model.stats()["batches"]
     time.sleep(1)
     assert model.stats()["batches"] <= before + 1, "the worker goes on with what nobody waits for"
@@ -252,7 +252,7 @@ def test_a_worker_killed_under_a_columnar_query_costs_nothing(
         target=lambda: done.append(frame.selectExpr("sum(steady(x)) AS s", "count(steady(x)) AS n").first())
     )
     query.start()
-    wait_until(lambda: model.stats()["batches"] > 4, 60)
+    wait_until(lambda: model.stats()["batches"] > 4)
     os.kill(model.stats()["workers"][0]["pid"], signal.SIGKILL)
     query.join(120)
     assert done

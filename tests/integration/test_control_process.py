@@ -127,7 +127,7 @@ def test_nothing_is_left_of_it(processes: list[Process], tmp_path: pathlib.Path,
     assert process.popen.wait(60) == (-signal.SIGKILL if ending == "kill" else 0)
     assert process.popen.stdout is not None
     assert process.popen.stdout.read() == ""
-    wait_until(lambda: process.family() == [], 150)  # Ray's helpers look for their parent now and then
+    wait_until(lambda: process.family() == [])  # Ray's helpers look for their parent now and then
     if ending == "kill":  # the next one that starts a Ray sweeps
         from sparkmodel.cluster.scratch import sweep
 

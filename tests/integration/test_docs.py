@@ -99,7 +99,7 @@ def test_sql_blocks_run(spark: SparkSession, mlflow_store: pathlib.Path) -> None
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_shell_blocks_are_targets_and_links_lead_somewhere(page: pathlib.Path) -> None:
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for command in "\n".join(blocks(page, "sh")).splitlines():
         assert command.startswith("make "), command
         assert set(command.split()[1:]) <= targets

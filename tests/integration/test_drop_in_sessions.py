@@ -97,7 +97,7 @@ def run(
     """What the program prints; the Python of Spark's workers is the environment's business, as before."""
     code = PROGRAM.format(mlflow=modules[0], pyspark=modules[1], builder=builder, arguments=repr(stored))
     script = Script(code, cwd, {"PYSPARK_PYTHON": sys.executable, "SPARK_CONNECT_MODE_ENABLED": None})
-    shown = [line.split(" ", 2) for line in script.finish(280).splitlines() if line.startswith("RESULT ")]
+    shown = [line.split(" ", 2) for line in script.finish().splitlines() if line.startswith("RESULT ")]
     return {label: json.loads(text) for _, label, text in shown}
 
 
@@ -110,7 +110,6 @@ def original(stored: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("connect_port")
 @pytest.mark.parametrize("session", ["local", "standalone", "connect"])
 def test_only_the_imports_are_changed(
     session: str,
@@ -120,6 +119,8 @@ def test_only_the_imports_are_changed(
     request: pytest.FixtureRequest,
 ) -> None:
     builder = {"local": LOCAL, "connect": CONNECT}.get(session)
+    if session == "connect":
+        request.getfixturevalue("connect_port")
     if builder is None:
         builder = f'.master("{request.getfixturevalue("standalone")}").config("spark.executor.memory", "1g")'
     assert run(stored, tmp_path, builder) == original

@@ -164,7 +164,7 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         start_new_session=True,
     )
     try:
-        wait_until(lambda: listens(port) or head.poll() is not None, 60)
+        wait_until(lambda: listens(port) or head.poll() is not None)
         assert head.poll() is None, head.stdout.read() if head.stdout else ""
         yield f"127.0.0.1:{port}"
     finally:

@@ -88,4 +88,4 @@ def test_the_blocks_of_the_page_run_and_give_what_the_model_gives(tmp_path: path
     program = PROGRAM.replace("{page}", str(ROOT / "docs" / "mlsql.md")).replace("{jars}", ",".join(map(str, jars)))
     program = program.replace("{bridge}", str(HOME / "bridge" / "sparkmodel-bridge.jar"))
     environment = {"PYTHONPATH": f"{site}{os.pathsep}{ROOT}", **spark_home}
-    assert "passed 4.2.0" in Script(program, tmp_path, environment).finish(240)
+    assert "passed 4.2.0" in Script(program, tmp_path, environment).finish()

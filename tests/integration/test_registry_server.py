@@ -33,7 +33,7 @@ def server(tmp_path: pathlib.Path) -> Iterator[Callable[[], None]]:
     )
     before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
     try:
-        wait_until(lambda: listens(port), 60)
+        wait_until(lambda: listens(port))
         mlflow.set_tracking_uri(f"http://127.0.0.1:{port}")
         mlflow.set_registry_uri(f"http://127.0.0.1:{port}")
         yield lambda: end([process])
@@ -63,5 +63,5 @@ def test_models_of_a_server_are_served_and_replaced_while_it_is_down(
     server()
     (worker,) = model.stats()["workers"]
     os.kill(worker["pid"], signal.SIGKILL)
-    wait_until(lambda: model.stats()["restarts"] == 1 and model.stats()["state"] == "ready", 60)
+    wait_until(lambda: model.stats()["restarts"] == 1 and model.stats()["state"] == "ready")
     assert [tuple(row) for row in spark.sql(query).collect()] == [(2.0, 3.0), (4.0, 6.0)]

@@ -186,7 +186,7 @@ def test_a_pool_follows_its_alias(mlflow_store: pathlib.Path, register: Register
 
     assert answer() == 10
     client.set_registered_model_alias("followed", "champion", "2")
-    wait_until(lambda: answer() == 20, 60)
+    wait_until(lambda: answer() == 20)
     model.rollback()
     assert answer() == 10
     assert model.stats()["refresh_error"] is None

@@ -297,10 +297,10 @@ def test_an_alias_is_followed(ours: Udf, spark: SparkSession, table: DataFrame, 
     assert answers(table, udf("a")) == [1.0] * 3
 
     client.set_registered_model_alias("drop_in_moving", "champion", 2)
-    wait_until(lambda: bool(answers(table, udf("a")) == [2.0] * 3), 60)
+    wait_until(lambda: bool(answers(table, udf("a")) == [2.0] * 3))
     udf.model.rollback()
     looks = iter(range(10))
-    wait_until(lambda: answers(table, udf("a")) == [1.0] * 3 and next(looks) == 9, 60)  # it stays
+    wait_until(lambda: answers(table, udf("a")) == [1.0] * 3 and next(looks) == 9)  # it stays
     assert ours(spark, "models:/drop_in_moving@champion").model.name != udf.model.name
 
 

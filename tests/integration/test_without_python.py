@@ -108,11 +108,11 @@ def bare_cluster(tmp_path: pathlib.Path, no_python: dict[str, str]) -> Iterator[
     url = f"spark://127.0.0.1:{port}"
     processes = [start("Master", "--port", str(port), *ports)]
     try:
-        wait_until(lambda: "Starting Spark master" in (tmp_path / "Master.log").read_text(), 60)
+        wait_until(lambda: "Starting Spark master" in (tmp_path / "Master.log").read_text())
         processes.append(
             start("Worker", url, "--cores", "2", "--memory", "2g", "--work-dir", str(tmp_path / "work"), *ports)
         )
-        wait_until(lambda: "Registering worker" in (tmp_path / "Master.log").read_text(), 60)
+        wait_until(lambda: "Registering worker" in (tmp_path / "Master.log").read_text())
         yield url, processes[1].pid
     finally:
         end(processes)

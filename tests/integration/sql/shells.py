@@ -122,7 +122,7 @@ class Program:
 
     def assert_nothing_left(self) -> None:
         """No process of it is there any more, nor a directory."""
-        wait_until(lambda: self.family() == [], 60)
+        wait_until(lambda: self.family() == [])
         wait_until(lambda: scratch_directories() <= self.before | other_scratch())
 
     def kill(self) -> None:
@@ -251,7 +251,7 @@ class Server(Program):
         options = submitted({**SETTINGS, **settings})
         super().__init__(["spark-submit", "--class", main, *options, *arguments, "spark-internal"], cwd)
         try:
-            wait_until(lambda: ready in self.errors.read_text() or self.process.poll() is not None, 120)
+            wait_until(lambda: ready in self.errors.read_text() or self.process.poll() is not None)
             assert self.process.poll() is None, self.errors.read_text()[-5000:]
         except AssertionError:
             self.kill()

@@ -83,6 +83,6 @@ def server(tmp_path: pathlib.Path) -> Iterator[Server]:
 @pytest.mark.slow
 def test_statements_and_calls_from_connect(server: Server, tmp_path: pathlib.Path) -> None:
     program = PROGRAM.format(port=server.port, two=create("times", "Two"), raiser=create("raiser", "Raiser"))
-    out = Script(program, tmp_path, {"SPARK_CONNECT_MODE_ENABLED": None}).finish(120)
+    out = Script(program, tmp_path, {"SPARK_CONNECT_MODE_ENABLED": None}).finish()
     assert out == "passed\n"
     assert len(server.control()) == 1

@@ -119,7 +119,7 @@ def test_a_wrong_interpreter_is_one_error_that_names_the_setting(
 def test_an_interrupt_ends_a_create_that_hangs_and_nothing_else(shell: Callable[..., SqlShell]) -> None:
     sql = shell()
     end = sql.begin(create("patient", "Endless"))
-    wait_until(lambda: (sql.cwd / "loading").exists(), 60)
+    wait_until(lambda: (sql.cwd / "loading").exists())
     sql.interrupt()
     assert sql.finish(end) == []
     assert "[OPERATION_CANCELED] Cannot finish this statement: it was interrupted. Hint: run it again." in sql.error

@@ -89,7 +89,7 @@ def test_sessions_share_a_model_that_is_swapped_under_a_query_and_dropped_by_for
     operator.rows("ALTER MODEL slow SCALE TO 1")
     assert analyst.rows("SELECT slow(2)") == [["4.0"]]
     end = analyst.begin(SWAPPED)
-    wait_until(lambda: int(operator.rows("SHOW MODELS")[0][4]) > 1, 60)
+    wait_until(lambda: int(operator.rows("SHOW MODELS")[0][4]) > 1)
     operator.rows("ALTER MODEL slow SET LOCATION 'factors:SlowThree'")
     ((rows, old, new),) = analyst.finish(end)
     assert analyst.error == ""
@@ -108,9 +108,9 @@ def test_sessions_share_a_model_that_is_swapped_under_a_query_and_dropped_by_for
 def test_a_create_that_is_cancelled_leaves_no_pool(operated: Server, connect: Callable[[Server], Beeline]) -> None:
     impatient, other = connect(operated), connect(operated)
     end = impatient.begin(create("patient", "Endless"))
-    wait_until(lambda: (operated.cwd / "loading").exists(), 60)
+    wait_until(lambda: (operated.cwd / "loading").exists())
     impatient.interrupt()
-    wait_until(lambda: other.rows("SHOW MODELS LIKE 'patient'") == [], 60)
+    wait_until(lambda: other.rows("SHOW MODELS LIKE 'patient'") == [])
     assert impatient.finish(end) == []
     assert "ancel" in impatient.error
     other.rows(create("patient", "Two"))
@@ -159,7 +159,7 @@ def test_the_catalog_needs_no_statement_and_follows_its_aliases(
     assert ["mlflow.jdbc_line"] in one.rows("SHOW FUNCTIONS IN mlflow")
     assert "champion -> v1" in str(one.rows("DESCRIBE FUNCTION mlflow.jdbc_line"))
     registry.set_registered_model_alias("jdbc_line", "champion", "2")
-    wait_until(lambda: one.rows(query) == [["3.0"], ["6.0"]], 60)
+    wait_until(lambda: one.rows(query) == [["3.0"], ["6.0"]])
     assert other.rows(query) == [["3.0"], ["6.0"]]
     assert other.rows("SELECT round(mlflow.jdbc_line.v1(2D), 3)") == [["4.0"]]
     assert condition(other, "SELECT mlflow.jdbc_line.v9(2D)")[0] == "MODEL_NOT_FOUND"

@@ -72,11 +72,11 @@ class User:
     def release(self) -> None:
         self.go_on()
         assert self.read().strip() == "released"
-        assert self.process.wait(30) == 0
+        assert self.process.wait(120) == 0
 
     def kill(self) -> None:
         self.process.kill()  # SIGKILL
-        self.process.wait(30)
+        self.process.wait(120)
 
     def has_lock_open(self) -> bool:
         """Whether it has come as far as the lock of the shared directory."""
@@ -134,7 +134,7 @@ def test_all_who_leave_at_once_leave_nothing(tmp_path: pathlib.Path, start: Call
         for user in users:
             user.go_on()
         for user in users:
-            assert user.process.wait(30) == 0
+            assert user.process.wait(120) == 0
         assert content(tmp_path) == []
 
 
@@ -219,7 +219,7 @@ def test_those_who_waited_for_a_filler_that_fails_try_for_themselves(
         assert other.read() == "filling\n"
         assert other.read() == "failed: no model\n"
     for other in others:
-        other.process.wait(30)
+        other.process.wait(120)
     assert content(tmp_path) == []
 
 

@@ -75,7 +75,7 @@ def test_a_directory_whose_owner_was_killed_is_swept_by_the_next_owner(
 ) -> None:
     owner, path = start_owner()
     owner.kill()  # SIGKILL
-    owner.wait(30)
+    owner.wait(120)
     assert (path / "big").exists()
     following = Scratch(tmp_path)
     assert not path.exists()
@@ -86,7 +86,7 @@ def test_a_directory_whose_owner_lives_is_left_alone(tmp_path: pathlib.Path, sta
     _, living = start_owner()
     owner, dead = start_owner()
     owner.kill()
-    owner.wait(30)
+    owner.wait(120)
     own = Scratch(tmp_path)
     sweep(tmp_path)
     assert (living / "big").exists()
@@ -99,7 +99,7 @@ def test_a_directory_that_its_owner_forgot_is_swept_after_its_end(
     tmp_path: pathlib.Path, start_owner: Callable[[], Owner]
 ) -> None:
     owner, path = start_owner()
-    owner.communicate("\n", timeout=30)
+    owner.communicate("\n", timeout=120)
     assert owner.returncode == 0
     sweep(tmp_path)
     assert not path.exists()

@@ -96,16 +96,16 @@ def test_a_name_is_locked_for_one_at_a_time_and_forgotten() -> None:
     def hold() -> None:
         with locks.of("f"):
             inside.set()
-            go.wait(10)
+            go.wait(120)
             seen.append("first")
 
     thread = threading.Thread(target=hold)
     thread.start()
-    assert inside.wait(10)
+    assert inside.wait(120)
     with locks.of("g"):
         go.set()
     with locks.of("f"):
         seen.append("second")
-    thread.join(10)
+    thread.join(120)
     assert seen == ["first", "second"]
     assert locks._locks == {}

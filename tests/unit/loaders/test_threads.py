@@ -58,7 +58,7 @@ def started(code: str, limit: int) -> int:
     """Threads that a library starts in a process with that limit; 0 is no limit."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **(threads.limit_threads(limit) if limit else {})}
     command = [sys.executable, "-c", f"limit = {limit}\n{DATA}{code}{COUNT}"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     return int(done.stdout.splitlines()[-1])
 
@@ -108,7 +108,7 @@ threads.limit_loaded(3)
 counts = {pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"}
 assert counts == {3}, counts
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
 
 

@@ -126,5 +126,5 @@ def test_a_registry_that_is_down_is_asked_again(served: Served) -> None:
     registry.uri = "models:/wine/2"
     eventually(lambda: served.moves == ["models:/wine/2"])
     served.stopped.set()
-    thread.join(10)
+    thread.join(120)
     assert not thread.is_alive()

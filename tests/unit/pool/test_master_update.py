@@ -63,7 +63,7 @@ class Callers:
     def __exit__(self, *error: object) -> None:
         self._done.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(120)
         self._client.close()
         assert not any(thread.is_alive() for thread in self._threads)
         assert self.failures == []
@@ -100,7 +100,7 @@ def test_a_deploy_tells_how_far_it_is(pool: RunningPool, tmp_path: pathlib.Path)
     deploying.start()
     eventually(lambda: pool.master.status() == {"phase": "loading", "ready": 0, "workers": 2})
     gate.touch()
-    deploying.join(30)
+    deploying.join(120)
     assert pool.master.status()["phase"] == "ready"
 
 
@@ -329,7 +329,7 @@ def test_stop_closes_every_worker_and_gives_every_slot_back(pool: RunningPool) -
     assert pool.launcher.slots == []
     assert (pool.directory.state, pool.directory.endpoints) == ("stopped", ())
     assert pool.directory.epoch > epoch
-    pool.thread.join(10)
+    pool.thread.join(120)
     assert not pool.thread.is_alive()
     with pytest.raises(PoolGoneError, match="it was dropped"):
         score(client, [1.0])

@@ -72,7 +72,7 @@ def test_each_caller_gets_its_own_answer(serve: Serve) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(120)
         assert not thread.is_alive()
     assert wrong == []
 
@@ -195,14 +195,14 @@ def test_counters_count_batches_rows_errors_and_loads(serve: Serve) -> None:
 
 def test_a_batch_in_the_model_is_seen_as_load(load_as: Callable[[LoadedModel], None], serve: Serve) -> None:
     inside, leave = threading.Event(), threading.Event()
-    load_as(LoadedModel(calls_of(lambda data: (inside.set(), leave.wait(30), data["x"])[-1])))
+    load_as(LoadedModel(calls_of(lambda data: (inside.set(), leave.wait(120), data["x"])[-1])))
     worker, client = serve(models.DoubleModel(), signature=X)
     thread = threading.Thread(target=score, args=(client, [1.0]))
     thread.start()
-    assert inside.wait(30)
+    assert inside.wait(120)
     assert worker.stats().queued == 1
     leave.set()
-    thread.join(30)
+    thread.join(120)
     assert worker.stats().queued == 0
 
 

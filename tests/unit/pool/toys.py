@@ -29,7 +29,7 @@ NAME, TOKEN, HOST = "toy", "secret", "127.0.0.1"
 Serve = Callable[..., tuple[Worker, PoolClient]]
 
 
-def eventually(claim: Callable[[], bool], seconds: float = 20.0) -> None:
+def eventually(claim: Callable[[], bool], seconds: float = 120.0) -> None:
     """Wait until a claim holds; fail if it does not in time."""
     deadline = time.monotonic() + seconds
     while not claim():
@@ -247,7 +247,7 @@ class RunningPool:
 
     def close(self) -> None:
         self.master.stop()
-        self.thread.join(10)
+        self.thread.join(120)
         self.door.close()
         for member in self.launcher.members:
             member.close(0.0)

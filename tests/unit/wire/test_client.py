@@ -54,7 +54,7 @@ def test_each_of_many_threads_gets_its_own_answers(serve: Serve, pool: Pool) -> 
     start = threading.Barrier(64)
 
     def call(caller: int) -> int:
-        start.wait(60)
+        start.wait(120)
         for i in range(20):
             value = caller * 1000 + i
             assert score(client, value, -value) == [2 * value, -2 * value]
@@ -86,7 +86,7 @@ def test_a_caller_has_so_many_batches_under_way_and_no_more(limit: int, serve: S
         assert asked == limit
         for toy in services:
             toy.release()
-        assert result.result(60) == [[2 * i] for i in range(20)]
+        assert result.result(120) == [[2 * i] for i in range(20)]
 
 
 def test_nothing_is_sent_for_an_empty_batch(serve: Serve, pool: Pool, service: ToyService) -> None:
@@ -240,9 +240,9 @@ def test_a_forked_process_takes_connections_of_its_own(shared: Handle) -> None:
     for i in range(20):
         assert score(client, i) == [2 * i]
     for _ in children:
-        assert results.get(timeout=60) == (False, [[-2 * i] for i in range(20)])
+        assert results.get(timeout=120) == (False, [[-2 * i] for i in range(20)])
     for child in children:
-        child.join(60)
+        child.join(120)
         assert child.exitcode == 0
     assert client_of(shared) is client
     assert (score(client, 9), client.retries) == ([18], 0)
@@ -268,7 +268,7 @@ def test_a_fork_while_another_thread_makes_a_client_does_not_lock_the_child(shar
     done.set()
     thread.join()
     try:
-        assert results.get(timeout=10)[0] is False
+        assert results.get(timeout=120)[0] is False
     finally:
         child.kill()
         child.join()

@@ -46,7 +46,7 @@ class Caller(threading.Thread):
             self.result = error
 
     def finish(self) -> Any:
-        self.join(20)
+        self.join(120)
         assert not self.is_alive()
         return self.result
 

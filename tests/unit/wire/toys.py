@@ -16,7 +16,7 @@ from sparkmodel.wire import protocol as p
 from sparkmodel.wire.service import Directory
 
 RESULT = pa.schema([pa.field("prediction", pa.float64())])
-WAIT_S = 20.0  # how long a test waits for what must happen; long, for a loaded machine
+WAIT_S = 120.0  # how long a test waits for what must happen; long, for a loaded machine
 
 
 def wait_until(claim: Callable[[], bool], what: str, seconds: float = WAIT_S) -> None:
