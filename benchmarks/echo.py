@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from sparkmodel.wire.client import PoolClient
-from sparkmodel.wire.handle import Handle
+from sparkmodel.wire.handle import Contract, Credential, Handle, PoolRef
 from sparkmodel.wire.server import Server
 from sparkmodel.wire.service import Directory
 
@@ -54,26 +54,22 @@ def _directory(endpoint: tuple[str, int]) -> Directory:
 
 
 @contextlib.contextmanager
-def echo_client() -> Iterator[PoolClient]:
-    """A client of such a server."""
+def echo_client() -> Iterator[tuple[PoolClient, Handle]]:
+    """A client of such a server, and the handle that it is called with."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs,), daemon=True)
     process.start()
     theirs.close()
     endpoint = ours.recv()
-    client = PoolClient(
-        Handle(
-            name=_NAME,
-            pool_id=_NAME,
-            token=_TOKEN,
-            master=endpoint,
-            directory=_directory(endpoint),
-            result_type=pa.float64(),
-        )
+    handle = Handle(
+        pool=PoolRef(name=_NAME, pool_id=_NAME, master=endpoint, directory=_directory(endpoint)),
+        credential=Credential(token=_TOKEN),
+        contract=Contract(result_type=pa.float64()),
     )
+    client = PoolClient(handle.pool, handle.credential)
     try:
-        yield client
+        yield client, handle
     finally:
         client.close()
         ours.close()

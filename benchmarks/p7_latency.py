@@ -87,19 +87,20 @@ def _actor(uri: str | None) -> Any:
 def _transport(bench: Bench, row: dict[str, float]) -> Runs:
     batch = pa.RecordBatch.from_pylist([row])
     actor = _actor(None)
-    with echo_client() as client:
+    with echo_client() as (client, handle):
         calls: Calls = {
-            WIRE: lambda: next(client.predict([batch], True, _TIMEOUT_S)).to_numpy(),
+            WIRE: lambda: next(client.predict([batch], True, caller=handle, timeout_s=_TIMEOUT_S)).to_numpy(),
             RAY_BATCH: lambda: ray.get(actor.first.remote(batch)).to_numpy(),
         }
         return _latencies(bench, calls, next(iter(row.values())), actor)
 
 
 def _ours(name: str, model: Any, row: dict[str, float]) -> Calls:
-    client = client_of(pools.find(name).handle())
+    handle = pools.find(name).handle()
+    client = client_of(handle)
     batch = pa.RecordBatch.from_pylist([row])
     return {
-        WIRE: lambda: next(client.predict([batch], True, _TIMEOUT_S)).to_numpy(),
+        WIRE: lambda: next(client.predict([batch], True, caller=handle, timeout_s=_TIMEOUT_S)).to_numpy(),
         PREDICT: lambda: model.predict([row]),
     }
 

@@ -158,10 +158,10 @@ class Model:
             SparkModelError: with the condition that says why.
         """
         table, by_name = frames.to_table(self._what, data)
-        limit_s = self._handle.timeout_s if timeout_s is None else timeout_s
+        limit_s = self._handle.call.limits.timeout_s if timeout_s is None else timeout_s
         caller = self._handle_for(params, on_error)
-        chunks = client_of(caller).predict(frames.to_batches(table), by_name, limit_s, caller)
-        result = pa.chunked_array(list(chunks), caller.result_type)
+        chunks = client_of(caller).predict(frames.to_batches(table), by_name, caller=caller, timeout_s=limit_s)
+        result = pa.chunked_array(list(chunks), caller.contract.result_type)
         return frames.like_input(result, data)
 
     def update(
@@ -222,7 +222,7 @@ class Model:
             "kind": spec.source.kind,
             "inputs": None if spec.signature.inputs is None else [str(c) for c in spec.signature.inputs],
             "result_type": str(spec.result_type),
-            "endpoints": [f"{host}:{port}" for host, port in self._handle.directory.endpoints],
+            "endpoints": [f"{host}:{port}" for host, port in self._handle.pool.directory.endpoints],
             "options": dataclasses.asdict(spec.options),
             "spares": self._pool.spares(),
         }

@@ -30,7 +30,7 @@ from sparkmodel.errors import (
 )
 from sparkmodel.spec import ModelSpec, answer_type
 from sparkmodel.wire.client import forget
-from sparkmodel.wire.handle import Handle
+from sparkmodel.wire.handle import CallOptions, Contract, Credential, Handle, Limits, PoolRef
 
 _CONTROL_S = 30.0
 _POLL_S = 0.2
@@ -101,20 +101,16 @@ class Pool:
         parts = self._call("describe")
         spec: ModelSpec = parts["spec"]
         options = spec.options
+        where = {key: parts[key] for key in ("pool_id", "master", "directory")}
         return Handle(
-            name=spec.name,
-            pool_id=parts["pool_id"],
-            token=parts["token"],
-            tls=parts["tls"],
-            master=parts["master"],
-            directory=parts["directory"],
-            result_type=answer_type(spec.result_type, options.on_error),
-            max_in_flight=options.max_in_flight,
-            max_retries=options.max_retries,
-            timeout_s=options.timeout_s,
-            ready_timeout_s=options.ready_timeout_s,
-            inputs=spec.signature.inputs,
-            like_mlflow=spec.like_mlflow,
+            pool=PoolRef(name=spec.name, **where),
+            credential=Credential(token=parts["token"], tls=parts["tls"]),
+            contract=Contract(
+                result_type=answer_type(spec.result_type, options.on_error),
+                inputs=spec.signature.inputs,
+                like_mlflow=spec.like_mlflow,
+            ),
+            call=CallOptions(limits=Limits.of(options)),
         )
 
     def spares(self) -> dict[str, Any]:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import os
 import sys
 from collections.abc import Mapping
@@ -23,37 +22,27 @@ from sparkmodel.spark.types import to_spark
 from sparkmodel.spec import ModelSpec
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Call:
-    """What one call in a query asks for, over what its model was made with.
-
-    Attributes:
-        params: Inference parameters.
-        on_error: `fail`, `null` or `struct`.
-        timeout_s: Deadline of each batch.
-    """
-
-    params: Mapping[str, Any] | None = None
-    on_error: str | None = None
-    timeout_s: float | None = None
-
-
-def card_of(pool: Pool, call: Call | None = None) -> dict[str, Any]:
+def card_of(
+    pool: Pool,
+    *,
+    params: Mapping[str, Any] | None = None,
+    on_error: str | None = None,
+    timeout_s: float | None = None,
+) -> dict[str, Any]:
     """A pool in JSON-ready parts.
 
     Args:
         pool: The pool.
-        call: What its function is called with.
+        params: Inference parameters that its function is called with.
+        on_error: `fail`, `null` or `struct`, where the function has its own.
+        timeout_s: Deadline of each batch.
 
     Raises:
         InvalidOptionError: the model has no such param.
     """
     spec, version = pool.spec()
     inputs = spec.signature.inputs
-    call = call or Call()
-    handle = for_call(pool.handle(), spec, call.params, call.on_error)
-    if call.timeout_s is not None:
-        handle = dataclasses.replace(handle, call=dataclasses.replace(handle.call, timeout_s=call.timeout_s))
+    handle = for_call(pool.handle(), spec, params, on_error, timeout_s)
     return {
         "name": spec.name,
         "handle": handle.to_text(),
@@ -69,7 +58,7 @@ def card_of(pool: Pool, call: Call | None = None) -> dict[str, Any]:
         "statement": spec.statement,
         "signature": str(spec.signature),
         "inputs": None if inputs is None else [_input(column) for column in inputs],
-        "result_type": _ddl(handle.result_type),
+        "result_type": _ddl(handle.contract.result_type),
         "options": settings_of(spec).non_default(),
         "workers": spec.options.workers,
     }

@@ -11,7 +11,7 @@ from typing import Any
 
 from sparkmodel.cluster import connection, pools
 from sparkmodel.control import changes
-from sparkmodel.control.cards import Call, card_of, settings_of
+from sparkmodel.control.cards import card_of, settings_of
 from sparkmodel.control.catalog import Catalog
 from sparkmodel.control.columns import parse_inputs, parse_output
 from sparkmodel.control.locks import Locks
@@ -152,14 +152,12 @@ class Service:
     def card(self, request: Request) -> Json:
         """What calls of a model need to know; of one version of its registered model, if that is asked for."""
         version = request.maybe_whole("version")
-        call = Call(
-            params=request.mapping("params") or None,
-            on_error=request.maybe_text("on_error"),
-            timeout_s=request.maybe_number("timeout_s"),
-        )
+        params = request.mapping("params") or None
+        on_error, timeout_s = request.maybe_text("on_error"), request.maybe_number("timeout_s")
 
         def ask(pool: pools.Pool) -> Json:
-            return card_of(pool if version is None else self._of_version(pool, version), call)
+            asked = pool if version is None else self._of_version(pool, version)
+            return card_of(asked, params=params, on_error=on_error, timeout_s=timeout_s)
 
         return self._asked(request.text("name"), ask)
 

@@ -12,7 +12,7 @@ from sparkmodel.errors import InvalidOptionError, suggest
 from sparkmodel.options import ON_ERROR
 from sparkmodel.schema import Signature
 from sparkmodel.spec import ModelSpec, answer_type
-from sparkmodel.wire.handle import CallOptions, Handle
+from sparkmodel.wire.handle import Handle
 
 
 def check_params(name: str, params: Mapping[str, Any] | None, signature: Signature) -> None:
@@ -31,14 +31,25 @@ def check_params(name: str, params: Mapping[str, Any] | None, signature: Signatu
             )
 
 
-def for_call(handle: Handle, spec: ModelSpec, params: Mapping[str, Any] | None, on_error: str | None) -> Handle:
-    """The handle of a function with its own params and `on_error`.
+def for_call(
+    handle: Handle,
+    spec: ModelSpec,
+    params: Mapping[str, Any] | None = None,
+    on_error: str | None = None,
+    timeout_s: float | None = None,
+) -> Handle:
+    """The handle of a function with options of its own; what is not given stays as the handle has it.
+
+    Args:
+        handle: That of the pool, or of a function.
+        spec: What the pool serves.
+        params: Inference parameters.
+        on_error: `fail`, `null` or `struct`.
+        timeout_s: Deadline of each batch.
 
     Raises:
         InvalidOptionError: the model has no such param, or a value that JSON cannot carry.
     """
-    if params is None and on_error is None:
-        return handle
     check_params(spec.name, params, spec.signature)
     if on_error is not None and on_error not in ON_ERROR:
         raise InvalidOptionError("Cannot use option 'on_error'", f"{on_error!r} is none of {list(ON_ERROR)}")
@@ -48,11 +59,12 @@ def for_call(handle: Handle, spec: ModelSpec, params: Mapping[str, Any] | None, 
         raise InvalidOptionError(
             "Cannot use option 'params'", f"{error}", "pass numbers, strings, booleans, or lists of them"
         ) from error
-    return dataclasses.replace(
-        handle,
-        call=CallOptions(params=text, on_error=on_error, time_zone=handle.call.time_zone),
-        result_type=answer_type(spec.result_type, on_error or spec.options.on_error),
-    )
+    given = {"params": text, "on_error": on_error, "timeout_s": timeout_s}
+    called = handle.calling(**{key: value for key, value in given.items() if value not in (None, "")})
+    if on_error is None:
+        return called
+    result_type = answer_type(spec.result_type, on_error)
+    return dataclasses.replace(called, contract=dataclasses.replace(called.contract, result_type=result_type))
 
 
 def _plain(value: Any) -> Any:

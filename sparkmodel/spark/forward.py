@@ -6,7 +6,6 @@ It imports nothing but pyarrow and the wire; the model, pandas, Ray and MLflow l
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -44,7 +43,7 @@ class Forward:
             return
         caller = _in_session(self.handle)
         joined = join_small(batches.after(first))
-        yield from client_of(caller).predict(joined, batches.by_name, caller.call.timeout_s, caller)
+        yield from client_of(caller).predict(joined, batches.by_name, caller=caller, timeout_s=caller.call.timeout_s)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Forward.from_text, (CALL_MARKER + self.handle.to_text(),)
@@ -63,7 +62,7 @@ def _in_session(handle: Handle) -> Handle:
     zone = context.getLocalProperty("spark.sql.session.timeZone") if context else None
     if zone is None or zone == handle.call.time_zone:
         return handle
-    return dataclasses.replace(handle, call=dataclasses.replace(handle.call, time_zone=zone))
+    return handle.calling(time_zone=zone)
 
 
 class _Batches:

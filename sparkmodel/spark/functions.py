@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -25,13 +24,13 @@ _registered: WeakKeyDictionary[SparkSession, set[str]] = WeakKeyDictionary()
 def make_function(handle: Handle) -> Any:
     """A scalar-iterator `arrow_udf` that forwards its arguments to the pool."""
     make: Any = arrow_udf  # PySpark's stubs do not know the kinds that it reads from type hints
-    return make(Forward(handle), to_spark(handle.result_type))
+    return make(Forward(handle), to_spark(handle.contract.result_type))
 
 
 def pickled(handle: Handle) -> bytes:
     """The command of `make_function`, as PySpark pickles it for its workers."""
     serializer: Any = CloudPickleSerializer
-    return bytes(serializer().dumps((Forward(handle), to_spark(handle.result_type))))
+    return bytes(serializer().dumps((Forward(handle), to_spark(handle.contract.result_type))))
 
 
 def check_free(spark: SparkSession, name: str) -> None:
@@ -71,7 +70,7 @@ def in_session(spark: SparkSession | None, handle: Handle) -> Handle:
     if spark is None:
         return handle
     zone = spark.conf.get("spark.sql.session.timeZone")
-    return dataclasses.replace(handle, call=dataclasses.replace(handle.call, time_zone=zone))
+    return handle.calling(time_zone=zone)
 
 
 def drop_function(spark: SparkSession, name: str) -> None:

@@ -63,7 +63,7 @@ def check_executors(spark: SparkSession, handle: Handle) -> None:
 
     def reach(rows: Iterator[pa.Array]) -> Iterator[pa.Array]:
         for row in rows:
-            PoolClient(handle).locate()
+            PoolClient(handle.pool, handle.credential).locate()
             yield row
 
     what = f"Cannot call model '{handle.name}' from Spark's Python workers"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import random
 import threading
@@ -26,7 +27,7 @@ from sparkmodel.errors import (
 )
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.connection import Connection, StreamKey
-from sparkmodel.wire.handle import Handle
+from sparkmodel.wire.handle import Credential, Handle, Limits, PoolRef
 from sparkmodel.wire.router import Route, Router
 
 _SILENCE_S = 5.0  # beyond timeout_s: a worker that is silent so long is taken for stalled
@@ -37,11 +38,12 @@ _PIECE_BYTES = 1 << 26
 
 @dataclasses.dataclass
 class Ticket:
-    """A batch under way."""
+    """A batch under way, with the limits of the call that sent it."""
 
     stream: StreamKey
     payload: pa.Buffer
     rows: int
+    limits: Limits
     deadline: float | None
     route: Route | None = None
     connection: Connection | None = None
@@ -50,29 +52,34 @@ class Ticket:
 
 
 class PoolClient:
-    """Talks to one pool. Safe for many threads; connections are kept and shared among them."""
+    """Talks to one pool. Safe for many threads; connections are kept and shared among them.
 
-    def __init__(self, handle: Handle) -> None:
-        if handle.tls is not None:
+    It has sockets and knows the way, and nothing else: limits and options are each call's own.
+    """
+
+    def __init__(self, pool: PoolRef, credential: Credential) -> None:
+        if credential.tls is not None:
             from sparkmodel.wire.tls import client_context  # Spark's Python workers seldom need it
 
-            client_context(handle.tls)  # fails here: a connection that fails is taken for a lost worker
-        self.handle = handle
+            client_context(credential.tls)  # fails here: a connection that fails is taken for a lost worker
         self.retries = 0
+        self._name, self._credential = pool.name, credential
         self._lock = threading.Lock()
         self._router = Router()
-        self._router.update(handle.directory)
-        self._what = f"Cannot score with '{handle.name}'"
+        self._router.update(pool.directory)
+        self._pool = pool
+        self._what = f"Cannot score with '{pool.name}'"
 
     def __repr__(self) -> str:
-        return f"PoolClient({self.handle.name!r}, {len(self._router.routes)} workers)"
+        return f"PoolClient({self._name!r}, {len(self._router.routes)} workers)"
 
     def predict(
         self,
         batches: Iterable[pa.RecordBatch],
         by_name: bool,
+        *,
+        caller: Handle,
         timeout_s: float | None = None,
-        caller: Handle | None = None,
     ) -> Iterator[pa.Array]:
         """The predictions for each batch, in order; up to `max_in_flight` batches are under way at once.
 
@@ -81,19 +88,19 @@ class PoolClient:
         Args:
             batches: Record batches, all of one schema or not.
             by_name: Whether column names mean anything.
+            caller: The handle of the function that is called: its limits hold, whoever this client was made for.
             timeout_s: Deadline of each batch from now on; None waits as long as its worker is alive.
-            caller: The handle of the function that is called, where it is another than this client was made with.
         """
-        caller = caller or self.handle
+        limits, told = caller.call.limits, caller.call.told()
         window: deque[Ticket | None] = deque()
         stream: StreamKey | None = None
         try:
             for batch in batches:
                 if stream is None or not batch.schema.equals(stream.schema):
-                    stream = StreamKey(batch.schema, by_name, caller.call)
+                    stream = StreamKey(batch.schema, by_name, told)
                 for payload, rows in _payloads(batch):
-                    window.append(self._submit(stream, payload, rows, timeout_s))
-                    if len(window) >= self.handle.max_in_flight:
+                    window.append(self._submit(stream, payload, rows, limits, timeout_s))
+                    if len(window) >= limits.max_in_flight:
                         yield self._collect(window.popleft(), caller)
             while window:
                 yield self._collect(window.popleft(), caller)
@@ -110,6 +117,15 @@ class PoolClient:
         """
         self._relocate(time.monotonic())
 
+    def learn(self, pool: PoolRef) -> None:
+        """Take the way to the pool from a handle, where it is newer than what is known."""
+        with self._lock:
+            if pool.directory.epoch <= self._pool.directory.epoch:
+                return
+            self._pool = pool
+            dropped = self._router.update(pool.directory)
+        _close(dropped)
+
     def close(self) -> None:
         """Close the kept connections."""
         with self._lock:
@@ -118,11 +134,13 @@ class PoolClient:
                 route.idle = []
         _close(idle)
 
-    def _submit(self, stream: StreamKey, payload: pa.Buffer, rows: int, timeout_s: float | None) -> Ticket | None:
+    def _submit(
+        self, stream: StreamKey, payload: pa.Buffer, rows: int, limits: Limits, timeout_s: float | None
+    ) -> Ticket | None:
         if not rows:
             return None
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        ticket = Ticket(stream, payload, rows, deadline)
+        ticket = Ticket(stream, payload, rows, limits, deadline)
         self._dispatch(ticket)
         return ticket
 
@@ -136,13 +154,13 @@ class PoolClient:
                 if route is not None:
                     route.in_flight += 1
             if route is None:
-                self._relocate(started)
+                self._relocate(started, ticket.limits.ready_timeout_s)
                 self._wait(ticket)
                 continue
             ticket.route = route
             try:
                 ticket.connection = self._connect(route)
-                limit_s = self.handle.timeout_s + _SILENCE_S
+                limit_s = ticket.limits.timeout_s + _SILENCE_S
                 limit_s = limit_s if budget_s is None else min(limit_s, budget_s)
                 ticket.connection.open(ticket.stream, limit_s)
                 ticket.connection.send(ticket.payload, budget_s, limit_s)
@@ -157,7 +175,7 @@ class PoolClient:
     def _collect(self, ticket: Ticket | None, caller: Handle) -> pa.Array:
         """Wait for the predictions of a batch; a batch that lost its worker goes to another."""
         if ticket is None:
-            return pa.nulls(0, caller.result_type)
+            return pa.nulls(0, caller.contract.result_type)
         while True:
             connection = ticket.connection
             assert connection is not None
@@ -174,7 +192,7 @@ class PoolClient:
                 raise PredictTimeoutError(
                     self._what,
                     f"worker {connection.endpoint[0]}:{connection.endpoint[1]} was silent for "
-                    f"{self.handle.timeout_s + _SILENCE_S:g} s",
+                    f"{ticket.limits.timeout_s + _SILENCE_S:g} s",
                 ) from None
             except (OSError, EOFError) as error:
                 self._release(ticket, keep=False, avoid=True)
@@ -198,7 +216,7 @@ class PoolClient:
     def _count_loss(self, ticket: Ticket, error: Exception) -> None:
         ticket.losses += 1
         self.retries += 1
-        if ticket.losses > self.handle.max_retries:
+        if ticket.losses > ticket.limits.max_retries:
             raise WorkerLostError(
                 self._what,
                 f"a batch was on {ticket.losses} workers that died before they answered ({error})",
@@ -214,9 +232,12 @@ class PoolClient:
             if not idle.is_stale():
                 return idle
             idle.close()
-        connection = Connection(self.handle.name, route.endpoint, self.handle.token, self.handle.tls)
+        connection = self._connected(route.endpoint)
         self._learn(connection)
         return connection
+
+    def _connected(self, endpoint: tuple[str, int]) -> Connection:
+        return Connection(self._name, endpoint, self._credential.token, self._credential.tls)
 
     def _learn(self, connection: Connection) -> None:
         with self._lock:
@@ -252,13 +273,13 @@ class PoolClient:
         self._learn(connection)
         return True
 
-    def _relocate(self, started: float) -> None:
+    def _relocate(self, started: float, ready_timeout_s: float = math.inf) -> None:
         """No known worker answers: ask the master, then the workers again, for the newest endpoints."""
         directory = None
         refused: AuthenticationError | None = None
-        for endpoint in (self.handle.master, *self._router.directory.endpoints):
+        for endpoint in (self._pool.master, *self._router.directory.endpoints):
             try:
-                connection = Connection(self.handle.name, endpoint, self.handle.token, self.handle.tls)
+                connection = self._connected(endpoint)
             except AuthenticationError as error:
                 refused = error
                 continue
@@ -275,7 +296,7 @@ class PoolClient:
             raise self._gone("neither its master nor a worker answers")
         if directory is not None and directory.state == "stopped":
             raise self._gone("it was dropped")
-        if waited > self.handle.ready_timeout_s:
+        if waited > ready_timeout_s:
             raise self._gone(f"no worker came back within {waited:.0f} s")
 
     def _gone(self, fact: str) -> PoolGoneError:
@@ -322,7 +343,7 @@ def _close(connections: list[Connection]) -> None:
         connection.close()
 
 
-_clients: dict[str, PoolClient] = {}
+_clients: dict[tuple[str, Credential], PoolClient] = {}
 _clients_lock = threading.Lock()
 
 
@@ -338,17 +359,23 @@ if hasattr(os, "register_at_fork"):
 
 
 def client_of(handle: Handle) -> PoolClient:
-    """This process's client of a pool: one for all tasks, so that connections outlive batches and tasks."""
+    """This process's client of a pool: one for all tasks, so that connections outlive batches and tasks.
+
+    All handles of the pool share it, whatever else they say; but a token opens no connection of another's.
+    """
+    key = handle.pool.pool_id, handle.credential
     with _clients_lock:
-        client = _clients.get(handle.pool_id)
+        client = _clients.get(key)
         if client is None:
-            client = _clients[handle.pool_id] = PoolClient(handle)
-        return client
+            client = _clients[key] = PoolClient(handle.pool, handle.credential)
+    client.learn(handle.pool)
+    return client
 
 
 def forget(pool_id: str) -> None:
     """Close the connections to a pool that was dropped."""
     with _clients_lock:
-        client = _clients.pop(pool_id, None)
-    if client is not None:
+        keys = [key for key in _clients if key[0] == pool_id]
+        forgotten = [_clients.pop(key) for key in keys]
+    for client in forgotten:
         client.close()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -15,39 +15,110 @@ from sparkmodel.schema import Column
 from sparkmodel.wire.protocol import schema_from_text, schema_to_text
 from sparkmodel.wire.service import Directory
 
+if TYPE_CHECKING:
+    from sparkmodel.options import PoolOptions
+
 MARKER = "sparkmodel.handle.v1"  # what the text of a handle starts with; JSON follows it
 
 _RESULT = "prediction"
-_PLAIN = (
-    "name",
-    "pool_id",
-    "token",
-    "master",
-    "max_in_flight",
-    "max_retries",
-    "timeout_s",
-    "ready_timeout_s",
-)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PoolRef:
+    """Which pool, and where to find it.
+
+    Attributes:
+        name: The model's name.
+        pool_id: Unique for each deployed pool, so that a new pool of an old name is not taken for the old one.
+        master: (host, port) where the newest directory is to be had when no known worker answers.
+        directory: The endpoints when this was made; clients learn newer ones by themselves.
+    """
+
+    name: str
+    pool_id: str
+    master: tuple[str, int]
+    directory: Directory
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Credential:
+    """What a pool lets its callers in by, and is known by itself; `repr` shows nothing of it.
+
+    Attributes:
+        token: Secret of the pool.
+        tls: Certificate, in PEM, that the pool's workers and master show; None for a pool without TLS.
+    """
+
+    token: str = dataclasses.field(repr=False)
+    tls: str | None = dataclasses.field(default=None, repr=False)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Contract:
+    """What goes into a call, and what comes out.
+
+    Attributes:
+        result_type: Arrow type of one row's answer.
+        inputs: The signature's inputs, by which the JVM checks and binds a call's columns; None where there are none.
+        like_mlflow: Whether columns go by position as in `mlflow.pyfunc.spark_udf`, those beyond the signature unread.
+    """
+
+    result_type: pa.DataType
+    inputs: tuple[Column, ...] | None = dataclasses.field(default=None, repr=False)
+    like_mlflow: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much and how long a caller asks of a pool.
+
+    Attributes:
+        max_in_flight: Batches sent and not answered, for each caller.
+        max_retries: Times a batch may lose its worker and go to another.
+        timeout_s: Longest time in the model for one batch.
+        ready_timeout_s: Longest wait for a pool whose workers are all being replaced.
+    """
+
+    max_in_flight: int = 2
+    max_retries: int = 3
+    timeout_s: float = 60.0
+    ready_timeout_s: float = 300.0
+
+    @staticmethod
+    def of(options: PoolOptions) -> Limits:
+        """Those that a pool was registered with."""
+        return Limits(**{name: getattr(options, name) for name in _LIMITS})
+
+
+_LIMITS = tuple(field.name for field in dataclasses.fields(Limits))
+DEFAULT_LIMITS = Limits()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CallOptions:
-    """What one SQL function, or one call, asks for beyond what the pool was registered with.
+    """How one SQL function, or one call, calls: what it asks for beyond what the pool was registered with, and limits.
 
     Attributes:
         params: JSON object of inference parameters, which take precedence over the registered ones; empty for none.
         on_error: `fail`, `null` or `struct`; None is as registered.
         time_zone: The session's; None is as registered.
         timeout_s: Deadline of each batch, from when it is sent; None waits as long as its worker is alive.
+        limits: Those of the caller. They are a call's and not a client's: the pool may be registered anew with others
+            while processes go on that have called it.
     """
 
     params: str = ""
     on_error: str | None = None
     time_zone: str | None = None
     timeout_s: float | None = None
+    limits: Limits = DEFAULT_LIMITS
+
+    def told(self) -> CallOptions:
+        """The same of what a worker is told: calls that differ in the rest alone can share what was opened."""
+        return dataclasses.replace(self, timeout_s=None, limits=DEFAULT_LIMITS)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form of what a worker is to know, of what was asked for only."""
+        """JSON-ready form of what a worker is told, of what was asked for only."""
         asked = {"on_error": self.on_error, "time_zone": self.time_zone}
         asked["params"] = json.loads(self.params) if self.params else None
         return {key: value for key, value in asked.items() if value is not None}
@@ -58,39 +129,28 @@ NO_OPTIONS = CallOptions()
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Handle:
-    """Endpoints, token and limits of a pool.
+    """All that a caller of a pool needs.
 
     Attributes:
-        name: The model's name.
-        pool_id: Unique for each deployed pool, so that a new pool of an old name is not taken for the old one.
-        token: Secret of the pool; not shown by `repr`.
-        master: (host, port) where the newest directory is to be had when no known worker answers.
-        directory: The endpoints when the handle was made; clients learn newer ones by themselves.
-        result_type: Arrow type of one row's answer.
-        max_in_flight: Batches sent and not answered, for each caller.
-        max_retries: Times a batch may lose its worker and go to another.
-        timeout_s: Longest time in the model for one batch.
-        ready_timeout_s: Longest wait for a pool whose workers are all being replaced.
-        call: What this handle's function asks for beyond that.
-        tls: Certificate, in PEM, that the pool's workers and master show; None for a pool without TLS.
-        inputs: The signature's inputs, by which the JVM checks and binds a call's columns; None where there are none.
-        like_mlflow: Whether columns go by position as in `mlflow.pyfunc.spark_udf`, those beyond the signature unread.
+        pool: Which pool, and where.
+        credential: What it lets callers in by.
+        contract: What goes in, and what comes out.
+        call: How this handle's function calls.
     """
 
-    name: str
-    pool_id: str
-    token: str = dataclasses.field(repr=False)
-    master: tuple[str, int]
-    directory: Directory
-    result_type: pa.DataType
-    max_in_flight: int = 2
-    max_retries: int = 3
-    timeout_s: float = 60.0
-    ready_timeout_s: float = 300.0
+    pool: PoolRef
+    credential: Credential
+    contract: Contract
     call: CallOptions = NO_OPTIONS
-    tls: str | None = dataclasses.field(default=None, repr=False)
-    inputs: tuple[Column, ...] | None = dataclasses.field(default=None, repr=False)
-    like_mlflow: bool = False
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.pool.name
+
+    def calling(self, **changes: Any) -> Handle:
+        """The handle of a function that calls with other options, fields of `CallOptions`."""
+        return dataclasses.replace(self, call=dataclasses.replace(self.call, **changes))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # as text, so that the JVM, which cannot unpickle, finds the whole handle in a UDF's pickled command
@@ -98,13 +158,21 @@ class Handle:
 
     def to_text(self) -> str:
         """The handle as the marker and one JSON object, in ASCII."""
-        value = {key: getattr(self, key) for key in _PLAIN}
-        value["directory"] = self.directory.to_dict()
-        value["result"] = schema_to_text(pa.schema([(_RESULT, self.result_type)]))
-        value["call"] = dataclasses.asdict(self.call)
-        value["tls"] = self.tls
-        value["inputs"] = None if self.inputs is None else _inputs_to_dict(self.inputs)
-        value["like_mlflow"] = self.like_mlflow
+        call = dataclasses.asdict(self.call)
+        inputs = self.contract.inputs
+        value = {
+            "name": self.pool.name,
+            "pool_id": self.pool.pool_id,
+            "token": self.credential.token,
+            "master": self.pool.master,
+            **call.pop("limits"),
+            "directory": self.pool.directory.to_dict(),
+            "result": schema_to_text(pa.schema([(_RESULT, self.contract.result_type)])),
+            "call": call,
+            "tls": self.credential.tls,
+            "inputs": None if inputs is None else _inputs_to_dict(inputs),
+            "like_mlflow": self.contract.like_mlflow,
+        }
         return MARKER + json.dumps(value)
 
     @staticmethod
@@ -119,16 +187,20 @@ class Handle:
             raise ProtocolError(what, f"it does not start with {MARKER}", "write it with this release")
         try:
             value = json.loads(text[len(MARKER) :])
-            plain = {key: value[key] for key in _PLAIN}
-            plain["master"] = (str(value["master"][0]), int(value["master"][1]))
             return Handle(
-                **plain,
-                directory=Directory.from_dict(value["directory"]),
-                result_type=schema_from_text(value["result"], what).field(0).type,
-                call=CallOptions(**value["call"]),
-                tls=value.get("tls"),
-                inputs=_inputs_from_dict(value["inputs"], what) if value.get("inputs") else None,
-                like_mlflow=bool(value.get("like_mlflow")),
+                pool=PoolRef(
+                    name=value["name"],
+                    pool_id=value["pool_id"],
+                    master=(str(value["master"][0]), int(value["master"][1])),
+                    directory=Directory.from_dict(value["directory"]),
+                ),
+                credential=Credential(token=value["token"], tls=value.get("tls")),
+                contract=Contract(
+                    result_type=schema_from_text(value["result"], what).field(0).type,
+                    inputs=_inputs_from_dict(value["inputs"], what) if value.get("inputs") else None,
+                    like_mlflow=bool(value.get("like_mlflow")),
+                ),
+                call=CallOptions(**value["call"], limits=Limits(**{key: value[key] for key in _LIMITS})),
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ProtocolError(what, f"it is damaged: {error!r}") from error

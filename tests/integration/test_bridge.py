@@ -183,7 +183,7 @@ def test_a_cancelled_query_frees_its_sockets_and_its_place_in_the_queue(
 
 def test_two_thousand_partitions_take_few_connections(spark: SparkSession, register: Register) -> None:
     model = register("parts", lambda frame: frame.iloc[:, 0] * 1.0, result_type="double", workers=2)
-    ports = {port for _, port in model.handle.directory.endpoints}
+    ports = {port for _, port in model.handle.pool.directory.endpoints}
     jvm = psutil.Process(int(spark.sparkContext._jvm.java.lang.ProcessHandle.current().pid()))
     most = 0
     done: list[float] = []

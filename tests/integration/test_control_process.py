@@ -15,12 +15,12 @@ from typing import Any
 import psutil
 import pytest
 
-from sparkmodel.wire.client import PoolClient
 from sparkmodel.wire.handle import Handle
 from tests.control import TOKEN, call
 from tests.integration.scripts import ROOT, scratch_directories, tagged, wait_until, with_suppress
 from tests.integration.test_lifecycle import other_scratch
 from tests.unit.pool.toys import score
+from tests.unit.wire.toys import HandleClient
 
 START = {"token": TOKEN, "ray_address": None, "namespace": "control-tests"}
 
@@ -114,7 +114,7 @@ def test_nothing_is_left_of_it(processes: list[Process], tmp_path: pathlib.Path,
     code = "print('loaded')\ndef predict(frame):\n    print('called')\n    return frame['x'] * 2\n"
     fields: dict[str, Any] = {"using": "python", "code": code, "inputs": "x double", "output": "double"}
     card = call(port, "create", name="doubled", **fields, options={"num_cpus": 0.1})
-    client = PoolClient(Handle.from_text(card["handle"]))
+    client = HandleClient(Handle.from_text(card["handle"]))
     assert score(client, [2.0]) == [4.0]
     client.close()
     assert len(process.family()) > 1

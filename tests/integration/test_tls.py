@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pickle
 import socket
 import ssl
@@ -16,6 +15,7 @@ import sparkmodel as sm
 from sparkmodel.errors import AuthenticationError, InvalidOptionError, PoolGoneError
 from sparkmodel.wire.client import PoolClient
 from sparkmodel.wire.connection import Connection
+from sparkmodel.wire.handle import Credential
 from tests.models import DoubleModel
 
 Register = Callable[..., sm.Model]
@@ -39,19 +39,19 @@ def test_a_pool_with_tls_is_called_as_any_other(spark: SparkSession, register: R
     spark.conf.unset("spark.sparkmodel.bridge.enabled")
     assert list(model.predict([{"x": 4.0}])) == [8.0]
     handle = model._pool.handle()
-    endpoints = [handle.master, *handle.directory.endpoints]
+    endpoints = [handle.pool.master, *handle.pool.directory.endpoints]
     assert len(endpoints) == 3
     for endpoint in endpoints:
-        assert served_certificate(endpoint).split() == (handle.tls or "").split()
+        assert served_certificate(endpoint).split() == (handle.credential.tls or "").split()
         with pytest.raises(AuthenticationError, match="this pool speaks TLS only"):
-            Connection("over_tls", endpoint, handle.token)
+            Connection("over_tls", endpoint, handle.credential.token)
     assert b"PRIVATE KEY" not in pickle.dumps(handle)
     with pytest.raises(PoolGoneError, match="speaks TLS only"):
-        PoolClient(dataclasses.replace(handle, pool_id="other", tls=None)).locate()
+        PoolClient(handle.pool, Credential(token=handle.credential.token)).locate()
 
     model.update(DoubleModel())
     assert spark.sql("SELECT over_tls(21) AS x").collect()[0].x == 42.0
-    assert model._pool.handle().tls == handle.tls, "the pool's identity outlives its versions"
+    assert model._pool.handle().credential.tls == handle.credential.tls, "the pool's identity outlives its versions"
     with pytest.raises(InvalidOptionError, match="the pool of model 'over_tls' is serving with it"):
         sm.register(spark, "over_tls", DoubleModel(), result_type="double", num_cpus=0.5, replace=True)
     assert model.version == 2
@@ -60,8 +60,8 @@ def test_a_pool_with_tls_is_called_as_any_other(spark: SparkSession, register: R
 def test_a_pool_without_tls_has_no_certificate(spark: SparkSession, register: Register) -> None:
     model = register("in_plain", DoubleModel(), result_type="double")
     handle = model._pool.handle()
-    assert handle.tls is None
+    assert handle.credential.tls is None
     with pytest.raises(InvalidOptionError, match="is serving without it"):
         sm.register(spark, "in_plain", DoubleModel(), result_type="double", num_cpus=0.5, replace=True, tls=True)
-    with socket.create_connection(handle.master) as sock, pytest.raises(ssl.SSLError):
+    with socket.create_connection(handle.pool.master) as sock, pytest.raises(ssl.SSLError):
         ssl._create_unverified_context().wrap_socket(sock)

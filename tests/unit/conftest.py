@@ -10,14 +10,10 @@ import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
-from sparkmodel.wire.client import PoolClient
-from sparkmodel.wire.handle import Handle
 from sparkmodel.wire.server import Server
-from sparkmodel.wire.service import Directory
-from tests.unit.wire.toys import RawClient, ToyService
+from tests.unit.wire.toys import HandleClient, RawClient, ToyService, handle_of
 
 # module -> what in it would start or join an engine
 _ENGINES = {
@@ -116,24 +112,16 @@ def raw(serve: Callable[..., Server]) -> Iterator[Callable[..., RawClient]]:
 
 
 @pytest.fixture
-def pool(serve: Callable[..., Server]) -> Iterator[Callable[..., PoolClient]]:
+def pool(serve: Callable[..., Server]) -> Iterator[Callable[..., HandleClient]]:
     """`pool(*servers, master=None, **handle)` is a client whose handle lists the servers; closed at the end.
 
     The first server answers as the master, unless another is named.
     """
-    made: list[PoolClient] = []
+    made: list[HandleClient] = []
 
-    def pool_(*servers: Server, master: Server | None = None, **options: Any) -> PoolClient:
-        endpoints = tuple(server.endpoint for server in servers)
-        defaults: dict[str, Any] = {
-            "name": "toy",
-            "pool_id": f"pool-{id(servers)}-{len(made)}",
-            "token": "secret",
-            "master": (master or servers[0]).endpoint,
-            "directory": Directory(1, endpoints, "ready", 1),
-            "result_type": pa.float64(),
-        }
-        made.append(PoolClient(Handle(**{**defaults, **options})))
+    def pool_(*servers: Server, master: Server | None = None, **options: Any) -> HandleClient:
+        options.setdefault("pool_id", f"pool-{id(servers)}-{len(made)}")
+        made.append(HandleClient(handle_of(*servers, master=master, **options)))
         return made[-1]
 
     yield pool_

@@ -14,9 +14,8 @@ import pytest
 
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.handle import Handle
-from sparkmodel.wire.service import Directory
 from tests.bridge import Jvm
-from tests.unit.wire.toys import numbers
+from tests.unit.wire.toys import handle_of, numbers
 
 
 @pytest.fixture(scope="session")
@@ -42,10 +41,11 @@ class Collected:
 
 @dataclasses.dataclass(frozen=True)
 class Client:
-    """A PoolClient in the JVM."""
+    """A PoolClient in the JVM, called through a handle; through that which it was made of by default."""
 
     jvm: Jvm
     number: int
+    handle: str | None = None
 
     def submitted(self, *values: float, rows: int | None = None, **more: Any) -> Future[Any]:
         """Begin to send a batch of doubles; the future's result is the ticket."""
@@ -59,6 +59,7 @@ class Client:
         """The arguments that send a batch."""
         return {
             "client": self.number,
+            **({} if self.handle is None else {"handle": self.handle}),
             "schema": p.schema_to_text(batch.schema),
             "message": base64.b64encode(p.batch_to_buffer(batch)).decode(),
             "rows": batch.num_rows if rows is None else rows,
@@ -99,15 +100,8 @@ def pool(jvm: Jvm) -> Iterator[Callable[..., Client]]:
 
     def pool_(*servers: Any, master: Any = None, **options: Any) -> Client:
         limits = {key: options.pop(key) for key in ("silence_s", "gone_s") if key in options}
-        defaults: dict[str, Any] = {
-            "name": "toy",
-            "pool_id": f"pool-{id(made)}-{len(made)}",
-            "token": "secret",
-            "master": (master or servers[0]).endpoint,
-            "directory": Directory(1, tuple(server.endpoint for server in servers), "ready", 1),
-            "result_type": pa.float64(),
-        }
-        handle = Handle(**{**defaults, **options})
+        options.setdefault("pool_id", f"pool-{id(made)}-{len(made)}")
+        handle = handle_of(*servers, master=master, **options)
         made.append(Client(jvm, jvm.call("client", handle=text_of(handle), **limits)))
         return made[-1]
 

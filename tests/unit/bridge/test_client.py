@@ -15,10 +15,9 @@ from sparkmodel.errors import PredictError
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.handle import Handle
 from sparkmodel.wire.server import Server
-from sparkmodel.wire.service import Directory
 from tests.bridge import Jvm, JvmError
 from tests.unit.bridge.conftest import Client, text_of
-from tests.unit.wire.toys import ToyService, double, numbers, wait_until
+from tests.unit.wire.toys import ToyService, double, handle_of, numbers, wait_until
 
 Serve = Callable[..., Server]
 Pool = Callable[..., Client]
@@ -171,15 +170,7 @@ def test_many_threads_share_a_bounded_number_of_connections(serve: Serve, pool: 
 @pytest.fixture
 def shared(serve: Serve) -> Handle:
     server = serve()
-    directory = Directory(1, (server.endpoint,), "ready", 1)
-    return Handle(
-        name="toy",
-        pool_id=f"shared-{id(server)}",
-        token="secret",
-        master=server.endpoint,
-        directory=directory,
-        result_type=pa.float64(),
-    )
+    return handle_of(server, pool_id=f"shared-{id(server)}")
 
 
 def test_a_pool_has_one_client_whose_idle_connections_are_closed_by_one_thread(jvm: Jvm, shared: Handle) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from sparkmodel.pool import master
 from sparkmodel.pool.worker import Worker
-from sparkmodel.wire.client import PoolClient
 from sparkmodel.wire.service import Directory
 from tests.unit.pool.toys import HOST, TOKEN, RunningPool, Serve, client_for, spec_of
+from tests.unit.wire.toys import HandleClient
 
 
 @pytest.fixture
@@ -50,9 +50,9 @@ def quiet_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """Starts a worker for a source; returns it and a client of it."""
-    made: list[tuple[Worker, PoolClient]] = []
+    made: list[tuple[Worker, HandleClient]] = []
 
-    def start(source: Any, version: int = 1, **rest: Any) -> tuple[Worker, PoolClient]:
+    def start(source: Any, version: int = 1, **rest: Any) -> tuple[Worker, HandleClient]:
         spec, payload = spec_of(source, **rest)
         worker = Worker(spec, version=version, token=TOKEN, host=HOST)
         endpoint = worker.start(payload.data)

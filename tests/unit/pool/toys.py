@@ -19,14 +19,14 @@ from sparkmodel.pool.master import Master
 from sparkmodel.pool.worker import Worker
 from sparkmodel.schema import Signature
 from sparkmodel.spec import ModelSpec, answer_type
-from sparkmodel.wire.client import PoolClient
-from sparkmodel.wire.handle import Handle
+from sparkmodel.wire.handle import CallOptions, Contract, Credential, Handle, Limits, PoolRef
 from sparkmodel.wire.server import Server
 from sparkmodel.wire.service import Directory
+from tests.unit.wire.toys import HandleClient
 
 NAME, TOKEN, HOST = "toy", "secret", "127.0.0.1"
 
-Serve = Callable[..., tuple[Worker, PoolClient]]
+Serve = Callable[..., tuple[Worker, HandleClient]]
 
 
 def eventually(claim: Callable[[], bool], seconds: float = 120.0) -> None:
@@ -67,26 +67,19 @@ def spec_of(
     return spec, Shipped(resolved.payload)
 
 
-def client_for(directory: Directory, master: tuple[str, int], spec: ModelSpec) -> PoolClient:
+def client_for(directory: Directory, master: tuple[str, int], spec: ModelSpec) -> HandleClient:
     """A client of its own, with nothing learnt yet."""
-    options = spec.options
-    return PoolClient(
+    return HandleClient(
         Handle(
-            name=NAME,
-            pool_id="pool",
-            token=TOKEN,
-            master=master,
-            directory=directory,
-            result_type=answer_type(spec.result_type, options.on_error),
-            max_in_flight=options.max_in_flight,
-            max_retries=options.max_retries,
-            timeout_s=options.timeout_s,
-            ready_timeout_s=options.ready_timeout_s,
+            pool=PoolRef(name=NAME, pool_id="pool", master=master, directory=directory),
+            credential=Credential(token=TOKEN),
+            contract=Contract(result_type=answer_type(spec.result_type, spec.options.on_error)),
+            call=CallOptions(limits=Limits.of(spec.options)),
         )
     )
 
 
-def score(client: PoolClient, values: Sequence[float], timeout_s: float = 30.0) -> list[float]:
+def score(client: HandleClient, values: Sequence[float], timeout_s: float = 30.0) -> list[float]:
     """The predictions for one batch of one column."""
     batch = pa.record_batch({"x": pa.array(values, pa.float64())})
     (answer,) = client.predict([batch], True, timeout_s)
@@ -242,7 +235,7 @@ class RunningPool:
         spec, payload = spec_of(source, **options)
         return self.master.deploy(spec, payload)
 
-    def client(self) -> PoolClient:
+    def client(self) -> HandleClient:
         return client_for(self.directory, self.door.endpoint, self.master.current.spec)
 
     def close(self) -> None:

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from sparkmodel.pool.worker import Worker
 from sparkmodel.schema import Column, Signature
-from sparkmodel.wire.client import PoolClient
 from sparkmodel.wire.service import Directory
 from tests.unit.pool.toys import HOST, TOKEN, client_for, spec_of
 from tests.unit.scoring.test_round_trip import TEXTS, integers
+from tests.unit.wire.toys import HandleClient
 
 DECIMAL = pa.decimal128(38, 10)
 SCALARS: dict[pa.DataType, st.SearchStrategy[Any]] = {
@@ -73,7 +73,7 @@ def batches(draw: st.DrawFn) -> pa.RecordBatch:
 
 
 @contextlib.contextmanager
-def echo(schema: pa.Schema, with_signature: bool, **options: Any) -> Iterator[PoolClient]:
+def echo(schema: pa.Schema, with_signature: bool, **options: Any) -> Iterator[HandleClient]:
     """A client of a worker whose model gives back what it gets, as a struct."""
     columns = tuple(Column(name=field.name, type=field.type) for field in schema)
     spec, payload = spec_of(

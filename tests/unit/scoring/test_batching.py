@@ -14,9 +14,9 @@ import pytest
 
 from sparkmodel.errors import PredictError, PredictTimeoutError
 from sparkmodel.schema import Column, Signature
-from sparkmodel.wire.client import PoolClient
 from tests import models
 from tests.unit.pool.toys import Serve, eventually, score
+from tests.unit.wire.toys import HandleClient
 
 X = Signature(inputs=(Column(name="x", type=pa.float64()),))
 
@@ -49,7 +49,7 @@ def pair(gate: str = "") -> Any:
     return (lambda: Sizes(gate)), (lambda model, data: model.predict(data))
 
 
-def at_once(client: PoolClient, values: list[list[float]]) -> list[Any]:
+def at_once(client: HandleClient, values: list[list[float]]) -> list[Any]:
     """The answers, or errors, of as many callers as there are lists, who all start together."""
     barrier = threading.Barrier(len(values))
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any
 
@@ -25,15 +24,14 @@ from sparkmodel.errors import (
 from sparkmodel.schema import Column, Signature
 from sparkmodel.scoring.faults import ErrorWindow, isolate
 from sparkmodel.spec import answer_type
-from sparkmodel.wire.client import PoolClient
-from sparkmodel.wire.handle import CallOptions
 from tests import models
 from tests.unit.pool.toys import Serve
+from tests.unit.wire.toys import HandleClient
 
 
-def score(client: PoolClient, values: list[Any], **call: Any) -> list[Any]:
+def score(client: HandleClient, values: list[Any], **call: Any) -> list[Any]:
     """The answers for one batch."""
-    caller = dataclasses.replace(client.handle, call=CallOptions(**call))
+    caller = client.handle.calling(**call)
     (answer,) = client.predict([pa.record_batch({"x": pa.array(values)})], True, 60, caller)
     return list(answer.to_pylist())
 

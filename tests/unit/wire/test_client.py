@@ -17,15 +17,21 @@ from sparkmodel.wire import client as client_module
 from sparkmodel.wire.client import PoolClient, client_of, forget
 from sparkmodel.wire.handle import Handle
 from sparkmodel.wire.server import Server
-from tests.unit.wire.toys import ToyService, double, numbers, wait_until
+from tests.unit.wire.toys import HandleClient, ToyService, double, handle_of, numbers, wait_until
 
 Serve = Callable[..., Server]
-Pool = Callable[..., PoolClient]
+Pool = Callable[..., HandleClient]
 
 
-def score(client: PoolClient, *values: float, timeout_s: float | None = None) -> list[Any]:
+def score(client: HandleClient, *values: float, timeout_s: float | None = None) -> list[Any]:
     """The predictions of one batch."""
     (array,) = client.predict([numbers(*values)], False, timeout_s)
+    return list(array.to_pylist())
+
+
+def ask(handle: Handle, *values: float) -> list[Any]:
+    """The predictions of one batch, by the client that this process has of the handle's pool."""
+    (array,) = client_of(handle).predict([numbers(*values)], False, caller=handle)
     return list(array.to_pylist())
 
 
@@ -206,9 +212,9 @@ def test_a_condition_that_this_version_does_not_know_stays_readable(
 
 
 @pytest.fixture
-def shared(serve: Serve, pool: Pool) -> Iterator[Handle]:
+def shared(serve: Serve) -> Iterator[Handle]:
     """The handle of a pool whose client this process shares."""
-    yield pool(serve(), serve(ToyService()), pool_id="shared").handle
+    yield handle_of(serve(), serve(ToyService()), pool_id="shared")
     forget("shared")
 
 
@@ -216,7 +222,7 @@ def test_all_callers_in_a_process_share_one_client(shared: Handle) -> None:
     with ThreadPoolExecutor(16) as threads:
         assert len(set(threads.map(lambda _: client_of(shared), range(64)))) == 1
     first = client_of(shared)
-    assert score(first, 1) == [2]
+    assert ask(shared, 1) == [2]
     forget("shared")
     assert idle(first) == 0
     assert client_of(shared) is not first
@@ -225,27 +231,27 @@ def test_all_callers_in_a_process_share_one_client(shared: Handle) -> None:
 
 def _in_child(handle: Handle, parents: PoolClient, results: Any) -> None:
     client = client_of(handle)
-    results.put((client is parents, [score(client, -i) for i in range(20)]))
+    results.put((client is parents, [ask(handle, -i) for i in range(20)]))
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # a fork among threads is what is tested
 def test_a_forked_process_takes_connections_of_its_own(shared: Handle) -> None:
     client = client_of(shared)
-    assert score(client, 1) == [2]
+    assert ask(shared, 1) == [2]
     fork = multiprocessing.get_context("fork")
     results = fork.Queue()
     children = [fork.Process(target=_in_child, args=(shared, client, results)) for _ in range(2)]
     for child in children:
         child.start()
     for i in range(20):
-        assert score(client, i) == [2 * i]
+        assert ask(shared, i) == [2 * i]
     for _ in children:
         assert results.get(timeout=120) == (False, [[-2 * i] for i in range(20)])
     for child in children:
         child.join(120)
         assert child.exitcode == 0
     assert client_of(shared) is client
-    assert (score(client, 9), client.retries) == ([18], 0)
+    assert (ask(shared, 9), client.retries) == ([18], 0)
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")

@@ -32,16 +32,15 @@ from sparkmodel.errors import (
 from sparkmodel.wire import client as client_module
 from sparkmodel.wire import connection as connection_module
 from sparkmodel.wire import protocol as p
-from sparkmodel.wire.client import PoolClient
 from sparkmodel.wire.connection import Connection
 from sparkmodel.wire.handle import Handle
 from sparkmodel.wire.server import Server
 from sparkmodel.wire.tls import Identity, connect
 from tests.unit.wire.test_client import idle, score
-from tests.unit.wire.toys import RawClient, ToyService, wait_until
+from tests.unit.wire.toys import HandleClient, RawClient, ToyService, handle_of, wait_until
 
 Serve = Callable[..., Server]
-Pool = Callable[..., PoolClient]
+Pool = Callable[..., HandleClient]
 
 
 @pytest.fixture(scope="module")
@@ -337,8 +336,7 @@ def test_a_model_that_hangs_is_told_to_its_caller(
 
 
 def test_a_handle_carries_the_certificate_and_nothing_shows_the_key(identity: Identity, server: Server) -> None:
-    options: dict[str, Any] = {"name": "toy", "pool_id": "1", "token": "t", "master": server.endpoint}
-    handle = Handle(**options, directory=server.service.directory, result_type=pa.float64(), tls=identity.certificate)
+    handle = handle_of(server, token="t", directory=server.service.directory, tls=identity.certificate)
     assert Handle.from_text(handle.to_text()) == handle == pickle.loads(pickle.dumps(handle))
     assert identity.certificate.startswith("-----BEGIN CERTIFICATE-----")
     assert identity.key.startswith("-----BEGIN PRIVATE KEY-----")

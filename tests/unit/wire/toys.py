@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
 
 from sparkmodel.wire import protocol as p
+from sparkmodel.wire.client import PoolClient
+from sparkmodel.wire.handle import CallOptions, Contract, Credential, Handle, Limits, PoolRef
 from sparkmodel.wire.service import Directory
 
 RESULT = pa.schema([pa.field("prediction", pa.float64())])
@@ -39,6 +42,42 @@ def numbers(*values: float) -> pa.RecordBatch:
 def double(batch: pa.RecordBatch) -> pa.Array:
     """Twice the first column."""
     return pa.array([None if value is None else value * 2 for value in batch.column(0).to_pylist()], pa.float64())
+
+
+def handle_of(*servers: Any, master: Any = None, **parts: Any) -> Handle:
+    """A handle whose directory lists the servers; the first answers as the master, unless another is named."""
+    given: dict[str, Any] = {
+        "name": "toy",
+        "pool_id": "toy",
+        "token": "secret",
+        "master": (master or servers[0]).endpoint,
+        "directory": Directory(1, tuple(server.endpoint for server in servers), "ready", 1),
+        "result_type": pa.float64(),
+        **parts,
+    }
+
+    def take(kind: Any) -> Any:
+        return kind(**{f.name: given.pop(f.name) for f in dataclasses.fields(kind) if f.name in given})
+
+    pool, credential, contract, limits = (take(kind) for kind in (PoolRef, Credential, Contract, Limits))
+    return Handle(pool=pool, credential=credential, contract=contract, call=CallOptions(limits=limits, **given))
+
+
+class HandleClient(PoolClient):
+    """A client of its own that calls through one handle, unless a call names another."""
+
+    def __init__(self, handle: Handle) -> None:
+        super().__init__(handle.pool, handle.credential)
+        self.handle = handle
+
+    def predict(
+        self,
+        batches: Iterable[pa.RecordBatch],
+        by_name: bool,
+        timeout_s: float | None = None,
+        caller: Handle | None = None,
+    ) -> Iterator[pa.Array]:
+        return super().predict(batches, by_name, caller=caller or self.handle, timeout_s=timeout_s)
 
 
 class ToyService:

@@ -36,9 +36,9 @@ object Binding {
     }
   }
 
-  private def isTensor(handle: Handle): Boolean = handle.inputs.exists(_.hasTensors)
+  private def isTensor(handle: Handle): Boolean = handle.contract.inputs.exists(_.hasTensors)
 
-  private def isLikeMlflow(handle: Handle): Boolean = handle.inputs.exists(_.likeMlflow)
+  private def isLikeMlflow(handle: Handle): Boolean = handle.contract.inputs.exists(_.likeMlflow)
 
   private def byName(
       handle: Handle,
@@ -122,7 +122,7 @@ object Fit {
   def check(handle: Handle, arguments: Seq[Expression]): Unit = Signatures.of(handle) match {
     case None if arguments.isEmpty => throw Binding.mismatch(
       handle, "no columns were given, and the model has no signature that names them", "name the columns")
-    case Some(inputs) if !handle.inputs.exists(i => i.hasTensors || i.likeMlflow) => check(handle, inputs, arguments)
+    case Some(inputs) if !handle.contract.inputs.exists(i => i.hasTensors || i.likeMlflow) => check(handle, inputs, arguments)
     case _ =>
   }
 

@@ -11,7 +11,7 @@ import org.apache.spark.sql.sparkmodel.{CatalystInternals, CoreInternals}
  * @param python the function as a session with Python has it; else one whose command only the bridge reads
  */
 class ModelFunction(val name: String, val handle: Handle, python: AnyRef) extends (Seq[Expression] => Expression) {
-  private lazy val result = CatalystInternals.sparkType(Schemas.read(handle.result).getFields.get(0))
+  private lazy val result = CatalystInternals.sparkType(Schemas.read(handle.contract.result).getFields.get(0))
 
   override def apply(arguments: Seq[Expression]): Expression =
     CatalystInternals.call(name, python, result, Binding(handle, arguments))

@@ -17,7 +17,7 @@ case class Input(name: Option[String], dataType: Option[DataType], required: Boo
 object Signatures {
 
   /** The inputs of a model's signature, None if it has none. */
-  def of(handle: Handle): Option[Seq[Input]] = handle.inputs.map(read).filter(_.nonEmpty)
+  def of(handle: Handle): Option[Seq[Input]] = handle.contract.inputs.map(read).filter(_.nonEmpty)
 
   private def read(inputs: Inputs): Seq[Input] =
     Schemas.read(inputs.schema).getFields.asScala.toSeq.map { field =>

@@ -42,7 +42,7 @@ case class ModelScoreExec(
 
   @transient private lazy val shown: String = udfs.map { udf =>
     val handle = ModelCall.handleOf(udf).get
-    s"${handle.name} v${handle.directory.version}"
+    s"${handle.name} v${handle.pool.directory.version}"
   }.mkString(", ")
 
   override def nodeName: String = s"ModelScore $shown"

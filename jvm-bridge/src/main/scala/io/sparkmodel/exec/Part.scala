@@ -53,7 +53,8 @@ class Part(scorer: Scorer, index: Int) {
     if (builder.rows > 0) {
       message = new BatchMessage(root)
       ticket = scorer.metrics.timed(scorer.metrics.sendTime) {
-        scorer.failing(client.submit(call.stream, message.buffers, builder.rows, scorer.watch, call.stream.call.timeoutS))
+        scorer.failing(client.submit(
+          call.stream, call.options.limits, message.buffers, builder.rows, scorer.watch, call.options.timeoutS))
       }
     }
   }

@@ -2,7 +2,7 @@
 package io.sparkmodel.exec
 
 import io.sparkmodel.call.{ModelCall, ScoreIf}
-import io.sparkmodel.wire.{Handle, Schemas, StreamKey}
+import io.sparkmodel.wire.{CallOptions, Handle, Schemas, StreamKey}
 import org.apache.arrow.vector.types.pojo.Schema
 import org.apache.spark.sql.catalyst.expressions._
 import org.apache.spark.sql.internal.SQLConf
@@ -12,12 +12,14 @@ import org.apache.spark.sql.types._
 /**
  * One model call of an operator, as it is sent to the pool.
  *
+ * @param options how it calls, with the time zone of the session
  * @param arguments the columns of the batch; those of a struct argument one by one
  * @param guard the rows that are sent; None for all
  * @param schema of the batch
  */
 case class ScoreCall(
     handle: Handle,
+    options: CallOptions,
     arguments: Seq[Expression],
     guard: Option[Expression],
     schema: StructType,
@@ -25,7 +27,7 @@ case class ScoreCall(
     largeVarTypes: Boolean,
     resultType: DataType) {
 
-  def arrowSchema: Schema = CatalystInternals.arrowSchema(schema, stream.call.timeZone.get, largeVarTypes)
+  def arrowSchema: Schema = CatalystInternals.arrowSchema(schema, options.timeZone.get, largeVarTypes)
 }
 
 object ScoreCall {
@@ -44,9 +46,9 @@ object ScoreCall {
     val schema = StructType(columns.map { case (name, column) => StructField(name, column.dataType) })
     val conf = SQLConf.get
     val arrow = CatalystInternals.arrowSchema(schema, conf.sessionLocalTimeZone, conf.arrowUseLargeVarTypes)
-    val call = handle.call.copy(timeZone = Some(conf.sessionLocalTimeZone))
-    val stream = StreamKey(Schemas.textOf(arrow), byName, call)
-    ScoreCall(handle, columns.map(_._2), guard, schema, stream, conf.arrowUseLargeVarTypes, udf.dataType)
+    val options = handle.call.copy(timeZone = Some(conf.sessionLocalTimeZone))
+    val stream = StreamKey(Schemas.textOf(arrow), byName, options.told)
+    ScoreCall(handle, options, columns.map(_._2), guard, schema, stream, conf.arrowUseLargeVarTypes, udf.dataType)
   }
 
   private def fieldsOf(struct: Expression): Seq[(String, Expression)] = struct match {

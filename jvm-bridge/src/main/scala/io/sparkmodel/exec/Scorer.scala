@@ -44,7 +44,7 @@ class Scorer(
   })
   val clients: Seq[PoolClient] = calls.map(c => PoolClient.of(c.handle))
   val watch: Watch = () => CoreInternals.endIfKilled(context)
-  private val depth = calls.map(_.handle.maxInFlight).max
+  private val depth = calls.map(_.options.limits.maxInFlight).max
   private val schemas = mutable.Map.empty[String, Schema]
 
   /** Places of the kept columns: what goes to a pool as it is need not be copied a second time. */

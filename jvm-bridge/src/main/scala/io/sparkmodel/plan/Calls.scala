@@ -30,7 +30,7 @@ object Calls {
 
   def keyOf(call: PythonUDF): CallKey = {
     val handle = ModelCall.handleOf(call).get
-    CallKey(handle.poolId, handle.call, call.dataType, call.children.map(_.canonicalized))
+    CallKey(handle.pool.poolId, handle.call, call.dataType, call.children.map(_.canonicalized))
   }
 
   def isGuarded(call: PythonUDF): Boolean = call.children.lastOption.exists(_.isInstanceOf[ScoreIf])

@@ -9,11 +9,13 @@ private[wire] object Clients {
   private val IdleNs = 60000000000L
   private val UnusedNs = 300000000000L
 
-  private val clients = mutable.Map.empty[String, PoolClient]
+  private val clients = mutable.Map.empty[(String, Credential), PoolClient]
   private var isSweeping = false
 
   def of(handle: Handle): PoolClient = synchronized {
-    val client = clients.getOrElseUpdate(handle.poolId, new PoolClient(handle))
+    val client = clients.getOrElseUpdate(
+      (handle.pool.poolId, handle.credential), new PoolClient(handle.pool, handle.credential))
+    client.learn(handle.pool)
     client.usedNs = System.nanoTime // before a sweep can see it
     if (!isSweeping) {
       isSweeping = true

@@ -15,8 +15,9 @@ import com.fasterxml.jackson.databind.JsonNode
  * A caller that wants several batches in flight takes several connections. So a caller never writes while a worker
  * writes to it, and neither can wait for the other for ever, however large batches and answers are.
  */
-private[wire] final class Connection private (val endpoint: Endpoint, handle: Handle, transport: Transport) {
-  private val what = handle.what
+private[wire] final class Connection private (
+    val endpoint: Endpoint, name: String, credential: Credential, transport: Transport) {
+  private val what = PoolClient.what(name)
   private val out = ByteBuffer.allocateDirect(64)
   private val in = ByteBuffer.allocateDirect(Frames.HeadBytes)
   private var head: Head = _
@@ -114,7 +115,7 @@ private[wire] final class Connection private (val endpoint: Endpoint, handle: Ha
 
   private def greet(patience: Patience, first: Boolean): Unit = {
     val hello = Handle.json.createObjectNode()
-    hello.put("client", Connection.client).put("model", handle.name).put("token", handle.token)
+    hello.put("client", Connection.client).put("model", name).put("token", credential.token)
     request(Frames.Hello, hello.toString.getBytes(UTF_8), patience, withPreface = first)
     if (first) {
       in.clear().limit(Frames.PrefaceBytes)
@@ -192,10 +193,11 @@ private[wire] object Connection {
    * Throws an IOException if the worker cannot be reached or some other program has its port, a ModelException if it
    * refuses.
    */
-  def apply(endpoint: Endpoint, handle: Handle, tls: Option[SSLContext], watch: Watch): Connection = {
+  def apply(
+      endpoint: Endpoint, name: String, credential: Credential, tls: Option[SSLContext], watch: Watch): Connection = {
     val limit = patience(watch)
     val plain = PlainTransport.connect(endpoint, limit)
-    val connection = new Connection(endpoint, handle, tls.fold[Transport](plain)(new TlsTransport(plain, _)))
+    val connection = new Connection(endpoint, name, credential, tls.fold[Transport](plain)(new TlsTransport(plain, _)))
     try {
       connection.greet(limit, first = true)
       connection
@@ -207,7 +209,7 @@ private[wire] object Connection {
         connection.close()
         throw new ModelException(
           "AUTHENTICATION_FAILED",
-          handle.what,
+          PoolClient.what(name),
           s"$endpoint does not speak TLS as this pool does (${e.getMessage})",
           "take the handle from sm.get(name)",
           cause = e)

@@ -25,15 +25,36 @@ object Directory {
 }
 
 /**
- * What one function asks for beyond what its pool was registered with; `params` is a JSON object or empty.
+ * How much and how long a caller asks of a pool.
  *
+ * @param maxInFlight batches sent and not answered, for each caller
+ * @param maxRetries times a batch may lose its worker and go to another
+ * @param timeoutS longest time in the model for one batch
+ * @param readyTimeoutS longest wait for a pool whose workers are all being replaced
+ */
+case class Limits(
+    maxInFlight: Int = 2,
+    maxRetries: Int = 3,
+    timeoutS: Double = 60,
+    readyTimeoutS: Double = 300)
+
+/**
+ * How one function calls: what it asks for beyond what its pool was registered with, and limits. These are a call's and
+ * not a client's: the pool may be registered anew with others while JVMs go on that have called it.
+ *
+ * @param params a JSON object, or empty
  * @param timeoutS deadline of each batch, from when it is sent
  */
 case class CallOptions(
     params: String = "",
     onError: Option[String] = None,
     timeZone: Option[String] = None,
-    timeoutS: Option[Double] = None)
+    timeoutS: Option[Double] = None,
+    limits: Limits = Limits()) {
+
+  /** The same of what a worker is told: calls that differ in the rest alone can share what was opened. */
+  def told: CallOptions = copy(timeoutS = None, limits = Limits())
+}
 
 /**
  * The inputs of a model's signature.
@@ -45,29 +66,23 @@ case class CallOptions(
  */
 case class Inputs(schema: String, hasTensors: Boolean, likeMlflow: Boolean)
 
-/**
- * Endpoints, token and limits of a pool, as Python's `Handle` writes them.
- *
- * `result` is the Arrow schema of answers: the base64 of its IPC message. `tls` is the certificate, in PEM, to trust.
- */
-case class Handle(
-    name: String,
-    poolId: String,
-    token: String,
-    master: Endpoint,
-    directory: Directory,
-    result: String,
-    maxInFlight: Int,
-    maxRetries: Int,
-    timeoutS: Double,
-    readyTimeoutS: Double,
-    call: CallOptions,
-    tls: Option[String] = None,
-    inputs: Option[Inputs] = None) {
-  private[wire] def what: String = s"Cannot score with '$name'"
+/** Which pool, and where to find it: where the newest directory is to be had, and the one when this was written. */
+case class PoolRef(name: String, poolId: String, master: Endpoint, directory: Directory)
 
+/** What a pool lets its callers in by, and is known by itself: its token, and the certificate, in PEM, to trust. */
+case class Credential(token: String, tls: Option[String] = None) {
   // a plan is printed, logged and shown: the token must not be in it
-  override def toString: String = s"Handle($name, $poolId, version ${directory.version})"
+  override def toString: String = "Credential(...)"
+}
+
+/** What goes into a call, and what comes out: `result` is the Arrow schema of answers, as `Schemas` writes it. */
+case class Contract(result: String, inputs: Option[Inputs] = None)
+
+/** All that a caller of a pool needs, as Python's `Handle` writes it. */
+case class Handle(pool: PoolRef, credential: Credential, contract: Contract, call: CallOptions) {
+  def name: String = pool.name
+
+  override def toString: String = s"Handle($name, ${pool.poolId}, version ${pool.directory.version})"
 }
 
 object Handle {
@@ -92,24 +107,27 @@ object Handle {
   private def read(node: JsonNode): Handle = {
     val call = node.required("call")
     val master = node.required("master")
-    Handle(
-      node.required("name").asText,
-      node.required("pool_id").asText,
-      node.required("token").asText,
-      Endpoint(master.required(0).asText, master.required(1).asInt),
-      Directory(node.required("directory")),
-      node.required("result").asText,
+    val limits = Limits(
       node.required("max_in_flight").asInt,
       node.required("max_retries").asInt,
       node.required("timeout_s").asDouble,
-      node.required("ready_timeout_s").asDouble,
+      node.required("ready_timeout_s").asDouble)
+    Handle(
+      PoolRef(
+        node.required("name").asText,
+        node.required("pool_id").asText,
+        Endpoint(master.required(0).asText, master.required(1).asInt),
+        Directory(node.required("directory"))),
+      Credential(node.required("token").asText, text(node, "tls")),
+      Contract(
+        node.required("result").asText,
+        Option(node.get("inputs")).filterNot(_.isNull).map(inputs(_, node.path("like_mlflow").asBoolean))),
       CallOptions(
         call.required("params").asText,
         text(call, "on_error"),
         text(call, "time_zone"),
-        Option(call.get("timeout_s")).filterNot(_.isNull).map(_.asDouble)),
-      text(node, "tls"),
-      Option(node.get("inputs")).filterNot(_.isNull).map(inputs(_, node.path("like_mlflow").asBoolean)))
+        Option(call.get("timeout_s")).filterNot(_.isNull).map(_.asDouble),
+        limits))
   }
 
   private def inputs(node: JsonNode, likeMlflow: Boolean): Inputs =

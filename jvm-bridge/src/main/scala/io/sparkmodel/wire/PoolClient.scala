@@ -10,39 +10,43 @@ import java.util.concurrent.atomic.AtomicInteger
 /**
  * Talks to one pool. Safe for many threads; connections are kept and shared among them.
  *
- * @param silenceS beyond `timeoutS`: a worker that is silent so long is taken for stalled
+ * It has sockets and knows the way, and nothing else: limits and options are each call's own.
+ *
+ * @param silenceS beyond a call's `timeoutS`: a worker that is silent so long is taken for stalled
  * @param goneS how long neither a worker nor the master may answer before the pool counts as gone
  */
-class PoolClient private[wire] (val handle: Handle, silenceS: Double, goneS: Double) {
+class PoolClient private[wire] (ref: PoolRef, credential: Credential, silenceS: Double, goneS: Double) {
   import PoolClient._
 
-  def this(handle: Handle) = this(handle, silenceS = 5, goneS = 3)
+  def this(ref: PoolRef, credential: Credential) = this(ref, credential, silenceS = 5, goneS = 3)
 
-  private val what = handle.what
-  private val silenceNs = ((handle.timeoutS + silenceS) * 1e9).toLong
-  private val tls = handle.tls.map(TlsTransport.context)
+  private val what = PoolClient.what(ref.name)
+  private val tls = credential.tls.map(TlsTransport.context)
   private val router = new Router()
   private val opened = new AtomicInteger()
   @volatile private[wire] var usedNs: Long = System.nanoTime
 
-  router.update(handle.directory)
+  private var pool = ref
+  router.update(ref.directory)
 
-  override def toString: String = s"PoolClient(${handle.name}, ${locked(router.routes.size)} workers)"
+  override def toString: String = s"PoolClient(${ref.name}, ${locked(router.routes.size)} workers)"
 
   /**
    * Send a batch to a worker; returns when it has left.
    *
+   * @param limits those of the call: they hold, whoever this client was made for
    * @param message the Arrow message, in direct buffers that the caller keeps as they are until `collect` or `release`
    * @param timeoutS seconds until the caller's deadline; None waits as long as the batch's worker is alive
    */
   def submit(
       stream: StreamKey,
+      limits: Limits,
       message: Seq[ByteBuffer],
       rows: Int,
       watch: Watch,
       timeoutS: Option[Double] = None): Ticket = {
     usedNs = System.nanoTime
-    val ticket = new Ticket(stream, message, rows, timeoutS.map(s => System.nanoTime + (s * 1e9).toLong))
+    val ticket = new Ticket(stream, limits, message, rows, timeoutS.map(s => System.nanoTime + (s * 1e9).toLong))
     dispatch(ticket, watch)
     ticket
   }
@@ -75,6 +79,15 @@ class PoolClient private[wire] (val handle: Handle, silenceS: Double, goneS: Dou
     locked(ticket.isReleased = true)
     end(ticket)
   }
+
+  /** Take the way to the pool from a handle, where it is newer than what is known. */
+  private[wire] def learn(newer: PoolRef): Unit = discard(locked {
+    if (newer.directory.epoch <= pool.directory.epoch) Nil
+    else {
+      pool = newer
+      router.update(newer.directory)
+    }
+  })
 
   /** Connections to workers, both idle and with a batch under way. */
   def openConnections: Int = opened.get
@@ -111,14 +124,14 @@ class PoolClient private[wire] (val handle: Handle, silenceS: Double, goneS: Dou
     }
     if (route == null) {
       ticket.waiting {
-        relocate(started, watch)
+        relocate(started, ticket.limits.readyTimeoutS, watch)
         pause(ticket, watch)
       }
       false
     } else {
       try {
         val connection = connect(route, ticket, watch)
-        val patience = new Patience(watch, silenceNs, ticket.deadlineNs)
+        val patience = patienceFor(ticket, watch)
         connection.open(ticket.stream, patience)
         connection.send(ticket, budgetMs, patience)
         true
@@ -141,7 +154,7 @@ class PoolClient private[wire] (val handle: Handle, silenceS: Double, goneS: Dou
   private def receive(ticket: Ticket, watch: Watch, allocate: Int => ByteBuffer): Option[Answer] = {
     val connection = ticket.connection
     if (connection == null) throw new CancellationException(s"$what: the batch was released or collected")
-    val patience = new Patience(watch, silenceNs, ticket.deadlineNs)
+    val patience = patienceFor(ticket, watch)
     try {
       val head = ticket.waiting(connection.receive(patience))
       if (head.status == Frames.Ok) {
@@ -164,7 +177,7 @@ class PoolClient private[wire] (val handle: Handle, silenceS: Double, goneS: Dou
         end(ticket, avoid = true)
         budget(ticket)
         throw new ModelException(
-          "PREDICT_TIMEOUT", what, s"worker ${connection.endpoint} was silent for ${silenceNs / 1e9} s")
+          "PREDICT_TIMEOUT", what, s"worker ${connection.endpoint} was silent for ${silenceNs(ticket) / 1e9} s")
       case e: IOException =>
         end(ticket, avoid = true)
         countLoss(ticket, e)
@@ -177,7 +190,7 @@ class PoolClient private[wire] (val handle: Handle, silenceS: Double, goneS: Dou
 
   private def countLoss(ticket: Ticket, cause: IOException): Unit = if (!ticket.isReleased) {
     ticket.losses += 1
-    if (ticket.losses > handle.maxRetries) {
+    if (ticket.losses > ticket.limits.maxRetries) {
       throw new ModelException(
         "WORKER_LOST",
         what,
@@ -195,7 +208,7 @@ class PoolClient private[wire] (val handle: Handle, silenceS: Double, goneS: Dou
       found = takeIdle(route, ticket.stream)
     }
     val connection = found.getOrElse {
-      val made = Connection(route.endpoint, handle, tls, watch)
+      val made = Connection(route.endpoint, ref.name, credential, tls, watch)
       opened.incrementAndGet()
       learn(made)
       made
@@ -269,12 +282,12 @@ class PoolClient private[wire] (val handle: Handle, silenceS: Double, goneS: Dou
     } catch { case _: IOException | _: ModelException => false } // the answer is here: it must not be lost for this
 
   /** No known worker answers: ask the master, then the workers again, for the newest endpoints. */
-  private def relocate(started: Long, watch: Watch): Unit = {
+  private def relocate(started: Long, readyTimeoutS: Double, watch: Watch): Unit = {
     var refused: ModelException = null
     var failed: IOException = null
     def ask(endpoint: Endpoint): Option[Directory] =
       try {
-        val connection = Connection(endpoint, handle, tls, watch)
+        val connection = Connection(endpoint, ref.name, credential, tls, watch)
         connection.close()
         learn(connection)
         Some(connection.directory)
@@ -282,13 +295,13 @@ class PoolClient private[wire] (val handle: Handle, silenceS: Double, goneS: Dou
         case e: IOException => failed = e; None
         case e: ModelException if e.condition == "AUTHENTICATION_FAILED" => refused = e; None
       }
-    val known = locked(router.directory.endpoints)
-    val directory = (handle.master +: known).iterator.map(ask).collectFirst { case Some(found) => found }
+    val known = locked(pool.master +: router.directory.endpoints)
+    val directory = known.iterator.map(ask).collectFirst { case Some(found) => found }
     val waitedS = (System.nanoTime - started) / 1e9
     if (directory.isEmpty && refused != null) throw gone("another pool has its address now", refused)
     if (directory.isEmpty && waitedS > goneS) throw gone("neither its master nor a worker answers", failed)
     if (directory.exists(_.state == "stopped")) throw gone("it was dropped")
-    if (waitedS > handle.readyTimeoutS) throw gone(f"no worker came back within $waitedS%.0f s", failed)
+    if (waitedS > readyTimeoutS) throw gone(f"no worker came back within $waitedS%.0f s", failed)
   }
 
   private def gone(fact: String, cause: Throwable = null): ModelException =
@@ -320,6 +333,10 @@ class PoolClient private[wire] (val handle: Handle, silenceS: Double, goneS: Dou
     }
   }
 
+  private def patienceFor(ticket: Ticket, watch: Watch) = new Patience(watch, silenceNs(ticket), ticket.deadlineNs)
+
+  private def silenceNs(ticket: Ticket): Long = ((ticket.limits.timeoutS + silenceS) * 1e9).toLong
+
   private def discard(connections: Seq[Connection]): Unit = connections.foreach { connection =>
     opened.decrementAndGet()
     connection.close()
@@ -332,6 +349,11 @@ object PoolClient {
   private val BackoffNs = (5000000L, 500000000L)
   private val Elsewhere = Set("WORKER_STOPPING", "AUTHENTICATION_FAILED")
 
-  /** This JVM's client of a pool: one for all tasks, so that connections outlive batches and tasks. */
+  private[wire] def what(name: String): String = s"Cannot score with '$name'"
+
+  /**
+   * This JVM's client of a pool: one for all tasks, so that connections outlive batches and tasks. All handles of the
+   * pool share it, whatever else they say; but a token opens no connection of another's.
+   */
   def of(handle: Handle): PoolClient = Clients.of(handle)
 }

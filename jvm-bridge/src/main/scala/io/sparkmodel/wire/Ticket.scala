@@ -11,6 +11,7 @@ import com.fasterxml.jackson.databind.util.RawValue
  *
  * @param schema Arrow schema of the batches: the base64 of its IPC message
  * @param byName whether column names mean anything
+ * @param call what a worker is told of how the function calls
  */
 case class StreamKey(schema: String, byName: Boolean, call: CallOptions) {
 
@@ -36,6 +37,7 @@ trait Watch {
 /** A batch under way, for one thread at a time; another thread may release it. The counters are for metrics. */
 final class Ticket private[wire] (
     private[wire] val stream: StreamKey,
+    private[wire] val limits: Limits,
     private[wire] val message: Seq[ByteBuffer],
     val rows: Int,
     private[wire] val deadlineNs: Option[Long]) {

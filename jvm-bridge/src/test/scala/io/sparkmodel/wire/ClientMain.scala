@@ -16,6 +16,7 @@ import com.sun.management.UnixOperatingSystemMXBean
 object ClientMain {
   private val ids = new AtomicInteger()
   private val clients = new ConcurrentHashMap[Int, PoolClient]()
+  private val limits = new ConcurrentHashMap[Int, Limits]()
   private val tickets = new ConcurrentHashMap[Int, (PoolClient, Ticket)]()
   private val tripped = new ConcurrentHashMap[String, AtomicBoolean]()
   private val calls = new Calls(answer)
@@ -28,10 +29,12 @@ object ClientMain {
   private def answer(operation: String, a: JsonNode): Any = operation match {
     case "client" =>
       val handle = Handle.find(a.required("handle").binaryValue).get
-      add(clients, new PoolClient(handle, a.path("silence_s").asDouble(5), a.path("gone_s").asDouble(3)))
+      called(handle, new PoolClient(
+        handle.pool, handle.credential, a.path("silence_s").asDouble(5), a.path("gone_s").asDouble(3)))
     case "of" =>
-      val client = PoolClient.of(Handle.find(a.required("handle").binaryValue).get)
-      clients.asScala.collectFirst { case (id, `client`) => id }.getOrElse(add(clients, client))
+      val handle = Handle.find(a.required("handle").binaryValue).get
+      val client = PoolClient.of(handle)
+      clients.asScala.collectFirst { case (id, `client`) => id }.getOrElse(called(handle, client))
     case "submit" => add(tickets, (client(a), submit(a)))
     case "collect" => collect(a)
     case "is_ready" => ticket(a) match { case (client, ticket) => client.isReady(ticket) }
@@ -55,6 +58,17 @@ object ClientMain {
     known.put(id, value)
     id
   }
+
+  private def called(handle: Handle, client: PoolClient): Int = {
+    val id = add(clients, client)
+    limits.put(id, handle.call.limits)
+    id
+  }
+
+  /** Those of the handle that a call is made through, else of the one that its client was made of. */
+  private def limits(a: JsonNode): Limits =
+    Option(a.get("handle")).map(text => Handle.find(text.binaryValue).get.call.limits)
+      .getOrElse(limits.get(a.required("client").asInt))
 
   private def client(a: JsonNode): PoolClient = clients.get(a.required("client").asInt)
 
@@ -86,7 +100,7 @@ object ClientMain {
 
   private def submit(a: JsonNode): Ticket =
     client(a).submit(
-      stream(a), message(a), a.required("rows").asInt, watch(a), Option(a.get("timeout_s")).map(_.asDouble))
+      stream(a), limits(a), message(a), a.required("rows").asInt, watch(a), Option(a.get("timeout_s")).map(_.asDouble))
 
   private def collect(a: JsonNode): Any = {
     val (client, ticket) = this.ticket(a)
@@ -142,7 +156,7 @@ object ClientMain {
       val results = (1 to a.required("threads").asInt).map { _ =>
         threads.submit { () =>
           (1 to each).map { _ =>
-            val ticket = client.submit(stream, bytes, rows, watch(a))
+            val ticket = client.submit(stream, limits(a), bytes, rows, watch(a))
             encode(client.collect(ticket, watch(a), ByteBuffer.allocateDirect(_)).payload)
           }.toSet
         }

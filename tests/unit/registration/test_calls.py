@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one call asks for, put into the handle that it is made through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from sparkmodel.errors import InvalidOptionError
+from sparkmodel.registration.calls import for_call
+from sparkmodel.spec import answer_type
+from sparkmodel.wire.handle import Handle
+from tests.unit.pool.toys import spec_of
+from tests.unit.wire.toys import HandleClient
+
+SPEC, _ = spec_of(lambda frame: frame["x"])
+
+
+@pytest.fixture
+def handle(serve: Callable[..., Any], pool: Callable[..., HandleClient]) -> Handle:
+    return pool(serve(), max_retries=9, timeout_s=7.0).handle.calling(time_zone="UTC", timeout_s=5.0)
+
+
+def test_what_is_not_asked_for_stays_as_the_handle_has_it(handle: Handle) -> None:
+    assert for_call(handle, SPEC) == handle
+    called = for_call(handle, SPEC, on_error="struct")
+    assert called.call == handle.calling(on_error="struct").call
+    assert called.call.timeout_s == 5.0, "a deadline is not lost"
+    assert called.contract.result_type == answer_type(pa.float64(), "struct") != pa.float64()
+    assert for_call(called, SPEC, {"k": 2}).contract == called.contract
+
+
+def test_params_and_deadline_are_taken_over_those_of_the_handle(handle: Handle) -> None:
+    called = for_call(handle, SPEC, {"k": np.float64(2.5)}, timeout_s=0.25)
+    assert (called.call.params, called.call.timeout_s, called.call.time_zone) == ('{"k": 2.5}', 0.25, "UTC")
+    assert called.call.limits == handle.call.limits
+
+
+def test_what_cannot_be_asked_for_is_refused(handle: Handle) -> None:
+    with pytest.raises(InvalidOptionError, match="'maybe' is none of"):
+        for_call(handle, SPEC, on_error="maybe")
+    with pytest.raises(InvalidOptionError, match="cannot be sent as a param"):
+        for_call(handle, SPEC, {"k": object()})

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The text of a handle, which functions, files and the JVM carry, and its parts."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import pyarrow as pa
+import pytest
+
+from sparkmodel.errors import ProtocolError
+from sparkmodel.options import PoolOptions
+from sparkmodel.schema import Column
+from sparkmodel.wire import protocol as p
+from sparkmodel.wire.handle import MARKER, CallOptions, Contract, Credential, Handle, Limits, PoolRef
+from sparkmodel.wire.service import Directory
+
+WHOLE = Handle(
+    pool=PoolRef(
+        name="toy",
+        pool_id="p1",
+        master=("10.0.0.1", 1),
+        directory=Directory(3, (("10.0.0.2", 2),), "ready", 7),
+    ),
+    credential=Credential(token="secret", tls="a certificate"),
+    contract=Contract(
+        result_type=pa.float64(),
+        inputs=(Column(name="a", type=pa.float64(), required=True, shape=None),),
+        like_mlflow=True,
+    ),
+    call=CallOptions(
+        params='{"k": 1}',
+        on_error="null",
+        time_zone="UTC",
+        timeout_s=9.5,
+        limits=Limits(max_in_flight=5, max_retries=6, timeout_s=7.5, ready_timeout_s=8.5),
+    ),
+)
+
+
+def test_the_text_is_flat_json_as_files_that_were_saved_have_it() -> None:
+    text = json.loads(WHOLE.to_text().removeprefix(MARKER))
+    result, inputs = text.pop("result"), text.pop("inputs")
+    assert text == {
+        "name": "toy",
+        "pool_id": "p1",
+        "token": "secret",
+        "master": ["10.0.0.1", 1],
+        "max_in_flight": 5,
+        "max_retries": 6,
+        "timeout_s": 7.5,
+        "ready_timeout_s": 8.5,
+        "directory": {"epoch": 3, "endpoints": [["10.0.0.2", 2]], "state": "ready", "version": 7},
+        "call": {"params": '{"k": 1}', "on_error": "null", "time_zone": "UTC", "timeout_s": 9.5},
+        "tls": "a certificate",
+        "like_mlflow": True,
+    }
+    assert p.schema_from_text(result, "test") == pa.schema([("prediction", pa.float64())])
+    assert p.schema_from_text(inputs["schema"], "test") == pa.schema([pa.field("a", pa.float64(), nullable=False)])
+    assert inputs["shapes"] == [None]
+
+
+def test_a_handle_is_read_back_whole() -> None:
+    assert Handle.from_text(WHOLE.to_text()) == WHOLE == pickle.loads(pickle.dumps(WHOLE))
+
+
+@pytest.mark.parametrize("key", ["name", "pool_id", "token", "master", "max_retries", "directory", "result", "call"])
+def test_a_text_that_lacks_a_part_is_refused(key: str) -> None:
+    parts = json.loads(WHOLE.to_text().removeprefix(MARKER))
+    del parts[key]
+    with pytest.raises(ProtocolError, match=f"it is damaged: KeyError\\('{key}'\\)"):
+        Handle.from_text(MARKER + json.dumps(parts))
+
+
+def test_neither_the_handle_nor_its_parts_show_secrets() -> None:
+    assert "secret" not in repr(WHOLE) + str(WHOLE.credential)
+    assert "certificate" not in repr(WHOLE)
+
+
+def test_limits_are_those_that_a_pool_was_registered_with() -> None:
+    given = {"max_in_flight": 4, "max_retries": 0, "timeout_s": 3.0, "ready_timeout_s": 2.0}
+    assert Limits.of(PoolOptions.of(given)) == Limits(**given)  # type: ignore[arg-type]
+    assert Limits.of(PoolOptions()) == Limits()
+
+
+def test_a_call_of_other_options_keeps_all_else() -> None:
+    called = WHOLE.calling(on_error="fail")
+    assert (called.call.on_error, called.call.timeout_s, called.call.limits) == ("fail", 9.5, WHOLE.call.limits)
+    assert called.calling(on_error="null") == WHOLE
+
+
+def test_a_worker_is_told_neither_limits_nor_the_callers_deadline() -> None:
+    told = WHOLE.call.told()
+    assert told.to_dict() == WHOLE.call.to_dict() == {"params": {"k": 1}, "on_error": "null", "time_zone": "UTC"}
+    assert told == WHOLE.calling(timeout_s=1.0, limits=Limits(max_retries=0)).call.told()
