@@ -20,7 +20,7 @@ def post(port: int, path: str, body: bytes = b"{}", **headers: str) -> tuple[int
 
 def request(method: str, port: int, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, Any]:
     """The same, with the headers that are given and no others."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=240)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
     try:
         connection.request(method, path, body, dict(headers))
         answer = connection.getresponse()

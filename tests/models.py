@@ -73,6 +73,19 @@ class SlowModel:
         return first_column(data)
 
 
+class HalfwayModel:
+    """Twice the first column; after some batches it waits until a file is there."""
+
+    def __init__(self, path: pathlib.Path, batches: int) -> None:
+        self.path, self.batches = path, batches
+
+    def predict(self, data: Any) -> Any:
+        self.batches -= 1
+        while self.batches < 0 and not self.path.exists():
+            time.sleep(0.01)
+        return first_column(data) * 2
+
+
 class HangModel:
     """Never comes back for a negative first column."""
 

@@ -20,7 +20,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
 import sparkmodel as sm
-from tests.integration.scripts import wait_until
+from tests.integration.scripts import PATIENCE_S, wait_until
 
 BRIDGE = "spark.sparkmodel.bridge.enabled"
 Register = Callable[..., sm.Model]
@@ -171,7 +171,7 @@ def test_a_cancelled_query_frees_its_sockets_and_its_place_in_the_queue(
     thread.start()
     wait_until(lambda: model.stats()["batches"] > 2)
     spark.sparkContext.cancelAllJobs()  # which interrupts no thread
-    thread.join(30)
+    thread.join(PATIENCE_S)
     assert not thread.is_alive()
     assert failed
     assert "cancel" in str(failed[0]).lower()
@@ -254,7 +254,7 @@ def test_a_worker_killed_under_a_columnar_query_costs_nothing(
     query.start()
     wait_until(lambda: model.stats()["batches"] > 4)
     os.kill(model.stats()["workers"][0]["pid"], signal.SIGKILL)
-    query.join(120)
+    query.join(PATIENCE_S)
     assert done
     assert (done[0].s, done[0].n) == (999_999 * 1_000_000.0, 1_000_000)
     assert allocated(spark) == 0

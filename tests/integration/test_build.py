@@ -55,7 +55,7 @@ class Installed:
             env={key: value for key, value in merged.items() if value is not None},
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=600,
             check=False,
         )
         assert not check or done.returncode == 0, done.stdout + done.stderr
@@ -168,7 +168,7 @@ def test_an_editable_install_builds_the_jar_and_has_the_command(installed: Insta
     jar = installed.sources / JAR
     assert properties(jar)["version"] == __version__
     command = pathlib.Path(installed.python).with_name("sparkmodel")
-    said = subprocess.run([str(command), "jar"], capture_output=True, text=True, timeout=60, check=True).stdout
+    said = subprocess.run([str(command), "jar"], capture_output=True, text=True, timeout=600, check=True).stdout
     assert said == f"{jar}\n"
     assert installed.run("-m", "sparkmodel", "jar").stdout == said
     assert installed.run("-m", "sparkmodel", "--version").stdout == f"sparkmodel {__version__}\n"
@@ -284,7 +284,7 @@ def test_a_jar_for_an_older_spark_stays_out_of_the_way(
     installed: Installed, jar41: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     script = Script(session(with_jar(jar41), bridge=False), tmp_path, {"PYTHONPATH": None}, installed.python)
-    out, log = script.process.communicate(timeout=180)
+    out, log = script.process.communicate(timeout=600)
     assert script.process.returncode == 0, log
     here = properties(installed.sources / JAR)["spark"].rsplit(".", 1)[0]
     said = f"[BRIDGE_WRONG_SPARK] Cannot use the bridge in this session: it is built for Spark 4.1, this is {here}."

@@ -17,7 +17,7 @@ import pytest
 
 from sparkmodel.wire.handle import Handle
 from tests.control import TOKEN, call
-from tests.integration.scripts import ROOT, scratch_directories, tagged, wait_until, with_suppress
+from tests.integration.scripts import PATIENCE_S, ROOT, scratch_directories, tagged, wait_until, with_suppress
 from tests.integration.test_lifecycle import other_scratch
 from tests.unit.pool.toys import score
 from tests.unit.wire.toys import HandleClient
@@ -70,7 +70,7 @@ def processes() -> Iterator[list[Process]]:
     for process in made:
         for member in process.family():
             with_suppress(member.kill)
-        process.popen.wait(30)
+        process.popen.wait(PATIENCE_S)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_wrong_first_line_is_one_error(
     processes: list[Process], tmp_path: pathlib.Path, line: str, says: str
 ) -> None:
     processes.append(Process(tmp_path, line))
-    assert processes[0].popen.wait(60) == 2
+    assert processes[0].popen.wait(PATIENCE_S) == 2
     (error,) = (tmp_path / "log").read_text().splitlines()
     assert error.startswith("[PROTOCOL_ERROR] Cannot start the control service: ")
     assert says in error
@@ -101,7 +101,7 @@ def test_it_answers_without_an_engine_and_ends_with_its_input(processes: list[Pr
     os.kill(processes[0].popen.pid, signal.SIGINT)  # Ctrl-C in a shell of SQL
     assert call(port, "ping")["pid"] == processes[0].popen.pid
     processes[0].end_input()
-    assert processes[0].popen.wait(30) == 0
+    assert processes[0].popen.wait(PATIENCE_S) == 0
 
 
 @pytest.mark.slow
@@ -124,7 +124,7 @@ def test_nothing_is_left_of_it(processes: list[Process], tmp_path: pathlib.Path,
         assert call(port, "shutdown") == {}
     else:
         process.popen.send_signal(signal.SIGTERM if ending == "terminate" else signal.SIGKILL)
-    assert process.popen.wait(60) == (-signal.SIGKILL if ending == "kill" else 0)
+    assert process.popen.wait(PATIENCE_S) == (-signal.SIGKILL if ending == "kill" else 0)
     assert process.popen.stdout is not None
     assert process.popen.stdout.read() == ""
     wait_until(lambda: process.family() == [])  # Ray's helpers look for their parent now and then

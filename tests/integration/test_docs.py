@@ -75,7 +75,6 @@ def test_python_blocks_run(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # some fifteen generations of a pool
 def test_sql_blocks_run(spark: SparkSession, mlflow_store: pathlib.Path) -> None:
     """Those of the page about SQL, one after the other, with the registry and the table that it speaks of."""
     before = sm.models()

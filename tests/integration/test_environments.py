@@ -11,8 +11,6 @@ import pytest
 
 from tests.integration.scripts import Script
 
-pytestmark = pytest.mark.timeout(600)
-
 PROGRAM = """
     import logging, mlflow, numpy as np, pandas as pd, sys, toolz
     import sparkmodel as sm
@@ -79,7 +77,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory, python: str) -> tuple[list[s
     """What the program prints, and what it logs."""
     script = Script(PROGRAM, tmp_path_factory.mktemp("program"), python=python)
     try:
-        out, err = script.process.communicate(timeout=500)
+        out, err = script.process.communicate(timeout=1000)
     finally:
         script.kill()
     assert script.process.returncode == 0, err[-3000:]

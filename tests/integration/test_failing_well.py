@@ -8,7 +8,6 @@ import pathlib
 import pickle
 import signal
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
@@ -18,15 +17,9 @@ from pyspark.sql import SparkSession
 import sparkmodel as sm
 from sparkmodel import errors
 from tests import models
+from tests.integration.scripts import PATIENCE_S, wait_until
 
 Register = Callable[..., sm.Model]
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)
 
 
 def query(spark: SparkSession, call: str, rows: int = 100, shift: int = 0) -> list[float]:
@@ -71,7 +64,7 @@ def test_predict_hangs(register: Register, spark: SparkSession) -> None:
     good.start()
     with pytest.raises(errors.PredictTimeoutError, match="longer than timeout_s=2"):
         model.predict([{"x": -1.0}], timeout_s=30)
-    good.join(60)
+    good.join(PATIENCE_S)
     assert results == [sum(range(1000))]
     with pytest.raises(PythonException, match=r"\[PREDICT_TIMEOUT\] Cannot score with 'stuck'"):
         query(spark, "stuck(id)", rows=1, shift=-1)
@@ -91,8 +84,11 @@ def test_batch_that_kills_its_worker_fails_alone(register: Register, spark: Spar
     assert model.stats()["restarts"] == 2
 
 
-def test_worker_killed_in_the_middle_of_a_million_rows(register: Register, spark: SparkSession) -> None:
-    model = register("steady", models.DoubleModel(), result_type="double", workers=2)
+def test_worker_killed_in_the_middle_of_a_million_rows(
+    register: Register, spark: SparkSession, tmp_path: pathlib.Path
+) -> None:
+    killed = tmp_path / "killed"
+    model = register("steady", models.HalfwayModel(killed, batches=15), result_type="double", workers=2)
     rows = 1_000_000
     pids = [worker["pid"] for worker in model.stats()["workers"]]
     done: list[tuple[int, float]] = []
@@ -108,7 +104,8 @@ def test_worker_killed_in_the_middle_of_a_million_rows(register: Register, spark
     wait_until(lambda: model.stats()["rows"] > rows / 10)
     os.kill(pids[0], signal.SIGKILL)
     assert model.stats()["rows"] < rows, "the kill came too late to prove anything"
-    thread.join(120)
+    killed.touch()
+    thread.join(PATIENCE_S)
     assert done == [(rows, float(rows * (rows - 1)))]
     wait_until(lambda: model.stats()["restarts"] == 1 and model.stats()["state"] == "ready")
     alive = [worker["pid"] for worker in model.stats()["workers"]]

@@ -20,7 +20,15 @@ import sparkmodel as sm
 from sparkmodel.cluster.janitor import processes_of
 from sparkmodel.cluster.scratch import LOCK, ROOT
 from sparkmodel.errors import InvalidOptionError
-from tests.integration.scripts import Script, free_port, listens, scratch_directories, wait_until, with_suppress
+from tests.integration.scripts import (
+    PATIENCE_S,
+    Script,
+    free_port,
+    listens,
+    scratch_directories,
+    wait_until,
+    with_suppress,
+)
 from tests.models import DoubleModel
 
 PROGRAM = """
@@ -35,7 +43,7 @@ PROGRAM = """
     class SlowToLoad(Double):
         def __setstate__(self, state):
             print("loading", file=open("said", "a"), flush=True)
-            time.sleep(60)
+            time.sleep(600)
 
         def __getstate__(self):
             return {{"slow": True}}
@@ -104,7 +112,7 @@ def test_driver_end_leaves_nothing(tmp_path: pathlib.Path, ending: str) -> None:
     if ending == "exit":
         assert "done" in script.finish()
     else:
-        assert script.process.wait(180) == 1
+        assert script.process.wait(PATIENCE_S) == 1
     assert_nothing_left(script, before)
 
 
@@ -133,7 +141,7 @@ def test_interrupt_while_loading_leaves_nothing(tmp_path: pathlib.Path) -> None:
 @pytest.mark.slow
 def test_killed_driver_leaves_nothing(tmp_path: pathlib.Path) -> None:
     before = scratch_directories()
-    script = Script(program(SPARK, REGISTER, QUERY, 'print("up", flush=True)', "time.sleep(120)"), tmp_path)
+    script = Script(program(SPARK, REGISTER, QUERY, 'print("up", flush=True)', "time.sleep(600)"), tmp_path)
     script.read_until("up")
     assert any(is_spare(process) for process in script.descendants())
     os.kill(script.process.pid, signal.SIGKILL)
@@ -171,7 +179,7 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         children = psutil.Process(head.pid).children(recursive=True) if head.poll() is None else []
         for process in [*children, *([psutil.Process(head.pid)] if head.poll() is None else [])]:
             with_suppress(process.kill)
-        head.wait(30)
+        head.wait(PATIENCE_S)
         shutil.rmtree(home, ignore_errors=True)
 
 

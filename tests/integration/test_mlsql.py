@@ -76,7 +76,6 @@ PROGRAM = """
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_blocks_of_the_page_run_and_give_what_the_model_gives(tmp_path: pathlib.Path) -> None:
     jars = sorted((HOME / "jars").glob("*.jar"))
     site = HOME / "site"
@@ -84,7 +83,7 @@ def test_the_blocks_of_the_page_run_and_give_what_the_model_gives(tmp_path: path
         pytest.fail(f"Delta Lake is not in '{HOME}': run `python tools/fetch_delta.py {HOME}`")
     spark_home = {"SPARK_HOME": str(site / "pyspark")}
     build = [sys.executable, str(ROOT / "jvm-bridge" / "build.py"), "--output", str(HOME / "bridge"), "--if-changed"]
-    subprocess.run(build, env={**os.environ, **spark_home}, check=True, capture_output=True, timeout=280)
+    subprocess.run(build, env={**os.environ, **spark_home}, check=True, capture_output=True, timeout=600)
     program = PROGRAM.replace("{page}", str(ROOT / "docs" / "mlsql.md")).replace("{jars}", ",".join(map(str, jars)))
     program = program.replace("{bridge}", str(HOME / "bridge" / "sparkmodel-bridge.jar"))
     environment = {"PYTHONPATH": f"{site}{os.pathsep}{ROOT}", **spark_home}

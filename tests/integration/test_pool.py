@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 import sparkmodel as sm
 from sparkmodel import errors
 from tests import models
+from tests.integration.scripts import PATIENCE_S, wait_until
 
 Register = Callable[..., sm.Model]
 
@@ -42,7 +43,7 @@ def test_loaded_once_per_worker_over_queries_and_micro_batches(
         .foreachBatch(lambda frame, number: seen.append(int(sum(row.p for row in frame.collect()))))
         .start()
     )
-    assert stream.awaitTermination(180)
+    assert stream.awaitTermination(int(PATIENCE_S))
     assert len(seen) == 20
     assert sum(seen) == 200 * 199
     assert log.count == 2
@@ -54,7 +55,7 @@ def test_64_threads_each_get_their_own_answers(register: Register) -> None:
 
     def call(thread: int) -> list[tuple[float, list[float]]]:
         return [
-            (float(thread * 1000 + i), model.predict([{"x": float(thread * 1000 + i)}], timeout_s=60))
+            (float(thread * 1000 + i), model.predict([{"x": float(thread * 1000 + i)}], timeout_s=PATIENCE_S))
             for i in range(16)
         ]
 
@@ -91,8 +92,10 @@ def test_update_under_load_and_rollback(register: Register, spark: SparkSession)
     for thread in threads:
         thread.start()
     try:
+        wait_until(lambda: len(seen) >= 5 or bool(failures))
         assert model.update(models.FactorModel(3)).version == 2
         mark = len(seen)
+        wait_until(lambda: 3.0 in seen or bool(failures))
         with pytest.raises(errors.ModelLoadError, match="weights are missing"):
             model.update(models.BrokenModel())
         assert model.version == 2
@@ -100,7 +103,7 @@ def test_update_under_load_and_rollback(register: Register, spark: SparkSession)
     finally:
         stop.set()
         for thread in threads:
-            thread.join(60)
+            thread.join(PATIENCE_S)
     assert failures == []
     assert set(seen) == {2.0, 3.0}
     assert set(seen[:5]) == {2.0}
@@ -127,7 +130,10 @@ def test_model_calls_are_serialised_unless_asked(register: Register) -> None:
 
             state["now"] += 1
             state["most"] = max(state["most"], state["now"])
-            time.sleep(0.2)
+            end = time.monotonic() + 30
+            while state["most"] < concurrency and time.monotonic() < end:  # as many as may come do come
+                time.sleep(0.01)
+            time.sleep(0.1)  # and one more would
             state["now"] -= 1
             return [float(state["most"])]
 
@@ -142,7 +148,7 @@ def test_model_calls_are_serialised_unless_asked(register: Register) -> None:
 def test_backpressure_slows_and_does_not_fail(register: Register, spark: SparkSession) -> None:
     model = register("narrow", models.SlowModel(0.05), result_type="double", max_queued=1)
     with ThreadPoolExecutor(max_workers=16) as threads:
-        answers = list(threads.map(lambda i: model.predict([{"x": float(i)}], timeout_s=60), range(32)))
+        answers = list(threads.map(lambda i: model.predict([{"x": float(i)}], timeout_s=PATIENCE_S), range(32)))
     assert answers == [[float(i)] for i in range(32)]
     with pytest.raises((errors.PoolBusyError, errors.DeadlineExceededError)), ThreadPoolExecutor(16) as threads:
         list(threads.map(lambda i: model.predict([{"x": float(i)}], timeout_s=0.1), range(32)))
@@ -186,7 +192,7 @@ def test_streams_append_and_update_from_files_and_rate(
             .trigger(availableNow=True)
             .start()
         )
-        assert query.awaitTermination(120)
+        assert query.awaitTermination(int(PATIENCE_S))
 
     run(files.selectExpr("id", "streamed(id) AS p"), "append", "appended")
     assert spark.table("appended").where("p = 2 * id").count() == 1000
@@ -197,16 +203,7 @@ def test_streams_append_and_update_from_files_and_rate(
     rate = spark.readStream.format("rate-micro-batch").option("rowsPerBatch", 100).load()
     query = rate.selectExpr("value", "streamed(value) AS p").writeStream.format("memory").queryName("rated").start()
     try:
-        _wait_rows(spark, "rated", 200)
+        wait_until(lambda: spark.table("rated").count() >= 200)
     finally:
         query.stop()
     assert spark.table("rated").where("p <> 2 * value OR p IS NULL").count() == 0
-
-
-def _wait_rows(spark: SparkSession, table: str, rows: int) -> None:
-    import time
-
-    deadline = time.monotonic() + 60
-    while spark.table(table).count() < rows:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)

@@ -29,8 +29,12 @@ PROGRAM = """
     from pyspark.sql import SparkSession
 
     class Double:
+        batches = 0
+
         def predict(self, data):
-            time.sleep(0.02)
+            self.batches += 1
+            while self.batches > 30 and not os.path.exists("{killed}"):
+                time.sleep(0.01)
             return data.iloc[:, 0] * 2.0
 
     def executors():
@@ -54,13 +58,14 @@ PROGRAM = """
         done = []
         query = "SELECT sum(f(id)) AS s, count(f(id)) AS n FROM range(0, 2000000, 1, 40)"
         thread = threading.Thread(target=lambda: done.append(spark.sql(query).first()))
-        thread.start()
         before = model.stats()["batches"]
+        thread.start()
         while model.stats()["batches"] < before + 10:
             time.sleep(0.02)
         executors()[0].kill()
         assert model.stats()["rows"] < 2000000, "the kill came too late to prove anything"
-        thread.join(120)
+        open("{killed}", "w").close()
+        thread.join(300)
         assert done and (done[0].s, done[0].n) == (2000000 * 1999999, 2000000), done
         while model.stats()["queued"]:
             time.sleep(0.05)
@@ -123,7 +128,9 @@ def test_executors_without_python_run_the_query_and_one_that_is_killed_costs_not
     tmp_path: pathlib.Path, bare_cluster: tuple[str, int]
 ) -> None:
     url, worker = bare_cluster
-    script = Script(PROGRAM.format(url=url, worker=worker), tmp_path, {"PYSPARK_PYTHON": "python3"})
+    script = Script(
+        PROGRAM.format(url=url, worker=worker, killed=tmp_path / "killed"), tmp_path, {"PYSPARK_PYTHON": "python3"}
+    )
     assert script.finish().split("\n")[-3:] == ["no python", "passed", ""]
 
 
@@ -154,7 +161,7 @@ def test_the_sql_shell_calls_a_model_without_any_python(
     command += ["--class", "org.apache.spark.sql.hive.thriftserver.SparkSQLCLIDriver", "spark-internal"]
     query = "SELECT id, tripled(id) AS p FROM range(4) WHERE tripled(id) > 2 ORDER BY id"
     done = subprocess.run(
-        [*command, "-e", query], cwd=tmp_path, env=no_python, capture_output=True, text=True, timeout=180, check=False
+        [*command, "-e", query], cwd=tmp_path, env=no_python, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.split() == ["1", "3", "2", "6", "3", "9"]

@@ -37,6 +37,7 @@ from sparkmodel.errors import (
 from sparkmodel.loaders import bundle
 from tests.integration.commands.making import DOUBLE, SMALL, Call, create, create_code, predict
 from tests.integration.registered import FRAME, line
+from tests.integration.scripts import PATIENCE_S
 from tests.models import FactorModel
 
 
@@ -51,7 +52,7 @@ def test_a_pool_that_ends_while_it_is_asked_is_not_there(control: Call, command:
         assert wait([asked], 1).not_done  # it waits for the master
         pool.kill()
         with pytest.raises(ModelNotFoundError, match="Cannot find model 'leaving'"):
-            asked.result(30)
+            asked.result(PATIENCE_S)
 
 
 def test_a_model_of_source_text_is_created_described_and_dropped(control: Call) -> None:
@@ -176,7 +177,7 @@ def test_two_changes_at_the_same_time_follow_each_other(control: Call) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(PATIENCE_S)
     assert sorted(done) == [2, 3]
     assert control("card", name="busy")["options"]["extra_env"] == {"V0": "1", "V1": "1"}
 

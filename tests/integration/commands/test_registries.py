@@ -17,7 +17,7 @@ from sparkmodel.errors import (
 )
 from tests.integration.commands.making import SMALL, Call, create, predict
 from tests.integration.registered import log_line
-from tests.integration.scripts import wait_until
+from tests.integration.scripts import PATIENCE_S, wait_until
 
 
 @pytest.mark.slow
@@ -59,7 +59,7 @@ def test_a_registrys_models_are_listed_and_shared_by_name(control: Call, mlflow_
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(PATIENCE_S)
     assert cards[0] == cards[1]
     assert cards[0]["resolved"] == "models:/catalog line/2"
     assert cards[0]["options"]["refresh_s"] == 30.0

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 
 import mlflow
@@ -18,6 +17,7 @@ from pyspark.sql import SparkSession
 
 import sparkmodel as sm
 from tests.integration.frameworks.conftest import Score
+from tests.integration.scripts import wait_until
 
 Register = Callable[..., sm.Model]
 
@@ -50,7 +50,4 @@ def test_a_spark_ml_pipeline(
     assert score("spark_ml(a, b, c)", inputs, "a double, b double, c double") == expected
     assert len(java() - before) == 1
     model.drop()
-    deadline = time.monotonic() + 20
-    while java() - before:
-        assert time.monotonic() < deadline, "the worker's JVM outlived it"
-        time.sleep(0.1)
+    wait_until(lambda: not java() - before)  # the worker's JVM does not outlive it

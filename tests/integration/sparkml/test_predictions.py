@@ -15,7 +15,7 @@ from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from tests.integration.scripts import Script
+from tests.integration.scripts import PATIENCE_S, Script
 from tests.integration.sparkml.conftest import ROWS, Register, load, refused
 
 PREDICTORS: dict[str, Callable[[], Any]] = {
@@ -187,7 +187,7 @@ def test_a_stream_and_a_collection_of_garbage(
     for _ in range(3):
         spark.sparkContext._jvm.System.gc()  # type: ignore[union-attr]
     query = scored.writeStream.format("memory").queryName(name).trigger(availableNow=True).start()
-    assert query.awaitTermination(120)
+    assert query.awaitTermination(int(PATIENCE_S))
     want = {row.id: row.prediction for row in pipeline.transform(raw).collect()}
     assert {row.id: row.p for row in spark.table(name).collect()} == want
 

@@ -19,7 +19,15 @@ import psutil
 import pyspark
 
 from sparkmodel.spark.bridge import find_jar
-from tests.integration.scripts import ROOT, free_port, scratch_directories, tagged, wait_until, with_suppress
+from tests.integration.scripts import (
+    PATIENCE_S,
+    ROOT,
+    free_port,
+    scratch_directories,
+    tagged,
+    wait_until,
+    with_suppress,
+)
 from tests.integration.test_lifecycle import other_scratch
 
 HOME = pathlib.Path(pyspark.__file__).parent
@@ -54,7 +62,7 @@ class SlowTwo:  # stands still after some batches until its successor is loaded
 
     def predict(self, frame):
         self.batches += 1
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while self.batches > 5 and not pathlib.Path("{here}/loaded").exists() and time.monotonic() < end:
             time.sleep(0.01)
         time.sleep(0.1)
@@ -129,7 +137,7 @@ class Program:
         """End it with all that it has started."""
         for process in self.family():
             with_suppress(process.kill)
-        self.process.wait(30)
+        self.process.wait(PATIENCE_S)
 
 
 class Client(Program):
@@ -162,7 +170,7 @@ class Client(Program):
         self.process.stdin.flush()
         return end
 
-    def finish(self, end: str, seconds: float = 120.0) -> list[list[str]]:
+    def finish(self, end: str, seconds: float = PATIENCE_S) -> list[list[str]]:
         """The rows up to a mark; what went wrong is kept as `error`."""
         rows = []
         while True:
@@ -197,7 +205,7 @@ class Client(Program):
         """End its input; returns its exit code."""
         assert self.process.stdin is not None
         self.process.stdin.close()
-        return self.process.wait(60)
+        return self.process.wait(PATIENCE_S)
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -261,7 +269,7 @@ class Server(Program):
         """End it as an operator does, and see that nothing is left."""
         try:
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(60)
+            self.process.wait(PATIENCE_S)
             self.assert_nothing_left()
         finally:
             self.kill()

@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-import time
-from concurrent.futures import ThreadPoolExecutor
+import pathlib
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
 import sparkmodel as sm
-from tests.integration.scripts import wait_until
+from tests.integration.scripts import PATIENCE_S, wait_until
 from tests.integration.sql.queries import SMALL, python, refused, run, value
 
 
@@ -33,9 +33,17 @@ def test_explain_tells_what_is_wrong_and_does_nothing(session: SparkSession) -> 
 
 @pytest.mark.parametrize(("more", "taken"), [("", 1), ("IF NOT EXISTS", 0)])
 def test_two_sessions_create_the_same_model_at_the_same_time(
-    spark: SparkSession, session: SparkSession, more: str, taken: int
+    spark: SparkSession, session: SparkSession, more: str, taken: int, tmp_path: pathlib.Path
 ) -> None:
-    code = "import time\ntime.sleep(3)\ndef predict(frame):\n    return frame['x'] * 2"
+    loading, go = tmp_path / "loading", tmp_path / "go"
+    code = f"""
+import pathlib, time
+pathlib.Path("{loading}").touch()
+while not pathlib.Path("{go}").exists():
+    time.sleep(0.01)
+def predict(frame):
+    return frame["x"] * 2
+"""
     statement = f"CREATE MODEL {more} both INPUT (x double) RETURNS double USING python {SMALL} AS $${code}$$"
 
     def create(session: SparkSession) -> str:
@@ -46,9 +54,13 @@ def test_two_sessions_create_the_same_model_at_the_same_time(
         return ""
 
     with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(create, session)
-        time.sleep(1.5)  # it loads
-        second = threads.submit(create, spark.newSession())
+        try:
+            first = threads.submit(create, session)
+            wait_until(loading.exists)
+            second = threads.submit(create, spark.newSession())
+            wait([second], 1)  # it is told at once, or waits
+        finally:
+            go.touch()
         assert sorted([first.result(), second.result()]) == sorted(["", "NAME_TAKEN" if taken else ""])
     assert value(session, "both(2D)") == 4.0
 
@@ -61,6 +73,6 @@ def test_a_model_that_never_loads_is_ended_by_force(spark: SparkSession, session
         wait_until(lambda: "stuck" in sm.models())
         assert refused(session, "DROP MODEL stuck") == "POOL_NOT_READY"
         run(session, "DROP MODEL stuck FORCE")
-        assert created.result(60) == "POOL_GONE"
+        assert created.result(PATIENCE_S) == "POOL_GONE"
     run(session, python("stuck"))
     assert value(session, "stuck(2D)") == 4.0

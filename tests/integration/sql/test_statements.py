@@ -16,6 +16,7 @@ from pyspark.ml.regression import LinearRegression
 from pyspark.sql import SparkSession
 
 import sparkmodel as sm
+from tests.integration.scripts import PATIENCE_S
 from tests.integration.sql.queries import LINE, SMALL, Files, described, python, refused, run, shown, value
 from tests.models import ErrorModel, FactorModel
 
@@ -216,13 +217,13 @@ def test_a_swap_under_a_running_query_fails_nothing(session: SparkSession) -> No
     thread = threading.Thread(target=query)
     thread.start()
     try:
-        assert begun.wait(60)
+        assert begun.wait(PATIENCE_S)
         run(session, "ALTER MODEL swapped SET LOCATION 'tests.models:first_column'")
         assert value(session, "swapped(1D)") == 1.0
         run(session, python("swapped").replace("MODEL", "OR REPLACE MODEL"))
     finally:
         done.set()
-        thread.join(60)
+        thread.join(PATIENCE_S)
     assert failures == []
     assert seen == {1.0, 2.0}
 

@@ -38,18 +38,24 @@ def operated(tmp_path_factory: pytest.TempPathFactory, mlflow_store: pathlib.Pat
     server.stop()
 
 
-@pytest.fixture
-def connect(tmp_path: pathlib.Path) -> Iterator[Callable[[Server], Beeline]]:
-    """Opens a JDBC session, which ends with the test."""
+@pytest.fixture(scope="module")
+def connect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Server], Beeline]]:
+    """Opens a JDBC session, whose client ends with the module."""
     made: list[Beeline] = []
 
     def start(server: Server) -> Beeline:
-        made.append(Beeline(server, tmp_path))
+        made.append(Beeline(server, tmp_path_factory.mktemp("client")))
         return made[-1]
 
     yield start
     for client in made:
         client.kill()
+
+
+@pytest.fixture(scope="module")
+def sessions(operated: Server, connect: Callable[[Server], Beeline]) -> tuple[Beeline, Beeline]:
+    """Two sessions of the server with an operator: a client of its own for each test would take most of its time."""
+    return connect(operated), connect(operated)
 
 
 def condition(client: Beeline, statement: str) -> tuple[str, str]:
@@ -82,9 +88,9 @@ def test_by_default_models_are_not_made_over_jdbc(
 
 @pytest.mark.slow
 def test_sessions_share_a_model_that_is_swapped_under_a_query_and_dropped_by_force(
-    operated: Server, connect: Callable[[Server], Beeline]
+    sessions: tuple[Beeline, Beeline],
 ) -> None:
-    operator, analyst = connect(operated), connect(operated)
+    operator, analyst = sessions
     operator.rows(create("slow", "SlowTwo"))
     operator.rows("ALTER MODEL slow SCALE TO 1")
     assert analyst.rows("SELECT slow(2)") == [["4.0"]]
@@ -105,8 +111,8 @@ def test_sessions_share_a_model_that_is_swapped_under_a_query_and_dropped_by_for
 
 
 @pytest.mark.slow
-def test_a_create_that_is_cancelled_leaves_no_pool(operated: Server, connect: Callable[[Server], Beeline]) -> None:
-    impatient, other = connect(operated), connect(operated)
+def test_a_create_that_is_cancelled_leaves_no_pool(operated: Server, sessions: tuple[Beeline, Beeline]) -> None:
+    impatient, other = sessions
     end = impatient.begin(create("patient", "Endless"))
     wait_until(lambda: (operated.cwd / "loading").exists())
     impatient.interrupt()
@@ -120,9 +126,9 @@ def test_a_create_that_is_cancelled_leaves_no_pool(operated: Server, connect: Ca
 
 @pytest.mark.slow
 def test_models_come_from_allowed_places_only_and_errors_have_their_sqlstate(
-    operated: Server, connect: Callable[[Server], Beeline]
+    sessions: tuple[Beeline, Beeline],
 ) -> None:
-    client = connect(operated)
+    client, _ = sessions
     client.rows("SET spark.sparkmodel.allowedLocations=/")
     refused = ("LOCATION_NOT_ALLOWED", "42501")
     assert condition(client, "CREATE MODEL evil USING python LOCATION 'os:system' RETURNS INT") == refused
@@ -142,14 +148,12 @@ def test_models_come_from_allowed_places_only_and_errors_have_their_sqlstate(
 
 
 @pytest.mark.slow
-def test_the_catalog_needs_no_statement_and_follows_its_aliases(
-    operated: Server, connect: Callable[[Server], Beeline]
-) -> None:
+def test_the_catalog_needs_no_statement_and_follows_its_aliases(sessions: tuple[Beeline, Beeline]) -> None:
     log_line("jdbc_line", 2)
     log_line("jdbc_line", 3)
     registry = mlflow.MlflowClient()
     registry.set_registered_model_alias("jdbc_line", "champion", "1")
-    one, other = connect(operated), connect(operated)
+    one, other = sessions
     query = "SELECT round(mlflow.jdbc_line.champion(x), 3) AS y FROM VALUES (1D), (2D) AS t(x) ORDER BY y"
     assert one.rows(query) == [["2.0"], ["4.0"]]
     assert other.rows(query) == [["2.0"], ["4.0"]]
