@@ -16,10 +16,12 @@ MODULES = {
     "p2": "p2_noop",
     "p3": "p3_floor",
     "p4": "p4_forest",
+    "p5": "p5_memory",
     "p6": "p6_loads",
     "p7": "p7_latency",
     "p11": "p11_first",
     "p12": "p12_one_more",
+    "p13": "p13_ray_data",
 }
 RUNS = 5
 HERE = pathlib.Path(__file__).parent
@@ -69,7 +71,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--rows-scale",
         type=float,
         default=1.0,
-        help="factor on rows, calls and P6's load time, such as 0.01 for a trial",
+        help="factor on rows, calls, P5's model and P6's load time, such as 0.01 for a trial",
     )
     parser.add_argument("--runs", type=int, default=RUNS, help=f"timed runs of each contender (default {RUNS})")
     parser.add_argument(

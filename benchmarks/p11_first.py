@@ -3,10 +3,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,13 +12,12 @@ import mlflow
 import sparkmodel as sm
 from benchmarks import fresh, workloads
 from benchmarks.common import OURS, SPARK_UDF, Bench, Measure, Result, compare, on_path
-from benchmarks.processes import rest
+from benchmarks.processes import child, rest
 from benchmarks.workloads import Case
 
 WARM, STRAIGHT, FRESH = "warm session", "warm session, straight after another", "fresh process"
 GOAL_S, WARM_GOAL, FRESH_GOAL = 1.0, 1.5, 1.0
 _WARM_UPS = 2
-_CHILD_S = 300.0
 
 
 def run(bench: Bench) -> Result:
@@ -96,18 +91,11 @@ def _fresh(bench: Bench) -> tuple[dict[str, list[float]], dict[str, list[float]]
     started: dict[str, list[float]] = {name: [] for name in contenders}
     ended: dict[str, list[float]] = {name: [] for name in contenders}
     warm_ups = min(1, bench.warm_ups - 1)  # so that files are in the system's cache; a trial's times mean nothing
-    env = {key: value for key, value in os.environ.items() if key != "SPARKMODEL_CONTROL"}  # this process's service
-    env |= {"PYSPARK_PYTHON": sys.executable, "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri()}
     for number in range(warm_ups + bench.runs):
         for name, contender in contenders.items():
             rest()
             now = time.time()
-            command = [sys.executable, "-W", "ignore", "-m", "benchmarks.fresh", contender, repr(now), case.uri]
-            command.append(workloads.one_row_query(fresh.NAME))
-            done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=_CHILD_S, check=False)
-            if done.returncode:
-                raise RuntimeError(f"{name} failed:\n{done.stderr[-3000:]}")
-            said = json.loads(done.stdout.splitlines()[-1])
+            said = child("fresh", contender, repr(now), case.uri, workloads.one_row_query(fresh.NAME))
             compare(name, said["answer"], case.expected)
             if number >= warm_ups:
                 started[name].append(said["seconds"])

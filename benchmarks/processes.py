@@ -5,14 +5,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import psutil
 
 MB = 1e6
 _MARK = "SPARKMODEL_BENCH_MARK"
+_CHILD_S = 600.0
 _REST_S = 1.0
 _REST_CPU = 0.2  # share of one core; Ray and Spark are never quite still
 
@@ -77,6 +82,22 @@ def rest(most_s: float = 30.0) -> None:
         if sum(seconds - before.get(pid, 0.0) for pid, seconds in now.items()) < _REST_CPU * _REST_S:
             return
         before = now
+
+
+def child(module: str, *arguments: str) -> Any:
+    """Run a module of this package in a process of its own; what it prints last, read as JSON.
+
+    It has a session of its own, and only the MLflow store in common with this process.
+    """
+    import mlflow  # here, not above: a child imports this module too, and only what its contender needs
+
+    env = {key: value for key, value in os.environ.items() if key != "SPARKMODEL_CONTROL"}
+    env |= {"PYSPARK_PYTHON": sys.executable, "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri()}
+    command = [sys.executable, "-W", "ignore", "-m", f"{__package__}.{module}", *arguments]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=_CHILD_S, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{module} {arguments[0]} failed:\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _cpu_seconds() -> dict[int, float]:
