@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 import pyarrow as pa
 
 from sparkmodel.errors import DeadlineExceededError, WorkerStoppingError
-from sparkmodel.wire.service import Gate, Pass, Stream
+from sparkmodel.wire.service import Gate, Stay, Stream
 
 _LOOK_S = 0.2  # how often one that waits looks whether its caller still does
 
@@ -34,7 +34,7 @@ class Entry:
     batch: pa.RecordBatch
     deadline: float
     gone: Callable[[], bool]
-    began: Callable[[Pass], None]
+    began: Callable[[Stay], None]
     result: pa.RecordBatch | None = None
     error: BaseException | None = None
     done: threading.Event = dataclasses.field(default_factory=threading.Event)

@@ -81,7 +81,7 @@ class Gate:
         self._slots = threading.Semaphore(width)
         self._width, self._max_queued = width, max_queued
         self._lock = threading.Lock()
-        self._inside: set[Pass] = set()
+        self._inside: set[Stay] = set()
         self._load = 0
         self.stopping = False
 
@@ -90,13 +90,13 @@ class Gate:
         """Batches waiting or in the model."""
         return self._load
 
-    def running(self) -> list[Pass]:
+    def running(self) -> list[Stay]:
         """The batches that are in the model now."""
         with self._lock:
             return list(self._inside)
 
     @contextlib.contextmanager
-    def enter(self, what: str, deadline: float, gone: Callable[[], bool]) -> Iterator[Pass]:
+    def enter(self, what: str, deadline: float, gone: Callable[[], bool]) -> Iterator[Stay]:
         """Wait for a slot, then hold it.
 
         Raises:
@@ -115,14 +115,14 @@ class Gate:
                 self._check(what, deadline, gone)
             try:
                 self._check(what, deadline, gone if waited else None)
-                ticket = Pass(time.monotonic())
+                stay = Stay(time.monotonic())
                 with self._lock:
-                    self._inside.add(ticket)
+                    self._inside.add(stay)
                 try:
-                    yield ticket
+                    yield stay
                 finally:
                     with self._lock:
-                        self._inside.discard(ticket)
+                        self._inside.discard(stay)
             finally:
                 self._slots.release()
         finally:
@@ -137,7 +137,7 @@ class Gate:
 
 
 @dataclasses.dataclass(eq=False)
-class Pass:
+class Stay:
     """The stay of one batch in the model."""
 
     started: float

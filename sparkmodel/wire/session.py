@@ -23,7 +23,7 @@ from sparkmodel.errors import (
 )
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.joiner import Entry, Joiner
-from sparkmodel.wire.service import Gate, Pass, Service, Stream
+from sparkmodel.wire.service import Gate, Service, Stay, Stream
 from sparkmodel.wire.tls import refused_without, speaks_tls
 
 _HELLO_S = 10.0  # a stranger that connects and says nothing must not hold a thread
@@ -52,7 +52,7 @@ class Session:
         self._joiner = joiner or Joiner(gate)
         self._write_lock = threading.Lock()
         self._pending: int | None = None  # number of the batch that was read and not answered
-        self._stay: Pass | None = None
+        self._stay: Stay | None = None
         self._stream: Stream | None = None
         self._what = f"Cannot score with '{service.name}'"
 
@@ -209,7 +209,7 @@ class Session:
         head = self._head(p.OK, request.seq, int((started - arrived) * 1e6), int((done - started) * 1e6), payload)
         self._answer(head)
 
-    def _began(self, stay: Pass) -> None:
+    def _began(self, stay: Stay) -> None:
         self._stay = stay
 
     @contextlib.contextmanager
