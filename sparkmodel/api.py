@@ -10,7 +10,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 from pyspark.sql.types import DataType
 
-from sparkmodel.cluster import connection, pools
+from sparkmodel.cluster import connection, early, pools
 from sparkmodel.model import Model
 from sparkmodel.options import PoolOptions, check_name
 from sparkmodel.registration.calls import as_functions
@@ -95,6 +95,7 @@ def register(
     """
     check_name(name)
     pool_options = PoolOptions.of(options)
+    wait_for_ray = early.begin()
     if not replace:
         functions.check_free(spark, name)
     make = functools.partial(
@@ -114,17 +115,19 @@ def register(
         trust_pickle=pool_options.trust_pickle,
     )
     with plan(name, asked, make) as planned:
+        wait_for_ray()
         moving = find(name) if replace else None
         pool = serve(planned, moving=moving, progress=progress)
     try:
+        model = Model(pool, spark)
         warn_of_misfit(spark)
-        check_executors(spark, pool.handle())
-        functions.register_function(spark, pool.handle())
+        check_executors(spark, model.handle)
+        functions.register_function(spark, model.handle)
     except BaseException:
         if moving is None:
             pool.drop()
         raise
-    return Model(pool, spark)
+    return model
 
 
 def get(name: str, spark: SparkSession | None = None) -> Model:

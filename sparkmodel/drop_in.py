@@ -21,7 +21,7 @@ import yaml
 from pyspark.sql import Column, SparkSession
 from pyspark.sql.types import DataType, DoubleType
 
-from sparkmodel.cluster import pools
+from sparkmodel.cluster import early, pools
 from sparkmodel.errors import InvalidOptionError, SparkModelError, UnsupportedSourceError
 from sparkmodel.loaders import Resolved
 from sparkmodel.loaders.batch_model import BatchModel, make_batch_model
@@ -88,12 +88,14 @@ def spark_udf(
             "Cannot use option 'env_manager'", "conda is not supported", "use 'virtualenv' or 'uv'"
         )
     config = _read_config(model_config)
+    wait_for_ray = early.begin()
 
     def make(resolved: Resolved) -> ModelSpec:
         if resolved.source.kind != "mlflow":
             raise UnsupportedSourceError(
                 f"Cannot make a UDF from '{model_uri}'", "it is no MLflow model", "use sm.register for other sources"
             )
+        wait_for_ray()
         is_untyped = result_type is None and resolved.signature.output is None
         if is_untyped:
             _log.warning("'%s' has no output schema; result_type is taken to be double", model_uri)
@@ -141,9 +143,10 @@ def predict_batch_udf(
     label = getattr(make_predict_fn, "__name__", "predict_batch")
     shapes = dict(input_tensor_shapes) if isinstance(input_tensor_shapes, Mapping) else input_tensor_shapes
     load = functools.partial(make_batch_model, make_predict_fn, shapes, arrow_type, f"Cannot score with '{label}'")
-    spark = SparkSession.getActiveSession()
+    spark, wait_for_ray = SparkSession.getActiveSession(), early.begin()
 
     def make(resolved: Resolved) -> ModelSpec:
+        wait_for_ray()
         return make_spec(
             _name(label),
             resolved,
@@ -198,7 +201,7 @@ def _share(spark: SparkSession | None, planned: Planned) -> Model:
             model = Model(pool, spark)
             try:
                 if spark is not None:
-                    check_executors(spark, pool.handle())
+                    check_executors(spark, model.handle)
             except BaseException:
                 pool.drop()
                 raise

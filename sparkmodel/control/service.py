@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from sparkmodel.cluster import connection, pools
+from sparkmodel.cluster import connection, early, pools
 from sparkmodel.control import changes
 from sparkmodel.control.cards import card_of, settings_of
 from sparkmodel.control.catalog import Catalog
@@ -101,8 +101,9 @@ class Service:
             statement=request.mapping("statement") or None,
         )
         with self._locks.of(name):
-            connection.ensure(self._address, self._namespace)
-            existing = find(name)
+            is_alone = connection.is_alone(self._address)  # then there is no pool of any name
+            wait_for_ray = early.begin(self._address, self._namespace)
+            existing = None if is_alone else self._served(name)
             if existing is not None and request.flag("if_not_exists"):
                 return card_of(existing)
             if existing is not None and not request.flag("replace"):
@@ -116,6 +117,7 @@ class Service:
                 trust_pickle=settings.pool.trust_pickle,
             )
             with plan(name, asked, make) as planned:
+                wait_for_ray()
                 return card_of(serve(planned, moving=existing, progress=False, watch=request.watch))
 
     def alter(self, request: Request) -> Json:
@@ -219,6 +221,10 @@ class Service:
         return self._catalog.card(
             registry, model, version=version, alias=alias, settings=settings, idle_s=request.number("idle_s")
         )
+
+    def _served(self, name: str) -> pools.Pool | None:
+        connection.ensure(self._address, self._namespace)
+        return find(name)
 
     def _asked(self, name: str, ask: Callable[[pools.Pool], Json]) -> Json:
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-import pathlib
 
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -50,10 +49,13 @@ def requirements_of(name: str, resolved: Resolved, env_manager: str) -> tuple[st
 
 
 def _read(name: str, resolved: Resolved) -> list[str]:
-    from sparkmodel.loaders.mlflow_model import requirements_file
+    from sparkmodel.loaders.mlflow_model import requirements_text
 
+    source, directory = resolved.source, resolved.directory
     try:
-        text = pathlib.Path(requirements_file(str(resolved.directory or resolved.source.uri))).read_text("utf-8")
+        text = (
+            requirements_text(source.uri, source.artifacts) if directory is None else requirements_text(str(directory))
+        )
     except Exception as error:  # each store has its own
         raise ModelEnvironmentError(
             f"Cannot read the requirements of model '{name}'", f"{type(error).__name__}: {error}"

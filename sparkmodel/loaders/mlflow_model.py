@@ -10,10 +10,11 @@ import logging
 import os
 import pathlib
 import re
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import mlflow
 import numpy as np
@@ -34,6 +35,7 @@ _STAGE = re.compile(r"models:/(?P<name>[^@/]+)/(?P<stage>(?!latest$)[A-Za-z]+)",
 _LATEST = re.compile(r"models:/(?P<name>[^@/]+)/latest", re.IGNORECASE)
 _VERSION = re.compile(r"models:/(?P<name>[^@/]+)/(?P<version>\d+)")
 _LOGGED = re.compile(r"models:/(?P<id>m-[^@/]+)")
+_REQUIREMENTS = "requirements.txt"
 # stores of artifacts that need no tracking server: not its own proxy, nor those for which it gives out credentials
 _DIRECT = frozenset({"file", "s3", "gs", "abfs", "abfss", "wasb", "wasbs", "hdfs"})
 
@@ -58,8 +60,8 @@ def resolve_mlflow(name: str, uri: str) -> tuple[Source, Signature]:
     given, uri = uri, uri.removesuffix("/")
     try:
         uri = _pinned(uri)
-        signature = mlflow.models.get_model_info(uri).signature
         artifacts = artifacts_of(uri)
+        signature = mlflow.models.Model.load(_files(uri, artifacts)).signature
     except (mlflow.exceptions.MlflowException, OSError) as error:
         raise ModelNotFoundError(
             f"Cannot register model '{name}' from '{given}'",
@@ -114,6 +116,12 @@ def artifacts_of(uri: str) -> str:
     return ""
 
 
+def _files(uri: str, artifacts: str) -> str:
+    """Where MLflow finds single files of a model without asking the registry once more for each, if it can."""
+    place = urlsplit(artifacts)
+    return unquote(place.path) if place.scheme == "file" else artifacts or uri
+
+
 def metadata_of(uri: str) -> Any:
     """MLflow's `Model`, what it knows about a model beside the model itself."""
     return mlflow.models.Model.load(uri)
@@ -125,10 +133,23 @@ def use_stores(source: Source) -> None:
     mlflow.set_registry_uri(source.registry_uri)
 
 
-def requirements_file(uri: str) -> str:
-    """Path of the model's requirements.txt, fetched from its store."""
-    with _quiet():  # MLflow explains on the way how to install it by hand
-        return str(mlflow.pyfunc.get_model_dependencies(uri))
+def requirements_text(uri: str, artifacts: str = "") -> str:
+    """The model's requirements.txt, fetched from its store; of the model's files no other is, if it has that one.
+
+    Args:
+        uri: Of the model, or its directory.
+        artifacts: See `Source`.
+    """
+    place = _files(uri, artifacts)
+    if os.path.isabs(place) and (file := pathlib.Path(place, _REQUIREMENTS)).is_file():
+        return file.read_text("utf-8")
+    with tempfile.TemporaryDirectory() as target:
+        try:
+            fetched = mlflow.artifacts.download_artifacts(f"{place}/{_REQUIREMENTS}", dst_path=target)
+        except Exception:  # each store has its own for a file that is not there; then there is a conda.yaml
+            with _quiet():  # MLflow explains on the way how to install it by hand
+                fetched = mlflow.pyfunc.get_model_dependencies(uri)
+        return pathlib.Path(fetched).read_text("utf-8")
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pyarrow as pa
 from pyspark.errors import PySparkException
@@ -24,6 +25,8 @@ from sparkmodel.wire.handle import Handle
 
 _log = logging.getLogger(__name__)
 _PYTHON = "PYSPARK_PYTHON"
+
+_reached: WeakKeyDictionary[SparkSession, set[tuple[str | None, str]]] = WeakKeyDictionary()
 
 
 def prepare(builder: Any, *, bridge: bool) -> None:
@@ -52,13 +55,14 @@ def _minor_version(python: str) -> str:
 def check_executors(spark: SparkSession, handle: Handle) -> None:
     """Run one row through Spark's Python workers to the pool and back, without the model.
 
-    Where the bridge is in use, executors need no Python, and nothing is run.
+    Where the bridge is in use, executors need no Python, and nothing is run; nor for a pool on hosts that this session
+    has reached already with the same Python.
 
     Raises:
         ExecutorEnvironmentError: they have another Python, lack sparkmodel, or cannot reach the pool.
     """
-
-    if takes_bridge(spark):
+    ways = {(os.environ.get(_PYTHON), host) for host, _ in (handle.pool.master, *handle.pool.directory.endpoints)}
+    if takes_bridge(spark) or ways <= _reached.get(spark, set()):
         return
 
     def reach(rows: Iterator[pa.Array]) -> Iterator[pa.Array]:
@@ -74,6 +78,7 @@ def check_executors(spark: SparkSession, handle: Handle) -> None:
     except PySparkException as error:
         fact, hint = _explain(str(error))
         raise ExecutorEnvironmentError(what, fact, hint, str(error)) from error
+    _reached.setdefault(spark, set()).update(ways)
 
 
 def _explain(text: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pathlib
 import signal
@@ -14,6 +15,9 @@ import time
 from collections.abc import Callable, Mapping
 
 import psutil
+
+from sparkmodel.cluster.scratch import LOCK
+from sparkmodel.cluster.scratch import ROOT as SCRATCH
 
 ROOT = pathlib.Path(__file__).parents[2]
 PATIENCE_S = 300.0  # for what must happen; long, for a machine that is busy elsewhere: only a test that fails waits
@@ -124,6 +128,29 @@ def listens(port: int) -> bool:
 def scratch_directories() -> set[str]:
     """Directories of ours under /tmp."""
     return {str(path) for path in pathlib.Path("/tmp").glob("sm-*")}
+
+
+def assert_nothing_left(script: Script, before: set[str]) -> None:
+    """No process of the program lives, and of its directories none that was not there before."""
+    wait_until(lambda: not script.descendants())
+    wait_until(lambda: scratch_directories() <= before | other_scratch())
+
+
+def other_scratch() -> set[str]:
+    """Directories whose owner lives: other tests run at the same time."""
+    return {str(lock.parent) for lock in SCRATCH.glob(f"sm-*/{LOCK}") if not is_free(lock)}
+
+
+def is_free(lock: pathlib.Path) -> bool:
+    """Whether no process holds the lock."""
+    try:
+        with lock.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except FileNotFoundError:  # removed meanwhile
+        return True
+    return True
 
 
 def end(processes: list[subprocess.Popen[bytes]]) -> None:

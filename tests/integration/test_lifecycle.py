@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pathlib
 import shutil
@@ -18,13 +17,14 @@ import pytest
 
 import sparkmodel as sm
 from sparkmodel.cluster.janitor import processes_of
-from sparkmodel.cluster.scratch import LOCK, ROOT
 from sparkmodel.errors import InvalidOptionError
 from tests.integration.scripts import (
     PATIENCE_S,
     Script,
+    assert_nothing_left,
     free_port,
     listens,
+    other_scratch,
     scratch_directories,
     wait_until,
     with_suppress,
@@ -62,27 +62,6 @@ QUERY = 'assert spark.range(10).selectExpr("sum(f(id)) AS s").first().s == 90'
 
 def program(*lines: str) -> str:
     return PROGRAM.format(body="\n        ".join(lines))
-
-
-def assert_nothing_left(script: Script, before: set[str]) -> None:
-    wait_until(lambda: not script.descendants())
-    wait_until(lambda: scratch_directories() <= before | other_scratch())
-
-
-def other_scratch() -> set[str]:
-    """Directories whose owner lives: other tests run at the same time."""
-    return {str(lock.parent) for lock in ROOT.glob(f"sm-*/{LOCK}") if not is_free(lock)}
-
-
-def is_free(lock: pathlib.Path) -> bool:
-    try:
-        with lock.open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except FileNotFoundError:  # removed meanwhile
-        return True
-    return True
 
 
 def test_drop_leaves_no_actor_process_or_socket(register: Callable[..., sm.Model]) -> None:

@@ -171,6 +171,18 @@ def test_the_list_of_packages_names_nothing_that_is_not_used() -> None:
         assert allowed <= used, part
 
 
+def test_there_is_one_way_from_a_source_to_a_pool() -> None:
+    """Whoever starts or moves a pool goes through `registration.serve`; below it are the pool and its master."""
+    below = ("cluster", "pool", "registration.serve")
+    for module in MODULES:
+        calls = {ast.unparse(node.func) for node in ast.walk(parse(module)) if isinstance(node, ast.Call)}
+        names = {name.split(".")[-1] for name in calls}
+        if not inner(module).startswith(below):
+            assert names.isdisjoint({"deploy", "DeployProgress"}), module
+        if not inner(module).startswith(("loaders", "registration.settle")):
+            assert calls.isdisjoint({"resolve", "resolve_code", "resolve_directory"}), module
+
+
 def test_nothing_on_the_wire_can_be_unpickled() -> None:
     picklers = {"pickle", "cloudpickle", "joblib", "marshal", "shelve", "dill"}
     for module in MODULES:

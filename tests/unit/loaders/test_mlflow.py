@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import shutil
+import tempfile
 from typing import Any
 
 import mlflow
@@ -14,8 +16,9 @@ import pyarrow as pa
 import pytest
 from mlflow.models import infer_signature
 
-from sparkmodel.errors import ModelLoadError, ModelNotFoundError, ModelProbeError
+from sparkmodel.errors import ModelEnvironmentError, ModelLoadError, ModelNotFoundError, ModelProbeError
 from sparkmodel.loaders import Resolved, load, resolve
+from sparkmodel.loaders.environment import requirements_of
 from sparkmodel.loaders.mlflow_model import artifacts_of
 from sparkmodel.options import PoolOptions
 from sparkmodel.pool.worker import Worker
@@ -152,6 +155,30 @@ def test_a_run_uri_and_a_logged_model_uri_are_taken(store: pathlib.Path) -> None
     assert source is not None
     assert version_of(open_(source)) == 3
     assert artifacts_of(source) == artifacts_of("models:/wine/3") != ""
+
+
+@pytest.mark.parametrize("uri", ["models:/wine@champion", "models:/wine/1"])
+def test_of_a_models_files_only_its_requirements_are_fetched(
+    store: pathlib.Path, uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.setattr(mlflow.pyfunc, "get_model_dependencies", lambda *_: pytest.fail("it fetches the whole model"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    resolved = resolve("wine", uri)
+    assert [line.split("==")[0] for line in requirements_of("wine", resolved, "uv")] == ["mlflow", "scikit-learn"]
+    indirect = dataclasses.replace(resolved, source=dataclasses.replace(resolved.source, artifacts=""))
+    assert requirements_of("wine", indirect, "uv") == requirements_of("wine", resolved, "uv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_requirements_may_be_in_a_conda_file_alone_or_nowhere(directory: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    old = shutil.copytree(directory, tmp_path / "old model")
+    lines = requirements_of("old", resolve("old", str(old)), "uv")
+    assert lines[0].startswith("mlflow")
+    (old / "requirements.txt").unlink()
+    assert requirements_of("old", resolve("old", str(old)), "uv") == lines
+    (old / "conda.yaml").unlink()
+    with pytest.raises(ModelEnvironmentError, match="Cannot read the requirements of model 'old'"):
+        requirements_of("old", resolve("old", str(old)), "uv")
 
 
 @pytest.fixture(scope="module")
