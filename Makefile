@@ -24,8 +24,8 @@ demo: venv ## Train, register and score all flights of 2013 from New York (under
 	$(RUN) demo/flights.py
 
 test: venv ## Run all tests (about 40 minutes)
-	$(RUN) tools/fetch_delta.py $(VENV)/delta
-	$(RUN) tools/fetch_spark41.py $(VENV)/spark41
+	$(RUN) tools/fetch.py delta $(VENV)/delta
+	$(RUN) tools/fetch.py spark41 $(VENV)/spark41
 	$(RUN) -m pytest --numprocesses 2 --dist loadfile
 
 lint: venv ## ruff and mypy --strict
