@@ -85,7 +85,7 @@ def installed(fresh: Installed) -> Installed:
 def spark41() -> Mapping[str, str | None]:
     """Variables that make Spark 4.1 the one that runs."""
     if not SPARK41.is_dir():
-        pytest.fail(f"Spark 4.1 is not there: run `python tools/fetch_spark41.py {SPARK41.parent}`")
+        pytest.fail(f"Spark 4.1 is not there: run `python tools/fetch.py spark41 {SPARK41.parent}`")
     return {"PYTHONPATH": str(SPARK41), "SPARK_HOME": str(SPARK41 / "pyspark")}
 
 

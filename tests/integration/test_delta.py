@@ -2,7 +2,7 @@
 """Models in a real Delta Lake table, by version and by time.
 
 Delta Lake has no build for the Spark of this environment yet, so the program runs with the Spark that it is built
-for, which `tools/fetch_delta.py` puts beside the environment.
+for, which `tools/fetch.py` puts beside the environment.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def test_each_save_is_a_version_that_can_be_read_by_number_and_by_time(tmp_path:
     jars = sorted((HOME / "jars").glob("*.jar"))
     site = HOME / "site"
     if len(jars) != 2 or not site.is_dir():
-        pytest.fail(f"Delta Lake is not in '{HOME}': run `python tools/fetch_delta.py {HOME}`")
+        pytest.fail(f"Delta Lake is not in '{HOME}': run `python tools/fetch.py delta {HOME}`")
     program = PROGRAM.replace("{jars}", ",".join(map(str, jars)))
     environment = {"PYTHONPATH": f"{site}{os.pathsep}{ROOT}", "SPARK_HOME": str(site / "pyspark")}
     assert "passed 4.2.0" in Script(program, tmp_path, environment).finish()

@@ -80,7 +80,7 @@ def test_the_blocks_of_the_page_run_and_give_what_the_model_gives(tmp_path: path
     jars = sorted((HOME / "jars").glob("*.jar"))
     site = HOME / "site"
     if len(jars) != 2 or not site.is_dir():
-        pytest.fail(f"Delta Lake is not in '{HOME}': run `python tools/fetch_delta.py {HOME}`")
+        pytest.fail(f"Delta Lake is not in '{HOME}': run `python tools/fetch.py delta {HOME}`")
     spark_home = {"SPARK_HOME": str(site / "pyspark")}
     build = [sys.executable, str(ROOT / "jvm-bridge" / "build.py"), "--output", str(HOME / "bridge"), "--if-changed"]
     subprocess.run(build, env={**os.environ, **spark_home}, check=True, capture_output=True, timeout=600)
