@@ -26,21 +26,14 @@ $(STAMP): setup.py pyproject.toml tools/find_python.sh
 demo: venv ## Train, register and score all flights of 2013 from New York (under two minutes)
 	$(RUN) demo/flights.py
 
-<<<<<<< HEAD
 test: venv ## Run all tests, two at a time, and show the slowest
-	$(RUN) tools/fetch_delta.py $(VENV)/delta
-	$(RUN) tools/fetch_spark41.py $(VENV)/spark41
+	$(RUN) tools/fetch.py delta $(VENV)/delta
+	$(RUN) tools/fetch.py spark41 $(VENV)/spark41
 	$(RUN) tools/archive_classes.py $(VENV)/spark.jsa
 	$(RUN) -m pytest --numprocesses 2 --junit-xml $(VENV)/tests.xml
 
 test-fast: lint ## Lint, all unit tests, and one source by all ways to call it (some minutes)
 	$(RUN) -m pytest --numprocesses 2 $(FAST)
-=======
-test: venv ## Run all tests (about 40 minutes)
-	$(RUN) tools/fetch.py delta $(VENV)/delta
-	$(RUN) tools/fetch.py spark41 $(VENV)/spark41
-	$(RUN) -m pytest --numprocesses 2 --dist loadfile
->>>>>>> bench
 
 lint: venv ## ruff and mypy --strict
 	$(VENV)/bin/ruff check .
