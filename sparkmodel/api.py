@@ -19,14 +19,14 @@ from sparkmodel.registration.serve import find, serve
 from sparkmodel.registration.settle import Asked
 from sparkmodel.spark import functions
 from sparkmodel.spark.bridge import warn_of_misfit
-from sparkmodel.spark.session import check_executors, time_zone_of
+from sparkmodel.spark.session import check_executors, spares_of, time_zone_of
 
 
 def init(
     address: str | None = None,
     namespace: str = connection.NAMESPACE,
     *,
-    spares: int = connection.SPARES,
+    spares: int | None = None,
     **ray_options: Any,
 ) -> None:
     """Connect to Ray. Optional: `register` does it with the defaults.
@@ -37,7 +37,8 @@ def init(
         namespace: Ray namespace of the pools' names.
         spares: Processes that each node keeps ready, beside the one that they are forked from; a new worker is one of
             them, with all libraries imported. They share their memory, and end after ten minutes in which none was
-            taken. 0 starts each worker from nothing, as an actor of its own.
+            taken. 0 starts each worker from nothing, as an actor of its own. None is 1, or what the session of
+            `register` has as `spark.sparkmodel.spares`.
         **ray_options: Further arguments of `ray.init`, such as `num_cpus` for a local Ray.
 
     Raises:
@@ -95,6 +96,9 @@ def register(
     """
     check_name(name)
     pool_options = PoolOptions.of(options)
+    spares = spares_of(spark)
+    if spares is not None:
+        connection.prefer(spares)
     wait_for_ray = early.begin()
     if not replace:
         functions.check_free(spark, name)

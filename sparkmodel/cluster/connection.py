@@ -50,11 +50,12 @@ class Runtime:
 
 
 _runtime: Runtime | None = None
+_preferred = SPARES
 _lock = threading.RLock()  # a control service connects from whichever thread is asked first
 
 
 def connect(
-    address: str | None = None, namespace: str = NAMESPACE, spares: int = SPARES, **ray_options: Any
+    address: str | None = None, namespace: str = NAMESPACE, spares: int | None = None, **ray_options: Any
 ) -> Runtime:
     """Connect to Ray, once for each process.
 
@@ -66,7 +67,7 @@ def connect(
         InvalidOptionError: already connected, and another address is asked for.
     """
     with _lock:
-        return _connect(address, namespace, spares, ray_options)
+        return _connect(address, namespace, _preferred if spares is None else spares, ray_options)
 
 
 def _in_lasting_thread(start: Callable[[], Runtime]) -> Runtime:
@@ -89,8 +90,7 @@ def _in_lasting_thread(start: Callable[[], Runtime]) -> Runtime:
 
 def _connect(address: str | None, namespace: str, spares: int, ray_options: dict[str, Any]) -> Runtime:
     global _runtime
-    if not isinstance(spares, int) or isinstance(spares, bool) or spares < 0:
-        raise InvalidOptionError("Cannot use option 'spares'", f"{spares!r} is not a whole number of at least 0")
+    check_spares(spares)
     if _runtime is not None and ray.is_initialized():
         if address is not None or ray_options:
             raise InvalidOptionError(
@@ -158,6 +158,23 @@ def _init(verb: str, what: str, **options: Any) -> None:
             f"{type(error).__name__}: {error}",
             "check the address and, if the cluster uses tokens, RAY_AUTH_MODE and RAY_AUTH_TOKEN",
         ) from error
+
+
+def prefer(spares: int) -> None:
+    """Keep so many processes ready if `connect` is not told how many.
+
+    Raises:
+        InvalidOptionError: it is no whole number of at least 0.
+    """
+    global _preferred
+    _preferred = check_spares(spares)
+
+
+def check_spares(spares: Any) -> int:
+    """The number, if it is one."""
+    if not isinstance(spares, int) or isinstance(spares, bool) or spares < 0:
+        raise InvalidOptionError("Cannot use option 'spares'", f"{spares!r} is not a whole number of at least 0")
+    return spares
 
 
 def current() -> Runtime:

@@ -27,8 +27,8 @@ NAMESPACE = "sparkmodel"
 class _Commands:
     """Answers at once what needs no engine; the rest is imported by the first who asks for it."""
 
-    def __init__(self, address: str | None, namespace: str) -> None:
-        self._address, self._namespace = address, namespace
+    def __init__(self, address: str | None, namespace: str, spares: int | None) -> None:
+        self._address, self._namespace, self._spares = address, namespace, spares
         self._lock = threading.Lock()
         self._service: Service | None = None
 
@@ -47,7 +47,7 @@ class _Commands:
             if self._service is None:
                 from sparkmodel.control.service import Service
 
-                self._service = Service(self._address, self._namespace)
+                self._service = Service(self._address, self._namespace, self._spares)
             return self._service
 
 
@@ -56,6 +56,7 @@ def serve(
     *,
     ray_address: str | None = None,
     namespace: str = NAMESPACE,
+    spares: int | None = None,
     on_shutdown: Callable[[], None] | None = None,
 ) -> ControlServer:
     """Serve the commands from this process, in daemon threads.
@@ -65,9 +66,11 @@ def serve(
         ray_address: Cluster to connect to, where this process is not connected yet; None is RAY_ADDRESS, or a local
             Ray that starts with the first model.
         namespace: Ray namespace of the pools' names.
+        spares: Processes that each node keeps ready, as in `sparkmodel.init`; None is what this process's
+            Spark is set to.
         on_shutdown: What the command `shutdown` does; by default it closes this server.
 
     Returns:
         The server, with `port` and `close()`.
     """
-    return ControlServer(token, _Commands(ray_address, namespace).run, on_shutdown)
+    return ControlServer(token, _Commands(ray_address, namespace, spares).run, on_shutdown)

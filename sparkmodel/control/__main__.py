@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`python -m sparkmodel.control`: the service as a process of its own, for drivers that are not Python.
 
-It reads `{"token": ..., "ray_address": null, "namespace": ...}` as one line from stdin, prints `{"port": ..., "pid":
+It reads `{"token": ..., "ray_address": null, "namespace": ..., "spares": null}` as one line from stdin, prints `{"port": ..., "pid":
 ...}` as one line on stdout, and serves until stdin ends, which is when whoever started it is gone.
 """
 
@@ -35,7 +35,13 @@ def main() -> int:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a SQL shell means a query
-    server = serve(start["token"], ray_address=start["ray_address"], namespace=start["namespace"], on_shutdown=stop.set)
+    server = serve(
+        start["token"],
+        ray_address=start["ray_address"],
+        namespace=start["namespace"],
+        spares=start["spares"],
+        on_shutdown=stop.set,
+    )
     with out:
         out.write(json.dumps({"port": server.port, "pid": os.getpid()}) + "\n")
     threading.Thread(target=_wait_for_end, args=(stop,), name="sparkmodel-stdin", daemon=True).start()
@@ -56,11 +62,18 @@ def _read_start(line: bytes) -> dict[str, Any]:
         raise ProtocolError(what, f"its first line is no JSON: {error}", hint) from error
     if not isinstance(start, dict) or not isinstance(start.get("token"), str) or not start["token"]:
         raise ProtocolError(what, "its first line has no token", hint)
+    spares = start.get("spares")
+    if spares is not None and (not isinstance(spares, int) or isinstance(spares, bool) or spares < 0):
+        raise ProtocolError(what, f"'spares' is {spares!r}, not a whole number of at least 0", hint)
     settings = {"ray_address": None, "namespace": NAMESPACE}
     for key in settings:
         if not isinstance(start.get(key), str | None):
             raise ProtocolError(what, f"'{key}' is {start[key]!r}, not a text", hint)
-    return {"token": start["token"], **{key: start.get(key) or default for key, default in settings.items()}}
+    return {
+        "token": start["token"],
+        "spares": spares,
+        **{key: start.get(key) or default for key, default in settings.items()},
+    }
 
 
 def _wait_for_end(stop: threading.Event) -> None:

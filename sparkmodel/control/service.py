@@ -42,10 +42,16 @@ class Service:
     Args:
         address: Ray cluster; None is RAY_ADDRESS, or a local Ray that starts with the first model.
         namespace: Ray namespace of the pools' names.
+        spares: Processes that each node keeps ready; None is what this process's Spark is set to.
     """
 
-    def __init__(self, address: str | None = None, namespace: str = connection.NAMESPACE) -> None:
+    def __init__(
+        self, address: str | None = None, namespace: str = connection.NAMESPACE, spares: int | None = None
+    ) -> None:
         self._address, self._namespace = address, namespace
+        spares = spares_of(None) if spares is None else spares
+        if spares is not None:
+            connection.prefer(spares)
         self._locks = Locks()
         self._catalog = Catalog(self._locks)
         self._commands: Mapping[str, Callable[[Request], Json]] = {

@@ -13,18 +13,20 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import pyarrow as pa
+from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql.functions import col
 from pyspark.sql.pandas.functions import arrow_udf
 
-from sparkmodel.errors import ExecutorEnvironmentError
+from sparkmodel.errors import ExecutorEnvironmentError, InvalidOptionError
 from sparkmodel.spark.bridge import add_to, takes_bridge
 from sparkmodel.wire.client import PoolClient
 from sparkmodel.wire.handle import Handle
 
 _log = logging.getLogger(__name__)
 _PYTHON = "PYSPARK_PYTHON"
+_SPARES = "spark.sparkmodel.spares"
 
 _reached: WeakKeyDictionary[SparkSession, set[tuple[str | None, str]]] = WeakKeyDictionary()
 
@@ -44,6 +46,22 @@ def prepare(builder: Any, *, bridge: bool) -> None:
 def time_zone_of(spark: SparkSession | None) -> str:
     """The session's time zone, UTC without a session."""
     return "UTC" if spark is None else str(spark.conf.get("spark.sql.session.timeZone"))
+
+
+def spares_of(spark: SparkSession | None) -> int | None:
+    """What is set as `spark.sparkmodel.spares`; without a session, for the application of this process.
+
+    Raises:
+        InvalidOptionError: it is no number.
+    """
+    context = SparkContext._active_spark_context
+    if spark is not None:
+        text = spark.conf.get(_SPARES, None)
+    else:
+        text = context.getConf().get(_SPARES) if context is not None else None
+    if text is None or text.strip().isdecimal():
+        return None if text is None else int(text)
+    raise InvalidOptionError(f"Cannot use setting '{_SPARES}'", f"'{text}' is not a whole number of at least 0")
 
 
 def _minor_version(python: str) -> str:

@@ -16,6 +16,7 @@ object Control {
   val Python = "spark.sparkmodel.python"
   val RayAddress = "spark.sparkmodel.ray.address"
   val Namespace = "spark.sparkmodel.ray.namespace"
+  val Spares = "spark.sparkmodel.spares"
   private val Announced = "SPARKMODEL_CONTROL" // sparkmodel/control/announce.py sets it: pid:port:token
   private val Gateway = "_PYSPARK_DRIVER_CONN_INFO_PATH" // where a JVM that PySpark starts tells it its port
   private val log = LoggerFactory.getLogger("io.sparkmodel.control")
@@ -92,8 +93,12 @@ object Control {
     ControlProcess.start(
       python,
       cluster,
-      conf.get(Namespace, "sparkmodel"))
+      conf.get(Namespace, "sparkmodel"),
+      conf.getOption(Spares).map(spares))
   }
+
+  private def spares(text: String): Int = text.trim.toIntOption.filter(_ >= 0).getOrElse(throw new ModelException(
+    "INVALID_OPTION", s"Cannot use setting '$Spares'", s"'$text' is not a whole number of at least 0", ""))
 
   /**
    * What the Python that started this JVM has announced. A variable that was inherited from elsewhere does not count, nor

@@ -37,7 +37,11 @@ object ControlProcess {
   private val LastLines = 20
 
   /** Start one and wait until it listens. */
-  def start(python: String, rayAddress: Option[String], namespace: String): ControlProcess = {
+  def start(
+      python: String,
+      rayAddress: Option[String],
+      namespace: String,
+      spares: Option[Int]): ControlProcess = {
     val process =
       try new ProcessBuilder(python, "-m", "sparkmodel.control").start()
       catch { case error: java.io.IOException => throw unavailable(python, error.getMessage) }
@@ -47,6 +51,7 @@ object ControlProcess {
     try {
       val first = ControlClient.body.put("token", token).put("namespace", namespace)
       rayAddress.fold(first.putNull("ray_address"))(first.put("ray_address", _))
+      spares.foreach(first.put("spares", _))
       process.getOutputStream.write((first.toString + "\n").getBytes(UTF_8))
       process.getOutputStream.flush()
       val reader = new BufferedReader(new InputStreamReader(process.getInputStream, UTF_8))
