@@ -50,14 +50,16 @@ def allocated(spark: SparkSession) -> int:
     return int(spark.sparkContext._jvm.org.apache.spark.sql.util.ArrowUtils.rootAllocator().getAllocatedMemory())
 
 
-@pytest.fixture
-def told(register: Register) -> sm.Model:
+@pytest.fixture(scope="module")
+def told(spark: SparkSession) -> Iterator[sm.Model]:
     """A model that tells what it was given, as one text."""
 
     def tell(batch: pa.RecordBatch) -> pa.Array:
         return pa.array([str(list(row.values())) for row in batch.to_pylist()], pa.string())
 
-    return register("told", tell, result_type="string", batch_format="pyarrow", workers=2, num_cpus=0.1)
+    model = sm.register(spark, "told", tell, result_type="string", batch_format="pyarrow", workers=2, num_cpus=0.1)
+    yield model
+    model.drop()
 
 
 @pytest.fixture(scope="module", params=["parquet", "orc", "cached", "rows"])
@@ -196,6 +198,7 @@ def test_two_thousand_partitions_take_few_connections(spark: SparkSession, regis
             c for c in jvm.net_connections("tcp") if c.raddr and c.raddr.port in ports and c.status == "ESTABLISHED"
         ]
         most = max(most, len(here))
+        time.sleep(0.05)  # to look takes as much of the machine as the query does
     assert done == [19999 * 10000.0]
     assert 0 < most <= 4  # two tasks, with two batches each on the way
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import os
 import pathlib
@@ -42,7 +43,13 @@ class Run:
     code: int = -1
     output: str = ""
     processes: set[psutil.Process] = dataclasses.field(default_factory=set)
-    scratch: set[pathlib.Path] = dataclasses.field(default_factory=set)
+    held: collections.Counter[pathlib.Path] = dataclasses.field(default_factory=collections.Counter)
+
+    @property
+    def scratch(self) -> set[pathlib.Path]:
+        """Its scratch directories: those of others it opens for a moment only, to see whether their owners live."""
+        most = max(self.held.values(), default=0)
+        return {path for path, times in self.held.items() if 2 * times > most}
 
     def watch(self, process: psutil.Process) -> None:
         """Note the processes below this one, and the locked scratch directory that it holds, until it ends."""
@@ -50,7 +57,7 @@ class Run:
             try:
                 self.processes.update([process, *process.children(recursive=True)])
                 files = [pathlib.Path(file.path) for file in process.open_files()]
-                self.scratch.update(file.parent for file in files if file.parent.name.startswith("sm-"))
+                self.held.update({file.parent for file in files if file.parent.name.startswith("sm-")})
             except psutil.NoSuchProcess:
                 return
             time.sleep(0.1)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import itertools
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -34,15 +33,21 @@ def data(spark: SparkSession) -> DataFrame:
     return numbers.withColumn("features", array_to_vector(F.array("a", F.col("b").cast("double")))).cache()
 
 
-@pytest.fixture
-def register(spark: SparkSession, tmp_path: pathlib.Path) -> Register:
-    """Saves a model, makes it a function under a new name, and gives the name and what was loaded."""
+@pytest.fixture(scope="module")
+def register(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Register:
+    """Saves a model, makes it a function under a new name, and gives the name and what was loaded.
+
+    A model is saved once, which takes more jobs than all else.
+    """
+    saved: dict[int, tuple[Any, str]] = {}  # the models too: else another one may come to be where one was
 
     def register_(model: Any, **options: str) -> tuple[str, Any]:
         name = f"m{next(_numbers)}"
-        path = str(tmp_path / name)
-        model.save(path)
-        return name, load(spark, name, path, **options)
+        if id(model) not in saved:
+            path = str(tmp_path_factory.mktemp("saved") / name)
+            model.save(path)
+            saved[id(model)] = model, path
+        return name, load(spark, name, saved[id(model)][1], **options)
 
     return register_
 

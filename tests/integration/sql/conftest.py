@@ -24,7 +24,7 @@ from tests.integration.sql.telling import Told
 from tests.integration.sql.wrong_uses import WITH_LOCATIONS, WITHOUT_DDL
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")  # the store is: for a second set-up there would be versions already
 def registry(mlflow_store: pathlib.Path) -> str:
     """A registered model: version 1 multiplies by 10 and is the champion, version 2 by 100."""
     frame = pd.DataFrame({"a": [1.0, 3.0], "b": [2.0, 4.0]})
@@ -35,7 +35,7 @@ def registry(mlflow_store: pathlib.Path) -> str:
     return "models:/sql_wine"
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def files(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Files:
     """A pickle, a file that is none, an empty directory, and a saved model of Spark ML."""
     home = tmp_path_factory.mktemp("files")
