@@ -20,12 +20,12 @@ from benchmarks.processes import family, mark, memory
 ROOT = pathlib.Path(__file__).parents[2]
 TINY = ("--rows-scale", "0.005", "--runs", "2")
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1600)
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=800, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1500, check=False)
 
 
 @pytest.fixture(scope="module")
