@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`python -m sparkmodel.control`: the service as a process of its own, for drivers that are not Python.
 
-It reads `{"token": ..., "ray_address": null, "namespace": ..., "spares": null}` as one line from stdin, prints `{"port": ..., "pid":
-...}` as one line on stdout, and serves until stdin ends, which is when whoever started it is gone.
+It reads `{"token": ..., "ray_address": null, "namespace": ..., "spares": null}` as one line from stdin, prints
+`{"port": ..., "pid": ...}` as one line on stdout, and serves until stdin ends, which is when whoever started it is
+gone.
 """
 
 from __future__ import annotations
@@ -69,11 +70,8 @@ def _read_start(line: bytes) -> dict[str, Any]:
     for key in settings:
         if not isinstance(start.get(key), str | None):
             raise ProtocolError(what, f"'{key}' is {start[key]!r}, not a text", hint)
-    return {
-        "token": start["token"],
-        "spares": spares,
-        **{key: start.get(key) or default for key, default in settings.items()},
-    }
+    texts = {key: start.get(key) or default for key, default in settings.items()}
+    return {"token": start["token"], "spares": spares, **texts}
 
 
 def _wait_for_end(stop: threading.Event) -> None:

@@ -30,6 +30,7 @@ from sparkmodel.errors import (
 from sparkmodel.options import check_name
 from sparkmodel.registration.plan import make_spec, plan
 from sparkmodel.registration.serve import find, serve
+from sparkmodel.spark.session import spares_of
 
 Json = dict[str, Any]
 _VERSION_IDLE_S = 600.0
