@@ -41,9 +41,9 @@ spark.stop()
 def state_of(java: str) -> str:
     """What the file depends on, as a text."""
     version = subprocess.run([java, "-version"], capture_output=True, text=True, check=True).stderr
-    jar = find_jar()
-    status = jar.stat()
-    return f"{version}\n{pyspark.__file__} {pyspark.__version__}\n{jar} {status.st_size} {status.st_mtime_ns}\n"
+    places = [pathlib.Path(pyspark.__file__).parent / "jars", find_jar()]
+    stats = "".join(f"{place} {place.stat().st_size} {place.stat().st_mtime_ns}\n" for place in places)
+    return f"{version}{pyspark.__version__}\n{stats}"
 
 
 def main() -> None:
@@ -68,7 +68,9 @@ def main() -> None:
         if done.returncode or not made.exists():
             sys.exit(f"Spark's classes cannot be kept:\n{done.stdout}{done.stderr}")
         seen.unlink(missing_ok=True)
-        shutil.copyfile(made, file)
+        new = file.with_suffix(f".{os.getpid()}.tmp")
+        shutil.copyfile(made, new)
+        new.replace(file)  # at once: a JVM may be using the old one
     seen.write_text(state)
 
 

@@ -18,6 +18,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from tests import schedule
 
+ROOT = schedule.SECONDS.parents[1]
+
 
 def seconds_of_tests(report: pathlib.Path) -> dict[str, float]:
     """Each test of a report by its ID, and what it took with all of its set-up."""
@@ -27,6 +29,11 @@ def seconds_of_tests(report: pathlib.Path) -> dict[str, float]:
             file = case.get("classname", "").replace(".", "/") + ".py"
             found[f"{file}::{case.get('name')}"] += float(case.get("time", 0))
     return found
+
+
+def is_there(group: str) -> bool:
+    """Whether the file, or the folder, of a group is still there."""
+    return (ROOT / group.partition(" ")[0].rstrip("*")).exists()
 
 
 def main() -> None:
@@ -46,7 +53,8 @@ def main() -> None:
         groups: dict[str, float] = collections.defaultdict(float)
         for name, seconds in tests.items():
             groups[schedule.group(name)] += seconds
-        kept = {**schedule.known_seconds(), **groups}
+        known = {name: seconds for name, seconds in schedule.known_seconds().items() if is_there(name)}
+        kept = {**known, **groups}
         lines = [f"{seconds:.0f} {name}" for name, seconds in sorted(kept.items()) if seconds >= 0.5]
         schedule.SECONDS.write_text("\n".join([*lines, ""]))
 

@@ -4,12 +4,24 @@
 from __future__ import annotations
 
 import pathlib
+from collections import OrderedDict
+from typing import Any
 
 import pytest
 
 from tests import schedule
 
 ROOT = pathlib.Path(__file__).parents[2]
+
+
+class Node:
+    """A process of xdist that does nothing with what it is sent."""
+
+    def send_runtest_some(self, indices: list[int]) -> None:
+        pass
+
+
+NODE: Any = Node()
 
 
 @pytest.mark.parametrize(
@@ -36,6 +48,15 @@ def test_the_group_of_a_test(test: str, group: str) -> None:
 
 def test_all_files_that_are_named_are_there() -> None:
     named = [folder + name for folder, names in schedule.TOGETHER.items() for name in names]
-    measured = {group.partition(" ")[0] for group in schedule.known_seconds()}
-    for file in [*named, *schedule.APART, *measured]:
-        assert (ROOT / file.rstrip("*")).exists(), file
+    for file in [*named, *schedule.APART]:
+        assert (ROOT / file).exists(), file
+
+
+def test_the_longest_group_that_is_left_comes_next() -> None:
+    scheduler = schedule.LongestFirst.__new__(schedule.LongestFirst)
+    scheduler._seconds = {"a": 1.0, "b": 500.0, "c": schedule.NEW_S - 1}
+    scheduler.workqueue = OrderedDict((name, {}) for name in ("a", "b", "c", "never measured"))
+    scheduler.assigned_work, scheduler.registered_collections = {}, {NODE: []}
+    for _ in range(4):
+        scheduler._assign_work_unit(NODE)
+    assert list(scheduler.assigned_work[NODE]) == ["b", "never measured", "c", "a"]
