@@ -168,7 +168,9 @@ def load_mlflow(spec: ModelSpec, directory: pathlib.Path | None = None) -> Loade
     source = spec.source
     use_stores(source)
     config = dict(spec.model_config) if spec.model_config else None
-    model = mlflow.pyfunc.load_model(str(directory or source.artifacts or source.uri), model_config=config)
+    location = str(directory or source.artifacts or source.uri)
+    # other versions of its libraries were told when it was registered: to look again takes half of the time to load it
+    model = mlflow.pyfunc.load_model(location, suppress_warnings=True, model_config=config)
     if spec.method:
         raw = model.get_raw_model()
         predict = getattr(raw, spec.method, None)

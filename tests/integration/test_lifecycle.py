@@ -200,6 +200,31 @@ def test_driver_killed_on_a_cluster_leaves_nothing_there(tmp_path: pathlib.Path,
     assert_nothing_left(script, before)
 
 
+@pytest.mark.slow
+def test_after_its_supervisor_was_killed_a_model_is_registered_again(tmp_path: pathlib.Path) -> None:
+    killed = (
+        "import os, signal, psutil",
+        "sm.init(num_cpus=2)",
+        SPARK,
+        REGISTER.replace("num_cpus=0.1", "num_cpus=1"),
+        "family = psutil.Process().children(recursive=True)",
+        "(pid,) = [p.pid for p in family if 'Supervisor' in ' '.join(p.cmdline())]",
+        "workers = [worker['pid'] for worker in model.stats()['workers']]",
+        "os.kill(pid, signal.SIGKILL)",
+        "try:",
+        "    while True: model.stats()",
+        "except sm.SparkModelError as error:",
+        "    print(error.condition, flush=True)",
+        "while any(map(psutil.pid_exists, workers)): time.sleep(0.1)",
+        "print(sm.models(), flush=True)",
+        REGISTER.replace("num_cpus=0.1", "num_cpus=1"),  # all CPUs: what was reserved is free again
+        QUERY,
+    )
+    out = Script(program(*killed), tmp_path).finish()
+    # Ray tells of it too
+    assert [line for line in out.splitlines() if line in ("POOL_GONE", "[]")] == ["POOL_GONE", "[]"]
+
+
 def test_detached_needs_a_cluster_that_outlives_the_driver(register: Callable[..., sm.Model]) -> None:
     with pytest.raises(InvalidOptionError, match=r"Cannot use option 'detached'.*sm.init\(address="):
         register("never", DoubleModel(), result_type="double", detached=True)
