@@ -16,7 +16,7 @@ from typing import Any
 from sparkmodel.cluster.worker_process import Seat
 from sparkmodel.errors import PoolNotReadyError
 
-_HELLO_S = 60.0  # for a fork to say that it is there, on a machine with much else to do
+_HELLO_S = 300.0  # for a fork to say that it is there, on a machine with much else to do
 
 
 class ChildLost(Exception):

@@ -60,7 +60,7 @@ class RayLauncher:
             return [None] * count  # the worker asks for nothing
         began = time.monotonic()
         before = _resources(ray.available_resources)
-        names = [f"{self._label}:{self._name}:{next(self._numbers)}" for _ in range(count)]
+        names = [f"{self._label}:{next(self._numbers)}" for _ in range(count)]
         groups = [placement_group([dict(bundle)], name=name) for name in names]
         try:
             for group in groups:

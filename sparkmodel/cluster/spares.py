@@ -61,6 +61,12 @@ class Spares:
         Raises:
             ChildLost: there is none to be had.
         """
+        try:
+            return self._take()
+        except ChildLost:  # the template has just ended, by itself or by somebody else: there is another one now
+            return self._take()
+
+    def _take(self) -> Child:
         with self._lock:
             if not self.count or self._closed:
                 raise ChildLost("no spares are kept")

@@ -97,7 +97,7 @@ class SupervisorProcess:
         """Make a pool, without workers yet; False if another one has the name."""
         if not claims.claim(self._namespace, self._entry(name, pool_id)):
             return False
-        launcher = RayLauncher(name, token, self._nodes, self._label, identity)
+        launcher = RayLauncher(name, token, self._nodes, f"{self._label}:{pool_id}", identity)
         self._wards[pool_id] = Ward(name, pool_id, token, self._address, launcher, identity)
         return True
 

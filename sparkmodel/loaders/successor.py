@@ -8,6 +8,7 @@ import dataclasses
 from sparkmodel.errors import InvalidOptionError, ResultTypeChangedError
 from sparkmodel.loaders.environment import requirements_of
 from sparkmodel.loaders.resolve import Resolved, resolve
+from sparkmodel.loaders.stores import stores
 from sparkmodel.schema import declare
 from sparkmodel.spec import ModelSpec
 
@@ -51,10 +52,10 @@ def successor(spec: ModelSpec, resolved: Resolved) -> ModelSpec:
 
 
 def refreshed(spec: ModelSpec) -> tuple[ModelSpec, Resolved]:
-    """The successor from what its source means now, as seen from a process that is not the driver's."""
-    if spec.source.kind == "mlflow":
-        from sparkmodel.loaders.mlflow_model import use_stores
+    """The successor from what its source means now, as seen from a process that is not the driver's.
 
-        use_stores(spec.source)
-    resolved = resolve(spec.name, source_again(spec), trust_pickle=spec.options.trust_pickle)
-    return successor(spec, resolved), resolved
+    Pools of several stores are followed in one process, and MLflow knows one pair of stores at a time.
+    """
+    with stores(spec.source.tracking_uri, spec.source.registry_uri):
+        resolved = resolve(spec.name, source_again(spec), trust_pickle=spec.options.trust_pickle)
+        return successor(spec, resolved), resolved
