@@ -10,7 +10,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 from pyspark.sql.types import DataType
 
-from sparkmodel.cluster import connection, early, pools
+from sparkmodel.cluster import connection, early, pools, supervisors
 from sparkmodel.model import Model
 from sparkmodel.options import PoolOptions, check_name
 from sparkmodel.registration.calls import as_functions
@@ -45,7 +45,7 @@ def init(
         RayUnavailableError: it cannot be started or reached.
         InvalidOptionError: `spares` is no whole number of at least 0, or this process is connected already.
     """
-    connection.connect(address, namespace, spares, **ray_options)
+    supervisors.warm(connection.connect(address, namespace, spares, **ray_options))
 
 
 def shutdown() -> None:

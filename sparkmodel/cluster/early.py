@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from sparkmodel.cluster import connection
+from sparkmodel.cluster import connection, supervisors
 
 _ray_log = logging.getLogger("ray._private.worker")
 
@@ -32,7 +32,7 @@ def begin(address: str | None = None, namespace: str = connection.NAMESPACE) -> 
     def start() -> None:
         _ray_log.addFilter(_is_news)
         try:
-            connection.ensure(address, namespace)
+            supervisors.warm(connection.ensure(address, namespace))
         except BaseException as error:
             started.set_exception(error)
         else:

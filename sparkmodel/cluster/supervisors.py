@@ -43,6 +43,12 @@ def of(runtime: Runtime, detached: bool) -> tuple[str, Any]:
         return label, actor
 
 
+def warm(runtime: Runtime) -> None:
+    """On a local Ray, which is there for pools alone, have a supervisor and its spares start before the first pool."""
+    if runtime.is_local and runtime.spares:
+        of(runtime, detached=False)
+
+
 def _lives(actor: Any) -> bool:
     try:
         ray.get(actor.pid.remote(), timeout=_PING_S)
