@@ -132,7 +132,7 @@ class Pool:
 
     def _send(self, method: str, *arguments: Any) -> Any:
         try:
-            return getattr(self._supervisor, method).remote(self._entry.pool_id, *arguments)
+            return getattr(self._supervisor, method).remote(self._entry, *arguments)
         except Exception as error:  # Ray raises no class of its own for an actor of a connection that has ended
             raise PoolGoneError(
                 f"Cannot reach the pool of model '{self.name}'", f"the connection to Ray has ended: {error}"
@@ -175,7 +175,7 @@ def deploy(spec: ModelSpec, payload: bytes | None, progress: Progress, directory
     pool = Pool(claims.Entry(spec.name, pool_id, label), supervisor)
     identity = make_identity(pool_id) if spec.options.tls else None
     try:
-        is_new = pool._get(supervisor.open.remote(spec.name, pool_id, secrets.token_hex(32), identity))
+        is_new = pool._get(supervisor.open.remote(pool._entry, secrets.token_hex(32), identity))
         if not is_new:
             raise name_taken(spec.name)
         pool.deploy(spec, payload, progress, directory)

@@ -12,6 +12,7 @@ import ray
 
 from sparkmodel.cluster import claims
 from sparkmodel.cluster.answers import host, wrap
+from sparkmodel.cluster.claims import Entry
 from sparkmodel.cluster.launch import RayLauncher
 from sparkmodel.cluster.nodes import Nodes
 from sparkmodel.cluster.payloads import put_again
@@ -93,48 +94,49 @@ class SupervisorProcess:
         self._nodes = Nodes(pathlib.Path(scratch) if scratch else None, self._address, spares)
         self._wards: dict[str, Ward] = {}
 
-    def open(self, name: str, pool_id: str, token: str, identity: Identity | None) -> bool:
+    def open(self, entry: Entry, token: str, identity: Identity | None) -> bool:
         """Make a pool, without workers yet; False if another one has the name."""
-        if not claims.claim(self._namespace, self._entry(name, pool_id)):
+        if not claims.claim(self._namespace, entry):
             return False
-        launcher = RayLauncher(name, token, self._nodes, f"{self._label}:{pool_id}", identity)
-        self._wards[pool_id] = Ward(name, pool_id, token, self._address, launcher, identity)
+        label = f"{entry.supervisor}:{entry.pool_id}"
+        launcher = RayLauncher(entry.name, token, self._nodes, label, identity)
+        self._wards[entry.pool_id] = Ward(entry.name, entry.pool_id, token, self._address, launcher, identity)
         return True
 
-    def deploy(self, pool_id: str, spec: ModelSpec, boxed: list[Any]) -> dict[str, Any]:
+    def deploy(self, entry: Entry, spec: ModelSpec, boxed: list[Any]) -> dict[str, Any]:
         if spec.options.detached:
             boxed = put_again(boxed)
-        return wrap(lambda: self._ward(pool_id, spec.name).deploy(spec, boxed))
+        return wrap(lambda: self._ward(entry).deploy(spec, boxed))
 
-    def reconfigure(self, pool_id: str, changes: dict[str, Any]) -> dict[str, Any]:
-        return wrap(lambda: self._ward(pool_id).master.reconfigure(changes))
+    def reconfigure(self, entry: Entry, changes: dict[str, Any]) -> dict[str, Any]:
+        return wrap(lambda: self._ward(entry).master.reconfigure(changes))
 
-    def rollback(self, pool_id: str) -> dict[str, Any]:
-        return wrap(lambda: self._ward(pool_id).master.rollback())
+    def rollback(self, entry: Entry) -> dict[str, Any]:
+        return wrap(lambda: self._ward(entry).master.rollback())
 
-    def status(self, pool_id: str) -> dict[str, Any]:
-        return wrap(lambda: self._ward(pool_id).master.status())
+    def status(self, entry: Entry) -> dict[str, Any]:
+        return wrap(lambda: self._ward(entry).master.status())
 
-    def stats(self, pool_id: str) -> dict[str, Any]:
+    def stats(self, entry: Entry) -> dict[str, Any]:
         def stats() -> dict[str, Any]:
-            ward = self._ward(pool_id)
+            ward = self._ward(entry)
             return {**ward.master.stats(), "refresh_error": ward.follower.error}
 
         return wrap(stats)
 
-    def describe(self, pool_id: str) -> dict[str, Any]:
-        return wrap(lambda: self._ward(pool_id).describe())
+    def describe(self, entry: Entry) -> dict[str, Any]:
+        return wrap(lambda: self._ward(entry).describe())
 
     def spares(self) -> dict[str, Any]:
         """What is kept ready, by node."""
         return self._nodes.describe()
 
-    def stop(self, pool_id: str) -> int:
-        """End a pool, also one that is loading; returns how many are left."""
-        ward = self._wards.pop(pool_id, None)
+    def stop(self, entry: Entry) -> int:
+        """End a pool, also one that is loading; returns how many are left. Its name is free at once."""
+        claims.release(self._namespace, entry)
+        ward = self._wards.pop(entry.pool_id, None)
         if ward is not None:
             ward.stop()
-            claims.release(self._namespace, self._entry(ward.name, pool_id))
         return len(self._wards)
 
     def pid(self) -> int:
@@ -143,19 +145,16 @@ class SupervisorProcess:
 
     def close(self) -> None:
         """End all pools and all that is kept ready."""
-        for pool_id in list(self._wards):
-            self.stop(pool_id)
+        for ward in list(self._wards.values()):
+            self.stop(Entry(ward.name, ward.pool_id, self._label))
         self._nodes.close()
 
-    def _entry(self, name: str, pool_id: str) -> claims.Entry:
-        return claims.Entry(name, pool_id, self._label)
-
-    def _ward(self, pool_id: str, name: str = "") -> Ward:
+    def _ward(self, entry: Entry) -> Ward:
         try:
-            return self._wards[pool_id]
+            return self._wards[entry.pool_id]
         except KeyError:
             raise PoolGoneError(
-                f"Cannot reach the pool of model '{name or pool_id}'",
+                f"Cannot reach the pool of model '{entry.name}'",
                 "it was dropped",
                 "register the model again with sm.register",
             ) from None

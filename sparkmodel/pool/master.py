@@ -209,6 +209,7 @@ class Master:
         except BaseException:
             self._launcher.release(fresh)
             self.phase = "ready" if old else "failed"
+            self._check_alive()  # if it was dropped meanwhile, that is why
             raise
         with self._lock:
             retired, self._members = self._members, members

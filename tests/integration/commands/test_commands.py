@@ -4,19 +4,15 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import pickle
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import mlflow
-import psutil
 import pyarrow as pa
 import pytest
-import ray
 from sklearn.linear_model import LinearRegression
 
 import sparkmodel as sm
@@ -42,17 +38,23 @@ from tests.models import FactorModel
 
 
 @pytest.mark.parametrize("command", ["card", "describe"])
-def test_a_pool_that_ends_while_it_is_asked_is_not_there(control: Call, command: str) -> None:
+def test_a_pool_that_ends_while_it_is_asked_is_not_there(
+    control: Call, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     create_code(control, "leaving")
-    pool = pools.find("leaving")
-    master = psutil.Process(ray.get(pool._master.__ray_call__.remote(lambda self: os.getpid())))
-    master.suspend()
-    with ThreadPoolExecutor(1) as threads:
-        asked = threads.submit(control, command, name="leaving")
-        assert wait([asked], 1).not_done  # it waits for the master
-        pool.kill()
-        with pytest.raises(ModelNotFoundError, match="Cannot find model 'leaving'"):
-            asked.result(PATIENCE_S)
+    leaving, ask = pools.find("leaving"), pools.Pool._call
+    ended: list[str] = []
+
+    def end_first(pool: pools.Pool, method: str) -> Any:  # the service has found the pool by now
+        if not ended:
+            ended.append(pool.name)
+            leaving.drop()
+        return ask(pool, method)
+
+    monkeypatch.setattr(pools.Pool, "_call", end_first)
+    with pytest.raises(ModelNotFoundError, match="Cannot find model 'leaving'"):
+        control(command, name="leaving")
+    assert ended == ["leaving"]
 
 
 def test_a_model_of_source_text_is_created_described_and_dropped(control: Call) -> None:

@@ -89,6 +89,7 @@ def _anywhere(text: str, homes: Iterable[str]) -> str:
     text = re.sub(
         r"there is CPU [\d.]+ free of [\d.]+ \(waited \d+ s\)", "there is CPU 15.8 free of 16 (waited 1 s)", text
     )
+    text = re.sub(r"\d+ other sessions? ha(?:s|ve) called it", "1 other session has called it", text)
     return re.sub(r"SQLSTATE: \w+.*", "", text).rstrip()
 
 

@@ -22,13 +22,14 @@ class Connecting:
         self.error: BaseException | None = None
         self.made: list[tuple[str | None, str]] = []
 
-    def ensure(self, address: str | None, namespace: str) -> None:
+    def ensure(self, address: str | None, namespace: str) -> connection.Runtime:
         self.made.append((address, namespace))
         assert self.go.wait(30)
         logging.getLogger("ray._private.worker").warning("SIGTERM handler is not set because current thread is another")
         logging.getLogger("ray._private.worker").warning("something else")
         if self.error is not None:
             raise self.error
+        return connection.Runtime(namespace)
 
 
 @pytest.fixture
@@ -36,6 +37,7 @@ def connecting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Connecting]:
     made = Connecting()
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(connection, "ensure", made.ensure)
+    monkeypatch.setattr(connection.ray, "is_initialized", lambda: False)  # other tests may have connected
     before = signal.getsignal(signal.SIGTERM)
     yield made
     made.go.set()

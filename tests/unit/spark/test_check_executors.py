@@ -12,7 +12,7 @@ from pyspark.errors import PySparkException
 
 from sparkmodel.errors import ExecutorEnvironmentError
 from sparkmodel.spark import session
-from sparkmodel.wire.handle import Handle
+from sparkmodel.wire.handle import Contract, Credential, Handle, PoolRef
 from sparkmodel.wire.service import Directory
 
 
@@ -37,11 +37,13 @@ class Session:
 
 def handle(*hosts: str) -> Handle:
     directory = Directory(version=1, endpoints=tuple((host, 1000 + i) for i, host in enumerate(hosts)))
-    return dataclasses.replace(HANDLE, directory=directory)
+    return dataclasses.replace(HANDLE, pool=dataclasses.replace(HANDLE.pool, directory=directory))
 
 
 HANDLE = Handle(
-    name="f", pool_id="1", token="t", master=("m", 1), result_type=pa.float64(), directory=Directory(version=1)
+    pool=PoolRef(name="f", pool_id="1", master=("m", 1), directory=Directory(version=1)),
+    credential=Credential(token="t"),
+    contract=Contract(result_type=pa.float64()),
 )
 
 
