@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import secrets
+import sys
 import threading
 from typing import Any
 
@@ -35,9 +37,17 @@ def configure_spark(builder: Any, *, bridge: bool = True) -> Any:
         The builder.
     """
     prepare(builder, bridge=bridge)
+    _import_ray()
     if bridge:
         _announce()
     return builder
+
+
+def _import_ray() -> None:
+    """While the JVM starts, this process waits: the first model then finds Ray imported, which takes a second."""
+    module = "sparkmodel.cluster.connection"
+    if module not in sys.modules:
+        threading.Thread(target=importlib.import_module, args=(module,), name="sparkmodel-import").start()
 
 
 def _announce() -> None:
