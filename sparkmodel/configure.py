@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import secrets
-import sys
 import threading
 from typing import Any
 
@@ -37,17 +35,9 @@ def configure_spark(builder: Any, *, bridge: bool = True) -> Any:
         The builder.
     """
     prepare(builder, bridge=bridge)
-    _import_ray()
     if bridge:
         _announce()
     return builder
-
-
-def _import_ray() -> None:
-    """While the JVM starts, this process waits: the first model then finds Ray imported, which takes a second."""
-    module = "sparkmodel.cluster.connection"
-    if module not in sys.modules:
-        threading.Thread(target=importlib.import_module, args=(module,), name="sparkmodel-import").start()
 
 
 def _announce() -> None:
