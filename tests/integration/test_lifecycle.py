@@ -201,6 +201,15 @@ def test_driver_killed_on_a_cluster_leaves_nothing_there(tmp_path: pathlib.Path,
 
 
 @pytest.mark.slow
+def test_without_spares_each_worker_is_an_actor(tmp_path: pathlib.Path) -> None:
+    before = scratch_directories()
+    without = SPARK.replace(".master(", '.config("spark.sparkmodel.spares", "0").master(')
+    script = Script(program(without, REGISTER, QUERY, "print(model.describe()['spares'])"), tmp_path)
+    assert script.finish().splitlines()[-1] == "{}"
+    assert_nothing_left(script, before)
+
+
+@pytest.mark.slow
 def test_after_its_supervisor_was_killed_a_model_is_registered_again(tmp_path: pathlib.Path) -> None:
     killed = (
         "import os, signal, psutil",

@@ -165,6 +165,27 @@ def test_pool_lives_though_its_model_object_is_dropped(register: Register, spark
     sm.unregister(spark, "unheld")
 
 
+def test_workers_are_forks_unless_they_need_another_process(register: Register) -> None:
+    def taken(model: sm.Model) -> int:
+        return sum(int(node["taken"]) for node in model.describe()["spares"].values())
+
+    forked = register("forked", models.DoubleModel(), result_type="double", workers=2)
+    before = taken(forked)
+    for name, options in {
+        "with_variables": {"extra_env": {"A": "1"}},
+        "with_threads": {"num_cpus": 2},
+        "with_environment": {"runtime_env": {"env_vars": {"A": "1"}}},
+    }.items():
+        model = register(name, models.DoubleModel(), result_type="double", **options)
+        assert model.predict([{"x": 1.0}]) == [2.0]
+    assert taken(forked) == before
+    forked.update(models.FactorModel(3))
+    assert taken(forked) == before + 2
+    (spares,) = forked.describe()["spares"].values()
+    assert spares["wanted"] == 1
+    assert 0 < spares["memory_bytes"] < 2**30
+
+
 def test_pools_are_listed_and_attached_to(register: Register, spark: SparkSession) -> None:
     register("listed", models.DoubleModel(), result_type="double", workers=2)
     assert "listed" in sm.models()
