@@ -25,6 +25,8 @@ _JAVA_OPTIONS = ["-XX:TieredStopAtLevel=1"]
 if CLASSES.exists():  # a JVM with other jars would warn that it cannot use it
     _JAVA_OPTIONS += [f'"-XX:SharedArchiveFile={CLASSES}"', "-Xlog:disable", "-Xlog:all=error:stderr"]
 os.environ.setdefault("JDK_JAVA_OPTIONS", " ".join(_JAVA_OPTIONS))
+# A busy machine takes longer than the 30 seconds that Ray gives itself to start
+os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "300")
 
 
 @pytest.hookimpl(optionalhook=True)

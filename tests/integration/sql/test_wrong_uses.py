@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from pyspark.sql import SparkSession
 
-from tests.integration.sql.queries import Files, python, run, value
+from tests.integration.sql.queries import LINE, Files, python, run, value
 from tests.integration.sql.telling import PAGE, Told, page, tell
 from tests.integration.sql.wrong_uses import OF_SPARK, WITH_LOCATIONS, WITHOUT_DDL, WRONG_USES, WrongUse
 
@@ -20,6 +20,8 @@ Answers = dict[WrongUse, Told | None]
 @pytest.fixture(scope="module")
 def told(shared: SparkSession, closed: dict[str, Told | None], files: Files) -> Iterator[Answers]:
     """What each wrong use is told."""
+    run(shared, "DROP MODEL line FORCE")  # the page says how many sessions have called it
+    run(shared, f"CREATE MODEL line {LINE}")
     run(shared, python("shorter", "WrongLengthModel"))
     run(shared, python("texts", "WrongTypeModel"))
     value(shared.newSession(), "line(1, 2)")
