@@ -9,6 +9,8 @@ import ray
 
 from sparkmodel.errors import SparkModelError
 
+_PING_S = 10.0
+
 
 def unwrap(answer: dict[str, Any]) -> Any:
     """The value that an actor's method gave, or the error that it gave instead, raised."""
@@ -29,3 +31,17 @@ def wrap(method: Any, *args: Any) -> dict[str, Any]:
         return {"value": method(*args)}
     except SparkModelError as error:
         return {"error": error.to_dict()}
+
+
+def lives(answer: Any) -> bool:
+    """Whether the actor that was asked for this answer lives; one that is busy, or has not come up yet, does.
+
+    Ray finds an actor by its name for some time after it has died: so it is asked.
+    """
+    try:
+        ray.get(answer, timeout=_PING_S)
+    except ray.exceptions.GetTimeoutError:
+        return True
+    except ray.exceptions.RayError:
+        return False
+    return True

@@ -11,8 +11,9 @@ from typing import Any
 import ray
 from ray.experimental import internal_kv
 
+from sparkmodel.cluster.answers import lives
+
 _STORE = "sparkmodel"
-_PING_S = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +43,10 @@ def claim(namespace: str, entry: Entry) -> bool:
 def find(namespace: str, name: str) -> Entry | None:
     """Who has the name. An entry whose supervisor has ended is removed: its pool ended with it."""
     entry = _read(_key(namespace, name))
-    if entry is not None and not _lives(supervisor_of(namespace, entry)):
+    if entry is None:
+        return None
+    supervisor = supervisor_of(namespace, entry)
+    if supervisor is None or not lives(supervisor.pid.remote()):
         release(namespace, entry)
         return None
     return entry
@@ -69,19 +73,6 @@ def supervisor_of(namespace: str, entry: Entry) -> Any:
         return ray.get_actor(entry.supervisor, namespace=namespace)
     except ValueError:
         return None
-
-
-def _lives(actor: Any) -> bool:
-    # Ray finds an actor by its name for some time after it has died
-    if actor is None:
-        return False
-    try:
-        ray.get(actor.pid.remote(), timeout=_PING_S)
-    except ray.exceptions.GetTimeoutError:  # it is busy, or has not come up yet
-        return True
-    except ray.exceptions.RayError:
-        return False
-    return True
 
 
 def _put(namespace: str, entry: Entry) -> bool:

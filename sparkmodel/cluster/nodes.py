@@ -11,6 +11,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from sparkmodel.cluster.answers import lives
 from sparkmodel.cluster.host import Host, HostActor
 from sparkmodel.cluster.members import CONTROL_S, Far, Near, Node
 
@@ -44,7 +45,7 @@ class Nodes:
             assert self._host is not None
             return Near(self._host)
         with self._lock:
-            if node not in self._far or not _answers(self._far[node]):
+            if node not in self._far or not lives(self._far[node].describe.remote()):
                 strategy = NodeAffinitySchedulingStrategy(node, soft=False)
                 self._far[node] = HostActor.options(scheduling_strategy=strategy).remote(self._spares)
             return Far(self._far[node])
@@ -74,14 +75,3 @@ class Nodes:
         ask: Any = ray.nodes
         alive = sorted(str(node["NodeID"]) for node in ask() if node["Alive"])
         return alive[next(self._turns) % len(alive)]
-
-
-def _answers(actor: Any) -> bool:
-    """False for an actor that is dead; one that has not come up yet answers late, and is kept."""
-    try:
-        ray.get(actor.describe.remote(), timeout=CONTROL_S)
-    except ray.exceptions.GetTimeoutError:
-        return True
-    except ray.exceptions.RayError:
-        return False
-    return True

@@ -7,14 +7,13 @@ import secrets
 import threading
 from typing import Any
 
-import ray
 from ray.util.placement_group import get_placement_group, placement_group_table, remove_placement_group
 
+from sparkmodel.cluster.answers import lives
 from sparkmodel.cluster.connection import Runtime
 from sparkmodel.cluster.supervisor import SupervisorActor
 
 BOUND, DETACHED = "sparkmodel-bound-", "sparkmodel-detached-"
-_PING_S = 30.0
 
 _lock = threading.Lock()
 
@@ -32,7 +31,7 @@ def of(runtime: Runtime, detached: bool) -> tuple[str, Any]:
     with _lock:
         label, actor = runtime.supervisors.get(detached, ("", None))
         if actor is not None:
-            if _lives(actor):
+            if lives(actor.pid.remote()):
                 return label, actor
             _sweep(label)
         label = (DETACHED if detached else BOUND) + secrets.token_hex(4)
@@ -47,16 +46,6 @@ def warm(runtime: Runtime) -> None:
     """On a local Ray, which is there for pools alone, have a supervisor and its spares start before the first pool."""
     if runtime.is_local and runtime.spares:
         of(runtime, detached=False)
-
-
-def _lives(actor: Any) -> bool:
-    try:
-        ray.get(actor.pid.remote(), timeout=_PING_S)
-    except ray.exceptions.GetTimeoutError:
-        return True
-    except ray.exceptions.RayError:
-        return False
-    return True
 
 
 def _sweep(label: str) -> None:
