@@ -217,7 +217,7 @@ def test_after_its_supervisor_was_killed_a_model_is_registered_again(tmp_path: p
         SPARK,
         REGISTER.replace("num_cpus=0.1", "num_cpus=1"),
         "family = psutil.Process().children(recursive=True)",
-        "(pid,) = [p.pid for p in family if 'Supervisor' in ' '.join(p.cmdline())]",
+        "(pid,) = [p.pid for p in family if 'Supervisor' in p.name()]",
         "workers = [worker['pid'] for worker in model.stats()['workers']]",
         "os.kill(pid, signal.SIGKILL)",
         "try:",
