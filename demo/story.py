@@ -49,7 +49,8 @@ class Demo:
 
     def run(self) -> int:
         """Run all steps; returns the exit code."""
-        # py4j tells the root logger of every interrupt, with a traceback
+        # py4j tells the root logger, and its own, of every interrupt, with a traceback
+        logging.getLogger("py4j").setLevel(logging.CRITICAL)
         logging.getLogger().addFilter(lambda record: "while sending command" not in str(record.msg))
         started = time.monotonic()
         self.read()
