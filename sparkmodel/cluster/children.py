@@ -14,7 +14,6 @@ from multiprocessing import connection as pipes
 from typing import Any
 
 from sparkmodel.cluster.worker_process import Seat
-from sparkmodel.errors import PoolNotReadyError
 
 _HELLO_S = 300.0  # for a fork to say that it is there, on a machine with much else to do
 
@@ -102,10 +101,3 @@ class Child:
             os.close(self._handle)
         for future in waiting.values():
             future.set_exception(ChildLost("its process has ended"))
-
-
-def lost(name: str, what: str) -> PoolNotReadyError:
-    """The error of a worker that ended while it loaded."""
-    return PoolNotReadyError(
-        f"Cannot make model '{name}' ready", f"a worker died while it loaded the model: {what}", "look into its log"
-    )
