@@ -165,7 +165,10 @@ def test_every_mlflow_uri(linear_uri: str, register: Callable[..., sm.Model], fo
 @pytest.mark.parametrize(
     ("call", "fact"),
     [
-        ("linear(a, b)", r"column 'c' is missing; the model takes \(a DOUBLE, b DOUBLE, c DOUBLE\), given are \['a', 'b'\]"),
+        (
+            "linear(a, b)",
+            r"column 'c' is missing; .* \(a DOUBLE, b DOUBLE, c DOUBLE\), given are \['a', 'b'\]",
+        ),
         ("linear(a + 1, b)", r"takes 3 columns \(a DOUBLE, b DOUBLE, c DOUBLE\), given are 2"),
         ("linear(struct(a, b, c AS cc))", r"column 'c' is missing.*did you mean 'cc'"),
         ("linear(a, b, 'text')", "column 'c' is STRING, the model takes DOUBLE"),
