@@ -18,6 +18,9 @@ from typing import Any
 
 from sparkmodel.errors import ModelLoadError, SparkModelError
 from sparkmodel.loaders.base import Calls, LoadedModel
+from sparkmodel.loaders.boosters import is_xgboost_booster, on_matrix
+from sparkmodel.loaders.names import names_of
+from sparkmodel.loaders.texts import on_texts, takes_texts
 from sparkmodel.spec import ModelSpec
 
 
@@ -109,18 +112,24 @@ def wrap(target: Any, method: str | None = None) -> LoadedModel:
     if isinstance(target, tuple):
         load_, predict = target
         model = load_()
-        return _of(functools.partial(predict, model), model)
+        return _of(functools.partial(predict, model), model, names_are_all=False)
     if hasattr(target, "load_context") and not method:
         return _of_python_model(target)
     predict = getattr(target, method or "predict", None if method else target)
     if not callable(predict):
         raise TypeError(f"{type(target).__name__} has no {method or 'predict'} method and is not callable")
-    return _of(predict, target)
+    if not method and is_xgboost_booster(target):
+        predict = on_matrix(predict, target)
+    elif takes_texts(target):
+        predict = on_texts(predict, target)
+    return _of(predict, target, names_are_all=not isinstance(target, functools.partial))
 
 
-def _of(predict: Callable[..., Any], model: Any) -> LoadedModel:
+def _of(predict: Callable[..., Any], model: Any, *, names_are_all: bool) -> LoadedModel:
     return LoadedModel(
-        lambda params: Calls(functools.partial(predict, **params) if params else predict), feature_names=_names(model)
+        lambda params: Calls(functools.partial(predict, **params) if params else predict),
+        feature_names=names_of(model),
+        names_are_all=names_are_all,
     )
 
 
@@ -130,8 +139,3 @@ def _of_python_model(target: Any) -> LoadedModel:
     takes_context = "context" in inspect.signature(target.predict).parameters
     predict = functools.partial(target.predict, None) if takes_context else target.predict
     return LoadedModel(lambda params: Calls(functools.partial(predict, params=dict(params)) if params else predict))
-
-
-def _names(model: Any) -> list[str] | None:
-    names = getattr(model, "feature_names_in_", None)  # scikit-learn's convention
-    return None if names is None else [str(name) for name in names]
