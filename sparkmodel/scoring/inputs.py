@@ -12,8 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute
 
+from sparkmodel.binding import Binding, Field
 from sparkmodel.errors import SchemaMismatchError
-from sparkmodel.schema import Binding, Field, is_list
+from sparkmodel.schema import is_list
 from sparkmodel.scoring.casts import cast
 from sparkmodel.scoring.vectors import with_dense_vectors
 
@@ -39,6 +40,8 @@ def build_input(what: str, batch: pa.RecordBatch, binding: Binding, batch_format
     batch = with_dense_vectors(what, batch)
     if binding.kind == "expand":
         batch, binding = _expand(what, batch.column(0), binding)
+    if binding.kind == "object":
+        batch, binding = _wrap(batch, binding)
     if binding.kind == "frame":
         return (_table if batch_format == "pyarrow" else _frame)(what, batch, binding)
     if binding.kind == "stack":
@@ -47,7 +50,7 @@ def build_input(what: str, batch: pa.RecordBatch, binding: Binding, batch_format
         assert shape is not None
         return np.column_stack(columns).reshape((batch.num_rows, *shape[1:]))
     if binding.kind == "tensor":
-        return _tensor(what, batch.column(0), binding.fields[0])
+        return _tensor(what, batch.column(binding.fields[0].index), binding.fields[0])
     return {f.name: _tensor(what, batch.column(f.index), f) for f in binding.fields}
 
 
@@ -94,6 +97,13 @@ def _table(what: str, batch: pa.RecordBatch, binding: Binding) -> pa.RecordBatch
     if not arrays:
         return batch.select([])
     return pa.RecordBatch.from_arrays(arrays, names=[field.name for field in binding.fields])
+
+
+def _wrap(batch: pa.RecordBatch, binding: Binding) -> tuple[pa.RecordBatch, Binding]:
+    """The columns as the fields of the model's one input."""
+    row = pa.StructArray.from_arrays(batch.columns, names=batch.schema.names)
+    name = binding.fields[0].name
+    return pa.RecordBatch.from_arrays([row], names=[name]), Binding(kind="frame", fields=binding.fields)
 
 
 def _expand(what: str, array: pa.Array, binding: Binding) -> tuple[pa.RecordBatch, Binding]:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from sparkmodel.binding import Binding
 from sparkmodel.errors import PredictError, SparkModelError
 from sparkmodel.loaders import Calls
-from sparkmodel.schema import Binding
 from sparkmodel.scoring.faults import ErrorWindow, Fault, isolate
 from sparkmodel.scoring.inputs import build_input
 from sparkmodel.scoring.outputs import result_schema, to_array
