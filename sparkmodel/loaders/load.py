@@ -50,8 +50,26 @@ def load(spec: ModelSpec, payload: Any = None, directory: pathlib.Path | None = 
         raise ModelLoadError(
             f"Cannot load model '{spec.name}' from '{spec.source.given}'",
             f"{type(error).__name__}: {error}",
-            details=traceback.format_exc(),
+            _hint(spec.source.kind, error),
+            traceback.format_exc(),
         ) from error
+
+
+def _hint(kind: str, error: BaseException) -> str:
+    """What to do about a pickle whose classes are not here; nothing for another error."""
+    if kind not in ("pickle", "joblib"):
+        return ""
+    if isinstance(error, AttributeError) and "__main__" in str(error):
+        return (
+            "it was pickled by a script or notebook which defines the class itself: pass the live object to "
+            "sm.register, write the file with cloudpickle, or move the class into a module that workers can import"
+        )
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            f"install '{error.name}' where the workers run, such as with runtime_env={{'pip': [...]}}, or pass the live "
+            "object to sm.register, with which its own modules travel"
+        )
+    return ""
 
 
 def _open_pickle(uri: str, payload: Any) -> Any:
