@@ -66,8 +66,8 @@ def _hint(kind: str, error: BaseException) -> str:
         )
     if isinstance(error, ModuleNotFoundError):
         return (
-            f"install '{error.name}' where the workers run, such as with runtime_env={{'pip': [...]}}, or pass the live "
-            "object to sm.register, with which its own modules travel"
+            f"install '{error.name}' where the workers run, such as with runtime_env={{'pip': [...]}}, or pass the "
+            "live object to sm.register, with which its own modules travel"
         )
     return ""
 
