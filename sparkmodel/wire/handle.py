@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MARKER = "sparkmodel.handle.v1"  # what the text of a handle starts with; JSON follows it
 
 _RESULT = "prediction"
+_ANY = pa.struct([])  # of an input that takes any type; Arrow's null type cannot say that the input is required
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -207,8 +208,8 @@ class Handle:
 
 
 def _inputs_to_dict(inputs: Sequence[Column]) -> dict[str, Any]:
-    # an Arrow schema, in which a field that may be missing is one that may be NULL, and a type that is any is null
-    fields = [pa.field(c.name or "", c.type or pa.null(), nullable=not c.required) for c in inputs]
+    # an Arrow schema, in which a field that may be missing is one that may be NULL
+    fields = [pa.field(c.name or "", c.type or _ANY, nullable=not c.required) for c in inputs]
     return {"schema": schema_to_text(pa.schema(fields)), "shapes": [c.shape for c in inputs]}
 
 
@@ -217,7 +218,7 @@ def _inputs_from_dict(value: dict[str, Any], what: str) -> tuple[Column, ...]:
     return tuple(
         Column(
             name=field.name or None,
-            type=None if pa.types.is_null(field.type) else field.type,
+            type=None if field.type == _ANY else field.type,
             required=not field.nullable,
             shape=None if shape is None else tuple(shape),
         )

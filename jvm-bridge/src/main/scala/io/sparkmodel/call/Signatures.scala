@@ -22,7 +22,7 @@ object Signatures {
   private def read(inputs: Inputs): Seq[Input] =
     Schemas.read(inputs.schema).getFields.asScala.toSeq.map { field =>
       val dataType = field.getType match {
-        case _: ArrowType.Null => None
+        case _: ArrowType.Struct if field.getChildren.isEmpty => None
         case _ => Try(CatalystInternals.sparkType(field)).toOption // Spark has no unsigned integers or 16-bit floats
       }
       Input(Some(field.getName).filter(_.nonEmpty), dataType, !field.isNullable)
@@ -35,7 +35,9 @@ object Signatures {
     case (udt: UserDefinedType[_], _) => canWiden(udt.sqlType, wanted)
     case (ArrayType(one, _), ArrayType(other, _)) => canWiden(one, other)
     case (one: StructType, other: StructType) =>
-      other.forall(field => one.fields.exists(f => f.name == field.name && canWiden(f.dataType, field.dataType)))
+      other.forall { field => // what may be NULL may be left out
+        one.fields.find(_.name == field.name).fold(field.nullable)(f => canWiden(f.dataType, field.dataType))
+      }
     case (MapType(key, value, _), MapType(otherKey, otherValue, _)) =>
       canWiden(key, otherKey) && canWiden(value, otherValue)
     case (_, ByteType | ShortType | IntegerType | LongType) => isInteger(from)

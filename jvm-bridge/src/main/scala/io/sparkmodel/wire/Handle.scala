@@ -60,7 +60,7 @@ case class CallOptions(
  * The inputs of a model's signature.
  *
  * @param schema an Arrow schema, as the base64 of its IPC message; what may be left out may be NULL in it, what has no
- *   name has an empty one, what takes any type is of type null
+ *   name has an empty one, what takes any type is a struct without fields
  * @param hasTensors whether they are tensors, whose columns only a worker can check
  * @param likeMlflow whether columns go by position, and those beyond the signature are not read
  */
