@@ -30,10 +30,11 @@ from sparkmodel.options import PoolOptions
 from sparkmodel.registration.plan import Planned, make_spec, plan
 from sparkmodel.registration.serve import serve
 from sparkmodel.registration.settle import Asked
-from sparkmodel.spark import functions
+from sparkmodel.spark import arguments, functions
 from sparkmodel.spark.session import check_executors, time_zone_of
 from sparkmodel.spark.types import parse_result_type, to_arrow
 from sparkmodel.spec import ModelSpec
+from sparkmodel.wire.handle import Handle
 
 _log = logging.getLogger(__name__)
 _MOST_WORKERS = 4
@@ -222,13 +223,20 @@ def _serves(name: str, version: int, options: PoolOptions) -> bool:
 
 
 def _as_udf(spark: SparkSession | None, model: Model, metadata: Any = None) -> Any:
-    def make() -> Any:
-        return functions.make_function(functions.in_session(spark, model.handle))
+    def make(handle: Handle) -> Any:
+        return functions.make_function(functions.in_session(spark, handle))
 
-    @functools.wraps(make())
+    @functools.wraps(make(model.handle))
     def udf(*columns: Column | str) -> Column:
-        arguments = columns or functions.signature_columns(model.name, model.signature)
-        result: Column = make()(*arguments)  # of the model as it is now: Spark keeps a cached query by its functions
+        given = arguments.of_call(
+            model.name,
+            columns,
+            model.signature,
+            like_mlflow=True,
+            case_sensitive=lambda: arguments.is_case_sensitive(spark),
+        )
+        # of the model as it is now: Spark keeps a cached query by its functions
+        result: Column = make(given.of(model.handle))(*given.columns)
         return result
 
     setattr(udf, "model", model)  # noqa: B010 - mypy knows no attributes of functions
