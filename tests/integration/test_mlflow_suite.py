@@ -173,6 +173,7 @@ CASES: dict[str, Case] = {
     "a struct without a signature": Case("unsigned", ("struct(b, a)",)),
     "no columns, no names": Case("nameless"),
     "columns for a signature without names": Case("nameless", ("a", "b")),
+    "a struct for a signature without names": Case("nameless", ("struct(b, a)",)),
     "names go by position": Case("a hundred", ("b", "a"), None),
     "expressions": Case("names", ("a + 1", "b * 2", "3L")),
     "INT for long": Case("names", ("CAST(a AS INT)", "b", "c")),
@@ -207,9 +208,6 @@ CASES: dict[str, Case] = {
     "params of a wrong type": Case("params", ("a",), params={"k": "x"}),
     "params of a model without any": Case("unsigned", ("a",), params={"k": 1}),
     # what differs, and the row that says so
-    "a struct for a signature without names": Case(
-        "nameless", ("struct(b, a)",), row="struct for a signature without names"
-    ),
     "a struct in other letters": Case("names", ("struct(A, B, C)",), row="names in other letters"),
     "an optional integer left out": Case("optional integer", ("a",), row="an optional integer column that is left out"),
     "BIGINT for double": Case("twice", ("a",), None, row="BIGINT for a `double` column"),
