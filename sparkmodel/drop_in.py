@@ -30,7 +30,7 @@ from sparkmodel.options import PoolOptions
 from sparkmodel.registration.plan import Planned, make_spec, plan
 from sparkmodel.registration.serve import serve
 from sparkmodel.registration.settle import Asked
-from sparkmodel.spark import functions
+from sparkmodel.spark import arguments, functions
 from sparkmodel.spark.session import check_executors, time_zone_of
 from sparkmodel.spark.types import parse_result_type, to_arrow
 from sparkmodel.spec import ModelSpec
@@ -219,12 +219,20 @@ def _serves(name: str, version: int, options: PoolOptions) -> bool:
 
 
 def _as_udf(spark: SparkSession | None, model: Model, metadata: Any = None) -> Any:
-    function = functions.make_function(functions.in_session(spark, model.handle))
+    handle = functions.in_session(spark, model.handle)
+    function = functions.make_function(handle)
 
     @functools.wraps(function)
     def udf(*columns: Column | str) -> Column:
-        arguments = columns or functions.signature_columns(model.name, model.signature)
-        result: Column = function(*arguments)
+        given = arguments.of_call(
+            model.name,
+            columns,
+            model.signature,
+            like_mlflow=True,
+            case_sensitive=lambda: arguments.is_case_sensitive(spark),
+        )
+        called = functions.make_function(given.of(handle)) if given.names else function
+        result: Column = called(*given.columns)
         return result
 
     setattr(udf, "model", model)  # noqa: B010 - mypy knows no attributes of functions

@@ -21,8 +21,7 @@ from sparkmodel.registration.serve import serve
 from sparkmodel.registration.settle import Asked, asked_again
 from sparkmodel.schema import Signature
 from sparkmodel.scoring import frames
-from sparkmodel.spark import functions
-from sparkmodel.spark.analysis import check_frame
+from sparkmodel.spark import arguments, functions
 from sparkmodel.wire.client import client_of
 from sparkmodel.wire.handle import Handle
 
@@ -83,23 +82,24 @@ class Model:
         """The prediction as a column, for `select`, `withColumn`, `filter`.
 
         Args:
-            *columns: Columns or names. Names that are the signature's are bound by name, others by position; a
-                struct column is bound by its field names; one array or vector column is taken as the feature vector.
-                None at all are the signature's.
+            *columns: Columns or names. Names that are the model's bind, in any order, and so do columns of such
+                names; others go by position. A struct column is bound by its field names; one array or vector column
+                is taken as the feature vector. None at all are the signature's.
             params: Inference parameters for this call, over those of the registration.
             on_error: `fail`, `null` or `struct` for this call; as registered by default.
 
         Raises:
-            SchemaMismatchError: too many or too few columns.
+            SchemaMismatchError: too many or too few columns, or names that are the model's in part and stand in
+                another's place.
             InvalidOptionError: the model has no such parameter.
         """
-        signature = self._spec.signature
-        if columns:
-            functions.check_arity(self.name, len(columns), signature)
-            arguments = functions.as_arguments(columns, signature)
-        else:
-            arguments = functions.signature_columns(self.name, signature)
-        return self._udf(self._handle_for(params, on_error), arguments)
+        given = arguments.of_call(
+            self.name,
+            columns,
+            self._spec.signature,
+            case_sensitive=lambda: arguments.is_case_sensitive(self._spark or SparkSession.getActiveSession()),
+        )
+        return self._udf(self._handle_for(params, on_error), given)
 
     def transform(self, df: DataFrame, output_col: str = "prediction") -> DataFrame:
         """The frame with the prediction as one more column; its columns are bound by name.
@@ -107,9 +107,7 @@ class Model:
         Raises:
             SchemaMismatchError: a column is missing or of a wrong type; at once, before Spark runs anything.
         """
-        arguments, names = functions.whole_row(df.columns, self._spec.signature)
-        check_frame(self._spec, df, names)
-        return df.withColumn(output_col, self._udf(self._handle, arguments))
+        return df.withColumn(output_col, self._udf(self._handle, arguments.of_frame(self._spec, df)))
 
     def register_as(
         self,
@@ -236,8 +234,9 @@ class Model:
     def _handle_for(self, params: Mapping[str, Any] | None, on_error: str | None) -> Handle:
         return for_call(self._handle, self._spec, params, on_error)
 
-    def _udf(self, handle: Handle, arguments: list[Column]) -> Column:
-        column: Column = functions.make_function(functions.in_session(self._spark, handle))(*arguments)
+    def _udf(self, handle: Handle, given: arguments.Arguments) -> Column:
+        function = functions.make_function(functions.in_session(self._spark, given.of(handle)))
+        column: Column = function(*given.columns)
         return column
 
     def _refresh(self) -> Model:

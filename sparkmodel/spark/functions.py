@@ -7,12 +7,10 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from pyspark.serializers import CloudPickleSerializer
-from pyspark.sql import Column, SparkSession
-from pyspark.sql import functions as f
+from pyspark.sql import SparkSession
 from pyspark.sql.pandas.functions import arrow_udf
 
-from sparkmodel.errors import NameTakenError, SchemaMismatchError
-from sparkmodel.schema import Signature
+from sparkmodel.errors import NameTakenError
 from sparkmodel.spark.bridge import bridge_status
 from sparkmodel.spark.forward import Forward
 from sparkmodel.spark.types import to_spark
@@ -77,66 +75,3 @@ def drop_function(spark: SparkSession, name: str) -> None:
     """Take the model out of this session's SQL."""
     spark.sql(f"DROP TEMPORARY FUNCTION IF EXISTS {name}")
     _registered.get(spark, set()).discard(name)
-
-
-def signature_columns(name: str, signature: Signature) -> list[Column]:
-    """The arguments of a call without any: the signature's columns.
-
-    Raises:
-        SchemaMismatchError: the signature does not say which, or leaves some to the caller's choice.
-    """
-    inputs = signature.inputs or ()
-    fact = ""
-    if not inputs:
-        fact = "no columns were given, and the model has no signature that names them"
-    elif any(column.name is None for column in inputs):
-        fact = f"no columns were given, and the signature has no names: {signature}"
-    elif not all(column.required for column in inputs):
-        fact = f"no columns were given, and some of the signature's are optional: {signature}"
-    if fact:
-        raise SchemaMismatchError(f"Cannot call model '{name}'", fact, "name the columns")
-    return [f.col(_quoted(str(column.name))) for column in inputs]
-
-
-def check_arity(name: str, count: int, signature: Signature) -> None:
-    """Refuse a call that no column types could make right.
-
-    Raises:
-        SchemaMismatchError: too many columns, or too few; one may be a struct or an array.
-    """
-    inputs = signature.inputs
-    if inputs is None or any(column.shape for column in inputs) or count == 1:
-        return
-    required = sum(column.required for column in inputs)
-    if not required <= count <= len(inputs):
-        raise SchemaMismatchError(
-            f"Cannot call model '{name}'",
-            f"the model takes {len(inputs)} columns ({', '.join(map(str, inputs))}), given are {count}",
-            "pass the columns in the model's order, or one struct with the model's column names",
-        )
-
-
-def as_arguments(columns: tuple[Column | str, ...], signature: Signature) -> list[Column]:
-    """The arguments of a call from Python.
-
-    If all are given by name and the names are the signature's, in any order, they are bound by name; else they are
-    passed on as they are and bound by position, as SQL does.
-    """
-    wanted = [column.name for column in signature.inputs or ()]
-    given = [column for column in columns if isinstance(column, str)]
-    if len(given) == len(columns) == len(wanted) and set(given) == set(wanted):
-        return [f.col(name) for name in wanted if name is not None]  # in order; a struct costs the JVM a copy
-    return [f.col(column) if isinstance(column, str) else column for column in columns]
-
-
-def whole_row(columns: list[str], signature: Signature) -> tuple[list[Column], list[str] | None]:
-    """The arguments for a whole frame: the signature's columns with their names, or one struct bound by name."""
-    wanted = [column.name for column in signature.inputs or ()]
-    names = [name for name in wanted if name is not None and name in columns]
-    if names and len(names) == len(wanted):
-        return [f.col(_quoted(name)) for name in names], names
-    return [f.struct(*[f.col(_quoted(name)) for name in columns])], None
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"
