@@ -57,6 +57,8 @@ def cast(array: pa.Array, type_: pa.DataType, time_zone: str | None = None) -> p
         array = _without_nan(array)
     if array.null_count == len(array):  # nothing is there that could be lost
         return pa.nulls(len(array), type_)
+    if wanted == "struct" and given != "struct" and type_.num_fields == 1:  # one column for the one field
+        return make_struct([cast(array, type_.field(0).type, time_zone)], type_, array.is_null())
     rule = _RULES.get((given, wanted))
     if rule is None:
         raise ValueError(f"it is {'text' if given == 'text' else array.type}")

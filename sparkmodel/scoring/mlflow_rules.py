@@ -20,8 +20,8 @@ from sparkmodel.scoring.leaves import is_missing
 from sparkmodel.scoring.values import as_record, names_of
 
 _INTS = frozenset({"narrow", "int64"})
-_NUMBERS = frozenset({"narrow", "int64", "unsigned", "floating", "gappy"})
-_INTEGERS = frozenset({"integer", "gappy"})  # Python's
+_NUMBERS = frozenset({"narrow", "int64", "unsigned", "floating"})
+_INTEGERS = frozenset({"integer"})  # Python's
 _OBJECTS = frozenset({"integer", "floats", "mixed-integer-float", "decimal"})  # what columns of objects may hold
 _UNKNOWN = frozenset({"empty", "mixed", "mixed-integer", "categorical"})  # lists among them
 _FLOATS = frozenset({"floating", "floats", "mixed-integer-float"})  # integers with a gap, to pandas
@@ -49,7 +49,7 @@ def pick_columns(result: Any, type_: pa.DataType) -> Any:
     element = type_.value_type if is_list(type_) else type_
     if pa.types.is_nested(element) or isinstance(result, pa.Array | pa.ChunkedArray):
         return result
-    frame = _as_frame(result)
+    frame = None if is_list(type_) and _is_ragged(result) else _as_frame(result)
     if frame is None:
         return result
     is_python = isinstance(result, list | tuple | dict)
@@ -59,6 +59,8 @@ def pick_columns(result: Any, type_: pa.DataType) -> Any:
         raise ValueError(f"no column of {[str(dtype) for dtype in frame.dtypes]} is compatible with {element}")
     if is_list(type_) and len(fitting) == 1 and kinds[fitting[0]] == "mixed":
         return frame.iloc[:, fitting[0]]  # the arrays themselves
+    if is_list(type_) and is_python:  # what is missing in all rows of this batch is no less a column
+        fitting = [i for i, kind in enumerate(kinds) if i in fitting or kind == "empty"]
     columns = [frame.iloc[:, i] for i in fitting]
     if pa.types.is_string(element):
         columns = [_as_text(column) for column in columns]
@@ -73,7 +75,9 @@ def pick_columns(result: Any, type_: pa.DataType) -> Any:
 def _as_frame(result: Any) -> pd.DataFrame | None:
     """The result as columns, None if each row has more than one dimension."""
     if isinstance(result, np.ma.MaskedArray):
-        result = np.ma.filled(result.astype(object), None)
+        objects = np.array(result, dtype=object)
+        objects[np.ma.getmaskarray(result)] = None
+        result = objects
     if isinstance(result, np.ndarray) and result.ndim > 2:
         return None
     if isinstance(result, dict):
@@ -87,6 +91,18 @@ def _as_frame(result: Any) -> pd.DataFrame | None:
     return frame.apply(_dense) if is_sparse else frame
 
 
+def _is_ragged(result: Any) -> bool:
+    """Whether the rows are arrays that make no columns: of different lengths, without values, or all missing."""
+    if not isinstance(result, list | tuple):
+        return False
+    lengths = {len(row) if _is_array(row) else None for row in result}
+    return len(lengths) > 1 or lengths == {0} or (bool(result) and all(map(is_missing, result)))
+
+
+def _is_array(row: Any) -> bool:
+    return isinstance(row, list | tuple | pd.Series) or (isinstance(row, np.ndarray) and row.ndim > 0)
+
+
 def _dense(column: pd.Series) -> pd.Series:
     return column.sparse.to_dense() if isinstance(column.dtype, pd.SparseDtype) else column
 
@@ -98,7 +114,7 @@ def _frame_of_rows(rows: list[Any]) -> pd.DataFrame:
         records: list[Any] = [{} if is_missing(row) else as_record(row) for row in rows]
         names = dict.fromkeys(name for record in records for name in record)
         return _frame_of_objects({name: [record.get(name) for record in records] for name in names})
-    if isinstance(first, list | tuple | np.ndarray | pd.Series) and getattr(first, "ndim", 1) > 0:
+    if _is_array(first):
         return pd.DataFrame(rows, dtype=object)
     return _frame_of_objects({0: rows})
 
@@ -109,9 +125,12 @@ def _frame_of_objects(columns: dict[Any, Any]) -> pd.DataFrame:
 
 
 def _kind(column: pd.Series, is_python: bool) -> str:
-    """The dtype, or for objects what they are, in words; for Python's numbers the dtype that pandas would give them."""
-    if is_python and not column.isna().any():
-        column = column.infer_objects()
+    """The dtype, or for objects what they are, in words; for Python's values the dtype that pandas would give them.
+
+    A gap among Python's values changes nothing: which columns are taken must not depend on the rows.
+    """
+    if is_python:
+        column = column.dropna().infer_objects()
     dtype = column.dtype
     kind = getattr(dtype, "kind", "O")
     if kind in "iu":
@@ -121,8 +140,6 @@ def _kind(column: pd.Series, is_python: bool) -> str:
     if kind in "bfM":
         return {"b": "boolean", "f": "floating", "M": "datetime"}[kind]
     inferred: str = pd.api.types.infer_dtype(column, skipna=True)
-    if is_python and inferred in ("integer", "floating", "mixed-integer-float"):
-        return "gappy" if inferred == "integer" else "floating"
     return {"boolean": "booleans", "floating": "floats"}.get(inferred, inferred)
 
 

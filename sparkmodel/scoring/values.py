@@ -74,9 +74,7 @@ def names_of(value: Any) -> Sequence[str] | None:
 
 def _structs(values: list[Any], type_: pa.StructType, time_zone: str | None) -> pa.Array:
     names = tuple(field.name for field in type_)
-    records: list[Any] = [
-        value if type(value) is dict else None if is_missing(value) else as_record(value) for value in values
-    ]
+    records = [value if type(value) is dict else _as_parts(value, len(names)) for value in values]
     shapes = [None if row is None else len(row) if isinstance(row, list) else tuple(row) for row in records]
     keys = {shape: _keys(names, shape) for shape in set(shapes)}
     columns = [
@@ -86,6 +84,18 @@ def _structs(values: list[Any], type_: pa.StructType, time_zone: str | None) -> 
     missing = [row is None for row in records]
     parts = [_field(column, field, time_zone) for column, field in zip(columns, type_, strict=True)]
     return make_struct(parts, type_, pa.array(missing, pa.bool_()))
+
+
+def _as_parts(value: Any, count: int) -> Any:
+    """The parts of a row, which may be the one part itself; None if it is missing."""
+    if is_missing(value):
+        return None
+    try:
+        return as_record(value)
+    except ValueError:
+        if count != 1:
+            raise
+        return [value]
 
 
 def _keys(names: tuple[str, ...], shape: int | tuple[Any, ...] | None) -> Sequence[tuple[Any] | None]:

@@ -39,7 +39,8 @@ DIFFERENT: dict[str, set[str]] = {
     "array<string>": {"strings and None", "floats and None", "floats and NaN", "integers and None"},
     "array<boolean>": {"bits"},
     "n long, x double": {"lists"},  # nothing; by position
-    "struct<x: double>": NUMBERS,  # nothing; the one column, which has no name
+    # nothing; the one column, which has no name
+    "struct<x: double>": {*NUMBERS, "series", "floats and None", "integers and None"},
     # ndarrays of any shape, which Spark refuses; lists of lists
     "array<array<double>>": {*NUMBERS, "series", "matrix", "lists", "cube", "ragged", "floats and None"}
     | {"integers and None"},
