@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sparkmodel.errors import ModelLoadError, SparkModelError
+from sparkmodel.loaders.arrivals import extend_path
 from sparkmodel.loaders.base import Calls, LoadedModel
 from sparkmodel.loaders.boosters import is_xgboost_booster, on_matrix
 from sparkmodel.loaders.names import names_of
@@ -35,6 +36,7 @@ def load(spec: ModelSpec, payload: Any = None, directory: pathlib.Path | None = 
     Raises:
         ModelLoadError: loading failed; `details` has the model's own traceback.
     """
+    extend_path(spec.source.path)
     try:
         if spec.source.kind == "mlflow":
             from sparkmodel.loaders.mlflow_model import load_mlflow
