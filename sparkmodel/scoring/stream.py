@@ -15,6 +15,7 @@ from sparkmodel.errors import PredictError, SparkModelError
 from sparkmodel.loaders import Calls
 from sparkmodel.scoring.faults import ErrorWindow, Fault, isolate
 from sparkmodel.scoring.inputs import build_input
+from sparkmodel.scoring.nulls import complete_rows, scatter
 from sparkmodel.scoring.outputs import result_schema, to_array
 from sparkmodel.scoring.tally import Tally
 from sparkmodel.spec import ModelSpec, answer_type
@@ -58,6 +59,7 @@ class ScoringStream:
         # pyfunc's checks know no record batches
         skips_checks = binding.is_plain or spec.options.batch_format == "pyarrow"
         self._call: Callable[[Any], Any] = calls.exact if skips_checks and calls.exact else calls.predict
+        self._skips_nulls = spec.options.null_input == "null"
         self._labels = {"binding": "name" if by_name else "position"}
         self._window = ErrorWindow(self._what, spec.options.error_threshold)
 
@@ -95,6 +97,15 @@ class ScoringStream:
         return pa.StructArray.from_arrays([result, pa.array(errors, pa.string()), versions], fields=fields)
 
     def _predict(self, batch: pa.RecordBatch) -> pa.Array:
+        mask = complete_rows(batch, self._binding) if self._skips_nulls else None
+        if mask is None:
+            return self._call_model(batch)
+        complete = batch.filter(mask)
+        if not complete.num_rows:
+            return pa.nulls(batch.num_rows, self._spec.result_type)
+        return scatter(self._call_model(complete), mask)
+
+    def _call_model(self, batch: pa.RecordBatch) -> pa.Array:
         self._tally.add(calls=1)
         data = build_input(self._what, batch, self._binding, self._spec.options.batch_format)
         if isinstance(data, pa.RecordBatch):
