@@ -25,6 +25,7 @@ from mlflow.types.schema import AnyType, Array, Map, Object, Property, Schema, T
 
 from sparkmodel.errors import ModelNotFoundError, UnsupportedTypeError
 from sparkmodel.loaders.base import Calls, LoadedModel
+from sparkmodel.loaders.chats import chat_of, load_chat, signature_of_chat
 from sparkmodel.loaders.names import names_of
 from sparkmodel.loaders.registry import hint_for
 from sparkmodel.loaders.texts import on_texts, takes_texts
@@ -63,7 +64,7 @@ def resolve_mlflow(name: str, uri: str) -> tuple[Source, Signature]:
     try:
         uri = _pinned(uri)
         artifacts = artifacts_of(uri)
-        signature = mlflow.models.Model.load(_files(uri, artifacts)).signature
+        metadata = mlflow.models.Model.load(_files(uri, artifacts))
     except (mlflow.exceptions.MlflowException, OSError) as error:
         raise ModelNotFoundError(
             f"Cannot register model '{name}' from '{given}'",
@@ -78,7 +79,16 @@ def resolve_mlflow(name: str, uri: str) -> tuple[Source, Signature]:
         registry_uri=absolute_uri(mlflow.get_registry_uri()),
         artifacts=artifacts,
     )
+    signature, chat = metadata.signature, chat_of(_loader_of(metadata))
+    if chat is not None and signature is not None:
+        return source, signature_of_chat(chat, signature.inputs.input_names())
     return source, signature_of(signature)
+
+
+def _loader_of(metadata: Any) -> str | None:
+    """The module that loads a model's pyfunc."""
+    flavor = (metadata.flavors or {}).get(mlflow.pyfunc.FLAVOR_NAME) or {}
+    return flavor.get(mlflow.pyfunc.MAIN)
 
 
 def _pinned(uri: str) -> str:
@@ -172,7 +182,11 @@ def load_mlflow(spec: ModelSpec, directory: pathlib.Path | None = None) -> Loade
     config = dict(spec.model_config) if spec.model_config else None
     location = str(directory or source.artifacts or source.uri)
     # other versions of its libraries were told when it was registered: to look again takes half of the time to load it
-    model = mlflow.pyfunc.load_model(location, suppress_warnings=True, model_config=config)
+    return open_pyfunc(mlflow.pyfunc.load_model(location, suppress_warnings=True, model_config=config), spec)
+
+
+def open_pyfunc(model: Any, spec: ModelSpec) -> LoadedModel:
+    """A loaded pyfunc model, ready to predict."""
     raw = _raw(model)
     names = names_of(raw)
     if spec.method:
@@ -184,6 +198,9 @@ def load_mlflow(spec: ModelSpec, directory: pathlib.Path | None = None) -> Loade
         return LoadedModel(
             lambda params: Calls(functools.partial(predict, **params) if params else predict), feature_names=names
         )
+    chat, signature = chat_of(_loader_of(model.metadata)), model.metadata.signature
+    if chat is not None and signature is not None:  # its example is MLflow's own, and an answer may cost money
+        return load_chat(chat, signature.inputs.input_names(), model._predict_fn, spec.result_type)
     if takes_texts(raw):
         return LoadedModel(functools.partial(_calls_of_texts, model, raw), example=model.input_example)
     return LoadedModel(functools.partial(_calls, model), feature_names=names, example=model.input_example)
