@@ -157,6 +157,8 @@ def _is_object(given: pa.Schema, inputs: Sequence[Column], rules: Rules) -> bool
         return False
     if places(str(inputs[0].name), given.names, rules.case_sensitive):
         return False
+    if not any(given.get_field_index(field.name) >= 0 for field in inputs[0].type):  # all of them may be optional
+        return False
     return can_widen(pa.struct(list(given)), inputs[0].type)
 
 

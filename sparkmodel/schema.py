@@ -16,7 +16,8 @@ class Column:
 
     Attributes:
         name: Name of the input, None in an unnamed signature.
-        type: Arrow type of one row's value; of one element for a tensor; None takes any.
+        type: Arrow type of one row's value; of one element for a tensor; None takes any. Fields of structs in it that
+            may be NULL may be left out.
         required: False where the caller may leave the column out.
         shape: For a tensor its shape with the batch axis first, such as (-1, 64); else None.
     """
@@ -113,7 +114,10 @@ def is_vector(type_: pa.DataType) -> bool:
 
 
 def can_widen(given: pa.DataType, wanted: pa.DataType) -> bool:
-    """Whether values of `given` may be cast to `wanted`; each value is still checked when it is cast."""
+    """Whether values of `given` may be cast to `wanted`; each value is still checked when it is cast.
+
+    A field of a struct that may be NULL in `wanted` may be missing in `given`.
+    """
     if given == wanted or pa.types.is_null(given):
         return True
     if pa.types.is_dictionary(given):
@@ -122,7 +126,9 @@ def can_widen(given: pa.DataType, wanted: pa.DataType) -> bool:
         return is_list(given) and can_widen(given.value_type, wanted.value_type)
     if pa.types.is_struct(wanted):
         return pa.types.is_struct(given) and all(
-            given.get_field_index(field.name) >= 0 and can_widen(given.field(field.name).type, field.type)
+            can_widen(given.field(field.name).type, field.type)
+            if given.get_field_index(field.name) >= 0
+            else field.nullable
             for field in wanted
         )
     if pa.types.is_map(wanted):
@@ -146,3 +152,14 @@ _FAMILIES = (
     (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary),
     (pa.types.is_timestamp, pa.types.is_date),
 )
+
+
+def with_all(type_: pa.DataType) -> pa.DataType:
+    """The type with none of its structs' fields to be left out."""
+    if pa.types.is_struct(type_):
+        return pa.struct([pa.field(field.name, with_all(field.type), nullable=False) for field in type_])
+    if is_list(type_):
+        return pa.list_(with_all(type_.value_type))
+    if pa.types.is_map(type_):
+        return pa.map_(type_.key_type, with_all(type_.item_type))
+    return type_

@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
+import re
+import sys
 
+import yaml
 from packaging.requirements import InvalidRequirement, Requirement
 
 from sparkmodel.errors import InvalidOptionError, ModelEnvironmentError
 from sparkmodel.loaders.resolve import Resolved
 
 _log = logging.getLogger(__name__)
+_CONDA = re.compile(r"\s*([\w.-]+)\s*(?:={1,2}\s*([\d.]+))?")  # a package, and the version that it is pinned to
 
 
 def requirements_of(name: str, resolved: Resolved, env_manager: str) -> tuple[str, ...]:
@@ -23,7 +27,8 @@ def requirements_of(name: str, resolved: Resolved, env_manager: str) -> tuple[st
         env_manager: `local`, `virtualenv` or `uv`.
 
     Raises:
-        InvalidOptionError: another env_manager than `local` for a source that names no requirements.
+        InvalidOptionError: another env_manager than `local` for a source that names no requirements, or none that pip
+            could install.
         ModelEnvironmentError: they cannot be fetched.
     """
     if resolved.source.kind != "mlflow":
@@ -34,33 +39,89 @@ def requirements_of(name: str, resolved: Resolved, env_manager: str) -> tuple[st
                 "log it with MLflow, or pass runtime_env={'pip': [...]}",
             )
         return ()
-    lines = _read(name, resolved)
     if env_manager == "local":
-        unmet = [text for text in map(_unmet, lines) if text]
-        if unmet:
-            _log.warning(
-                "Model '%s' was logged with other versions of its libraries than its workers have: %s. Its predictions "
-                "may differ; env_manager='virtualenv' or 'uv' gives it its own.",
-                name,
-                ", ".join(unmet),
-            )
+        _compare(name, resolved)
         return ()
-    return tuple(lines)
+    return _to_install(name, resolved, env_manager)
 
 
-def _read(name: str, resolved: Resolved) -> list[str]:
-    from sparkmodel.loaders.mlflow_model import requirements_text
-
-    source, directory = resolved.source, resolved.directory
+def _compare(name: str, resolved: Resolved) -> None:
+    """Warn of requirements that are not met here; a model that has none to compare with is served all the same."""
     try:
-        text = (
-            requirements_text(source.uri, source.artifacts) if directory is None else requirements_text(str(directory))
+        lines = _read(resolved)
+    except Exception as error:  # each store has its own
+        _log.info("Model '%s' does not say what it requires: %s", name, error)
+        return
+    unmet = [text for text in map(_unmet, lines) if text]
+    if unmet:
+        _log.warning(
+            "Model '%s' was logged with other versions of its libraries than its workers have: %s. Its predictions "
+            "may differ; env_manager='virtualenv' or 'uv' gives it its own.",
+            name,
+            ", ".join(unmet),
         )
+
+
+def _to_install(name: str, resolved: Resolved, env_manager: str) -> tuple[str, ...]:
+    try:
+        python, packages, has_pip = _conda(resolved)
+        try:
+            lines = _read(resolved)
+        except Exception as error:
+            if has_pip or not (python or packages):
+                raise
+            raise InvalidOptionError(
+                "Cannot use option 'env_manager'",
+                f"'{env_manager}' installs with pip, and the conda.yaml of model '{name}' names nothing for pip",
+                "use env_manager='local' on workers that have its packages, or log it with pip_requirements",
+            ) from error
+    except InvalidOptionError:
+        raise
     except Exception as error:  # each store has its own
         raise ModelEnvironmentError(
             f"Cannot read the requirements of model '{name}'", f"{type(error).__name__}: {error}"
         ) from error
-    lines = (line.split(" #")[0].strip() for line in text.splitlines())
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if python and not f"{python}.".startswith(f"{here}.") and python != here.partition(".")[0]:
+        _log.warning("Model '%s' was logged with Python %s, its workers have %s.", name, python, here)
+    if packages:
+        _log.warning(
+            "The conda.yaml of model '%s' names packages of conda, which env_manager='%s' does not install: %s.",
+            name,
+            env_manager,
+            ", ".join(packages),
+        )
+    return tuple(lines)
+
+
+def _conda(resolved: Resolved) -> tuple[str, list[str], bool]:
+    """Of a conda.yaml: Python's version, other packages of conda's, and whether there are any of pip's."""
+    from sparkmodel.loaders.mlflow_model import conda_text
+
+    content = yaml.safe_load(conda_text(*_place(resolved))) or {}
+    python, packages, has_pip = "", [], False
+    for one in content.get("dependencies") or []:
+        if isinstance(one, dict):
+            has_pip = has_pip or bool(one.get("pip"))
+            continue
+        match = _CONDA.match(str(one).rpartition("::")[2])
+        package, version = (match[1].lower(), match[2] or "") if match else (str(one), "")
+        if package == "python":
+            python = version
+        elif package != "pip":
+            packages.append(str(one))
+    return python, packages, has_pip
+
+
+def _place(resolved: Resolved) -> tuple[str, str]:
+    source, directory = resolved.source, resolved.directory
+    return (source.uri, source.artifacts) if directory is None else (str(directory), "")
+
+
+def _read(resolved: Resolved) -> list[str]:
+    from sparkmodel.loaders.mlflow_model import requirements_text
+
+    lines = (line.split(" #")[0].strip() for line in requirements_text(*_place(resolved)).splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 

@@ -16,7 +16,8 @@ from mlflow.types.type_hints import _is_type_hint_from_example, _signature_canno
 
 from sparkmodel.loaders.base import Calls, LoadedModel
 from sparkmodel.loaders.chats import chat_of, load_chat, signature_of_chat
-from sparkmodel.loaders.mlflow_model import open_pyfunc, signature_of
+from sparkmodel.loaders.mlflow_model import open_pyfunc
+from sparkmodel.loaders.mlflow_signature import signature_of
 from sparkmodel.schema import Signature
 from sparkmodel.spec import ModelSpec
 

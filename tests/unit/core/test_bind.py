@@ -237,11 +237,14 @@ def test_by_position_no_required_input_is_left_out() -> None:
 
 
 def test_the_fields_of_the_one_object_that_a_model_takes() -> None:
-    point = (Column(name="point", type=pa.struct([("x", F64), ("y", F64)])),)
+    point = (Column(name="point", type=pa.struct([("x", F64), pa.field("y", F64, nullable=False)])),)
     assert bind(WHAT, pa.schema([("y", F64), ("x", F64)]), True, point).kind == "object"
     assert bind(WHAT, pa.schema([("point", point[0].type), ("x", F64)]), True, point).kind == "frame"
     with pytest.raises(SchemaMismatchError, match="column 'point' is missing"):
         bind(WHAT, pa.schema([("x", F64)]), True, point)
+    optional = (Column(name="point", type=pa.struct([("x", F64)])),)
+    with pytest.raises(SchemaMismatchError, match="column 'point' is missing"):
+        bind(WHAT, pa.schema([("z", F64)]), True, optional)
 
 
 def test_a_column_too_many_for_tensors_is_refused_but_where_mlflow_drops_it() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 
@@ -75,6 +76,16 @@ def test_the_text_is_flat_json_as_files_that_were_saved_have_it() -> None:
 
 def test_a_handle_is_read_back_whole() -> None:
     assert Handle.from_text(WHOLE.to_text()) == WHOLE == pickle.loads(pickle.dumps(WHOLE))
+
+
+@pytest.mark.parametrize("required", [True, False])
+@pytest.mark.parametrize(
+    "type_", [None, pa.struct([pa.field("x", pa.int64(), False), pa.field("y", pa.list_(pa.struct([])))])], ids=str
+)
+def test_inputs_are_read_back_with_what_they_leave_open(type_: pa.DataType | None, required: bool) -> None:
+    contract = Contract(result_type=pa.float64(), inputs=(Column(name="a", type=type_, required=required),))
+    handle = dataclasses.replace(WHOLE, contract=contract)
+    assert Handle.from_text(handle.to_text()) == handle
 
 
 @pytest.mark.parametrize("key", ["name", "pool_id", "token", "master", "max_retries", "directory", "result", "call"])

@@ -69,7 +69,8 @@ object Binding {
         throw mismatch(model, s"it has no input '$key'", ModelAnalysisException.suggest(key, names))
       }
       val found = known.map(input => input -> only(model, values, input.name.get))
-      if (isObject(known, values, found.flatMap(_._2))) Named(values)
+      val row = Signatures.rowOf(values.map { case (name, value) => name -> value.dataType })
+      if (found.forall(_._2.isEmpty) && Signatures.isObject(known, row)) Named(values)
       else {
         found.collectFirst { case (input, None) if input.required => input.name.get }.foreach { name =>
           throw missing(model, name, known, values.map(_._1).filter(_.nonEmpty))
@@ -80,13 +81,6 @@ object Binding {
     case _ => Named(values)
   }
 
-  /** Whether a row has the fields of the one input that is a struct, and a worker puts them together. */
-  private def isObject(inputs: Seq[Input], values: Seq[(String, Expression)], found: Seq[Expression]): Boolean =
-    found.isEmpty && inputs.size == 1 && inputs.head.dataType.exists { wanted =>
-      wanted.isInstanceOf[StructType] && Signatures.canWiden(Signatures.rowOf(values.map {
-        case (name, value) => name -> value.dataType
-      }), wanted)
-    }
 
   private def only(model: Takes, values: Seq[(String, Expression)], name: String): Option[Expression] =
     Names.places(name, values.map(_._1)) match {

@@ -38,7 +38,7 @@ object Fit {
     }
 
   private def checkRow(model: Takes, inputs: Seq[Input], row: StructType): Unit =
-    if (inputs.forall(_.name.isDefined) && !isObject(inputs, row)) inputs.foreach { input =>
+    if (inputs.forall(_.name.isDefined) && !Signatures.isObject(inputs, row)) inputs.foreach { input =>
       Names.places(input.name.get, row.fieldNames.toSeq) match {
         case Seq(at) => checkType(model, input, row(at).dataType)
         case Seq() if input.required =>
@@ -47,10 +47,6 @@ object Fit {
         case _ => throw Binding.mismatch(model, s"column '${input.name.get}' is there twice", "give it once")
       }
     }
-
-  private def isObject(inputs: Seq[Input], row: StructType): Boolean =
-    inputs.size == 1 && Names.places(inputs.head.name.get, row.fieldNames.toSeq).isEmpty &&
-      inputs.head.dataType.exists(wanted => wanted.isInstanceOf[StructType] && Signatures.canWiden(row, wanted))
 
   private def checkType(model: Takes, input: Input, from: DataType): Unit =
     input.dataType.filterNot(Signatures.canWiden(from, _)).foreach { wanted =>

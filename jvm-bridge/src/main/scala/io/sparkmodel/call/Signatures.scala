@@ -29,6 +29,14 @@ object Signatures {
   def rowOf(columns: Seq[(String, DataType)]): StructType =
     StructType(columns.map { case (name, dataType) => StructField(name, dataType) })
 
+  /** Whether a row has fields of the one input, which is a struct, rather than the input itself: a worker puts them together. */
+  def isObject(inputs: Seq[Input], row: StructType): Boolean = inputs match {
+    case Seq(Input(Some(name), Some(wanted: StructType), _)) =>
+      Names.places(name, row.fieldNames.toSeq).isEmpty && wanted.exists(f => row.fieldNames.contains(f.name)) &&
+      canWiden(row, wanted)
+    case _ => false
+  }
+
   private def read(inputs: Inputs): Seq[Input] =
     Schemas.read(inputs.schema).getFields.asScala.toSeq.zip(inputs.required).map { case (field, required) =>
       val dataType = field.getType match {
@@ -45,7 +53,9 @@ object Signatures {
     case (udt: UserDefinedType[_], _) => canWiden(udt.sqlType, wanted)
     case (ArrayType(one, _), ArrayType(other, _)) => canWiden(one, other)
     case (one: StructType, other: StructType) =>
-      other.forall(field => one.fields.exists(f => f.name == field.name && canWiden(f.dataType, field.dataType)))
+      other.forall { field => // what may be NULL may be left out
+        one.fields.find(_.name == field.name).fold(field.nullable)(f => canWiden(f.dataType, field.dataType))
+      }
     case (MapType(key, value, _), MapType(otherKey, otherValue, _)) =>
       canWiden(key, otherKey) && canWiden(value, otherValue)
     case (_, ByteType | ShortType | IntegerType | LongType) => isInteger(from)
