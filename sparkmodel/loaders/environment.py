@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import logging
 import re
@@ -63,54 +64,66 @@ def _compare(name: str, resolved: Resolved) -> None:
 
 
 def _to_install(name: str, resolved: Resolved, env_manager: str) -> tuple[str, ...]:
+    conda, lines = _Conda(), []
     try:
-        python, packages, has_pip = _conda(resolved)
-        try:
-            lines = _read(resolved)
-        except Exception as error:
-            if has_pip or not (python or packages):
-                raise
-            raise InvalidOptionError(
-                "Cannot use option 'env_manager'",
-                f"'{env_manager}' installs with pip, and the conda.yaml of model '{name}' names nothing for pip",
-                "use env_manager='local' on workers that have its packages, or log it with pip_requirements",
-            ) from error
-    except InvalidOptionError:
-        raise
+        conda = _conda(resolved)
+        lines = _read(resolved)
     except Exception as error:  # each store has its own
-        raise ModelEnvironmentError(
-            f"Cannot read the requirements of model '{name}'", f"{type(error).__name__}: {error}"
-        ) from error
-    here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if python and not f"{python}.".startswith(f"{here}.") and python != here.partition(".")[0]:
-        _log.warning("Model '%s' was logged with Python %s, its workers have %s.", name, python, here)
-    if packages:
+        if conda.has_pip or not conda.is_there:
+            raise ModelEnvironmentError(
+                f"Cannot read the requirements of model '{name}'", f"{type(error).__name__}: {error}"
+            ) from error
+    if not lines and conda.is_there:
+        raise InvalidOptionError(
+            "Cannot use option 'env_manager'",
+            f"'{env_manager}' installs with pip, and the conda.yaml of model '{name}' names nothing for pip",
+            "use env_manager='local' on workers that have its packages, or log it with pip_requirements",
+        )
+    _tell(name, env_manager, conda)
+    return tuple(lines)
+
+
+@dataclasses.dataclass
+class _Conda:
+    """Of a conda.yaml: whether there is one, Python's version, other packages of conda's, whether there are pip's."""
+
+    is_there: bool = False
+    python: str = ""
+    packages: list[str] = dataclasses.field(default_factory=list)
+    has_pip: bool = False
+
+
+def _tell(name: str, env_manager: str, conda: _Conda) -> None:
+    """Warn of what cannot be honoured."""
+    here = [str(number) for number in sys.version_info[:2]]
+    pinned = conda.python.split(".")[:2] if conda.python else []
+    if pinned != here[: len(pinned)]:
+        _log.warning("Model '%s' was logged with Python %s, its workers have %s.", name, conda.python, ".".join(here))
+    if conda.packages:
         _log.warning(
             "The conda.yaml of model '%s' names packages of conda, which env_manager='%s' does not install: %s.",
             name,
             env_manager,
-            ", ".join(packages),
+            ", ".join(conda.packages),
         )
-    return tuple(lines)
 
 
-def _conda(resolved: Resolved) -> tuple[str, list[str], bool]:
-    """Of a conda.yaml: Python's version, other packages of conda's, and whether there are any of pip's."""
+def _conda(resolved: Resolved) -> _Conda:
     from sparkmodel.loaders.mlflow_model import conda_text
 
     content = yaml.safe_load(conda_text(*_place(resolved))) or {}
-    python, packages, has_pip = "", [], False
+    found = _Conda(is_there=bool(content))
     for one in content.get("dependencies") or []:
         if isinstance(one, dict):
-            has_pip = has_pip or bool(one.get("pip"))
+            found.has_pip = found.has_pip or bool(one.get("pip"))
             continue
         match = _CONDA.match(str(one).rpartition("::")[2])
         package, version = (match[1].lower(), match[2] or "") if match else (str(one), "")
         if package == "python":
-            python = version
+            found.python = version
         elif package != "pip":
-            packages.append(str(one))
-    return python, packages, has_pip
+            found.packages.append(str(one))
+    return found
 
 
 def _place(resolved: Resolved) -> tuple[str, str]:

@@ -141,7 +141,7 @@ def requirements_text(uri: str, artifacts: str = "") -> str:
     try:
         return _fetched(uri, artifacts, _REQUIREMENTS)
     except Exception:  # each store has its own for a file that is not there; then there is a conda.yaml
-        with _quiet():  # MLflow explains on the way how to install it by hand
+        with _quiet():  # MLflow explains on the way how to install it by hand, and what of it is left out
             return pathlib.Path(mlflow.pyfunc.get_model_dependencies(uri)).read_text("utf-8")
 
 
@@ -172,7 +172,7 @@ def _fetched(uri: str, artifacts: str, name: str) -> str:
 def _quiet() -> Iterator[None]:
     logger = logging.getLogger("mlflow.pyfunc")
     level = logger.level
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
