@@ -4,19 +4,17 @@
 from __future__ import annotations
 
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from pyspark.serializers import CloudPickleSerializer
 from pyspark.sql import SparkSession
 from pyspark.sql.pandas.functions import arrow_udf
 
 from sparkmodel.errors import NameTakenError
+from sparkmodel.spark import registered
 from sparkmodel.spark.bridge import bridge_status
 from sparkmodel.spark.forward import Forward
 from sparkmodel.spark.types import to_spark
 from sparkmodel.wire.handle import Handle
-
-_registered: WeakKeyDictionary[SparkSession, set[str]] = WeakKeyDictionary()
 
 
 def make_function(handle: Handle) -> Any:
@@ -39,7 +37,7 @@ def check_free(spark: SparkSession, name: str) -> None:
     Raises:
         NameTakenError: there is one.
     """
-    if name not in _registered.get(spark, ()) and spark.catalog.functionExists(name):
+    if not registered.is_ours(spark, name) and spark.catalog.functionExists(name):
         raise NameTakenError(
             f"Cannot register model '{name}'",
             "this session has a SQL function of that name",
@@ -60,18 +58,25 @@ def register_function(spark: SparkSession, handle: Handle, name: str | None = No
         jvm.io.sparkmodel.Models.registerPython(spark._jsparkSession, name, handle.to_text(), function._unwrapped._judf)
     else:
         spark.udf.register(name, function)
-    _registered.setdefault(spark, set()).add(name)
+    registered.note(spark, name, handle)
 
 
 def in_session(spark: SparkSession | None, handle: Handle) -> Handle:
-    """The handle with the session's time zone, for timestamps without one that a model returns."""
+    """The handle with the session's time zone, for timestamps without one that a model returns.
+
+    In the place of a session that has ended it is the active one.
+    """
+    if spark is not None and registered.is_stopped(spark):
+        spark = SparkSession.getActiveSession()
     if spark is None:
         return handle
     zone = spark.conf.get("spark.sql.session.timeZone")
     return handle.calling(time_zone=zone)
 
 
-def drop_function(spark: SparkSession, name: str) -> None:
-    """Take the model out of this session's SQL."""
-    spark.sql(f"DROP TEMPORARY FUNCTION IF EXISTS {name}")
-    _registered.get(spark, set()).discard(name)
+def drop_function(spark: SparkSession, name: str, pool_id: str) -> None:
+    """Take a pool's function out of this session's SQL, unless the session has ended or the name is another's now."""
+    if registered.is_stopped(spark) or registered.is_anothers(spark, name, pool_id):
+        return
+    spark.sql(f"DROP TEMPORARY FUNCTION IF EXISTS `{name}`")
+    registered.forget(spark, name)
