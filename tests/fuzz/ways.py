@@ -112,6 +112,11 @@ def outcome(spark: SparkSession, plan: Plan, way: str) -> tuple[str, Any]:
     return "rows", sorted(map(repr, rows))
 
 
+def refused(spark: SparkSession) -> int:
+    """How many plans the rules have made so far that could not have run, and were not taken."""
+    return int(spark.sparkContext._jvm.io.sparkmodel.plan.Checked.refused())
+
+
 def _first_line(error: Exception) -> str:
     """What is told first by whoever failed, without numbers that are new each time."""
     told = re.findall(r"(?:\[[A-Z_.]+\]|\w+(?:Exception|Error):) [^\n]*", str(error))
