@@ -40,7 +40,7 @@ def twice(_: None, data: pd.DataFrame) -> pd.Series:
     return data.iloc[:, 0].astype("float64").fillna(-1.0) * 2
 
 
-def _functions(spark: SparkSession) -> None:
+def register_functions(spark: SparkSession) -> None:
     """Python functions of every kind that others bring; each adds 1."""
 
     def plus_iter(batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
@@ -71,7 +71,7 @@ def tables(spark: SparkSession, home: pathlib.Path) -> Iterator[None]:
         sm.register(spark, name, (lambda: None, predict), result_type="double", num_cpus=0.5)
         for name, predict in [("f", minus_50), ("g", twice)]
     ]
-    _functions(spark)
+    register_functions(spark)
     rows = spark.range(ROWS, numPartitions=2).selectExpr(
         "id", "if(id % 17 = 5, NULL, cast(id AS double)) AS x", "if(id % 23 = 2, NULL, id % 10) AS k"
     )

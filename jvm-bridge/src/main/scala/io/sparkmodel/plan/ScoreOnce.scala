@@ -38,7 +38,7 @@ private class ScoreOnce(rules: Rules) extends PredicateHelper {
   private val scoring = new Scoring(rules)
 
   def rewrite(plan: LogicalPlan): LogicalPlan =
-    if (rules.scoreOnce) Ranges.exchangeBelow(rewriteAll(TopRows.scoreLate(InferredFilters.drop(plan))))
+    if (rules.scoreOnce) Ranges.exchangeBelow(rewriteAll(TopRows.scoreInTasks(TopRows.scoreLate(InferredFilters.drop(plan)))))
     else rewriteAll(plan)
 
   private def rewriteAll(plan: LogicalPlan): LogicalPlan = plan.transformUpWithPruning(_.containsPattern(PYTHON_UDF)) {
