@@ -97,7 +97,10 @@ def main() -> int:
                         failed += 1
                         print(text, flush=True)
                     if done % 100 == 0:
-                        print(f"{kind}: {done} of {count}, {failed} differ, {time.monotonic() - started:.0f} s", flush=True)
+                        print(
+                            f"{kind}: {done} of {count}, {failed} differ, {time.monotonic() - started:.0f} s",
+                            flush=True,
+                        )
                 print(f"{kind}: {count} run, {failed} differ, {time.monotonic() - started:.0f} s", flush=True)
         spark.stop()
         sm.shutdown()

@@ -131,7 +131,9 @@ class Plans:
     def _beside(self) -> str:
         """Models and Python functions of others beside, above and below each other, with nothing between."""
         udf = self._pick(*UDFS)
-        return self._pick(f"{udf}(x)", f"{udf}(f(x))", f"f({udf}(x))", "f(x)", "g(f(x))", f"{udf}({self._pick(*UDFS)}(g(x)))")
+        return self._pick(
+            f"{udf}(x)", f"{udf}(f(x))", f"f({udf}(x))", "f(x)", "g(f(x))", f"{udf}({self._pick(*UDFS)}(g(x)))"
+        )
 
     # The productions, each a SELECT of the five columns
 
@@ -213,7 +215,9 @@ class Plans:
     def _window(self, depth: int) -> str:
         order = f"{self._pick('f(x), ', 'g(p) DESC, ', '')}id, x, p, q"
         window = f"OVER (PARTITION BY {self._pick('k', 'k, q')} ORDER BY {order})"
-        function = self._pick(f"double(row_number() {window})", f"sum({self._number(depth=1)}) {window}", f"lag(p) {window}")
+        function = self._pick(
+            f"double(row_number() {window})", f"sum({self._number(depth=1)}) {window}", f"lag(p) {window}"
+        )
         q = self._pick("q", "k > 3 AND f(x) > 5", self._condition(depth=1))
         return f"SELECT id, x, k, {function} AS p, {q} AS q FROM ({self._relation(depth)}){self._where()}"
 
@@ -229,18 +233,16 @@ class Plans:
             f"SELECT max(f(y)) AS m FROM d WHERE d.k = {a}.k",
             f"SELECT y AS m FROM d WHERE d.k = {a}.k AND f(d.y) > -48",
         )
-        return (
-            f"SELECT {a}.id, {a}.x, {a}.k, l.m AS p, {a}.q FROM ({self._relation(depth)}) {a}, LATERAL ({inner}) l"
-        )
+        return f"SELECT {a}.id, {a}.x, {a}.k, l.m AS p, {a}.q FROM ({self._relation(depth)}) {a}, LATERAL ({inner}) l"
 
     def _subquery(self, depth: int) -> str:
         a = self._name()
         condition = self._pick(
             f"EXISTS (SELECT 1 FROM d WHERE d.k = {a}.k AND f(d.y) > -47)",
             f"NOT EXISTS (SELECT 1 FROM d WHERE d.k = {a}.k AND f(d.y) > -47)",
-            f"k IN (SELECT k FROM d WHERE f(y) < -43)",
-            f"f(x) IN (SELECT f(x) FROM stored WHERE k = 3)",
-            f"p > (SELECT min(f(y)) FROM d)",
+            "k IN (SELECT k FROM d WHERE f(y) < -43)",
+            "f(x) IN (SELECT f(x) FROM stored WHERE k = 3)",
+            "p > (SELECT min(f(y)) FROM d)",
             f"p < (SELECT max(f(y) + 60) FROM d WHERE d.k = {a}.k)",
         )
         return f"SELECT * FROM ({self._relation(depth)}) {a} WHERE {condition}{self._pick('', ' AND f(x) > 3')}"

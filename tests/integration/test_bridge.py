@@ -281,11 +281,13 @@ def test_the_file_of_a_row_is_told_beside_a_model(
             "SELECT id, x, input_file_name() AS name, 0 AS start, 1 AS length, x AS p FROM files "
             "WHERE same(x) >= 0 AND input_file_name() LIKE '%parquet'",
         ):
-            frame = spark.sql(f"SELECT * FROM ({query}) JOIN (SELECT id, _metadata.file_path AS path FROM files) USING (id)")
-            found = frame.selectExpr("count(*)", "count_if(name = path)", "count_if(start = 0)", "count_if(p = x)").first()
+            paths = "SELECT id, _metadata.file_path AS path FROM files"
+            frame = spark.sql(f"SELECT * FROM ({query}) JOIN ({paths}) USING (id)")
+            counts = ["count(*)", "count_if(name = path)", "count_if(start = 0)", "count_if(p = x)"]
+            found = frame.selectExpr(*counts).first()
             assert found is not None
             assert list(found) == [80_000] * 4, query
-        groups = spark.sql("SELECT input_file_name() AS n, sum(same(x)) FROM files GROUP BY input_file_name()").collect()
+        groups = spark.sql("SELECT input_file_name() AS n, sum(same(x)) FROM files GROUP BY 1").collect()
         assert len(groups) == spark.sql("SELECT DISTINCT _metadata.file_path FROM files").count()
     finally:
         spark.conf.unset(BRIDGE)

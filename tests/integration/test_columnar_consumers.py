@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whoever takes the operator's batches of columns, and whatever its own come from, has them as long as it needs them."""
+"""Whoever takes the operator's batches of columns has them for as long as it needs them."""
 
 from __future__ import annotations
 
