@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs many generated cases and tells where ways differ; ends with 1 if any do.
 
-    python -m tests.fuzz --plans 2000 [--seed 0] [--first 0] [--ways 2]
+    python -m tests.fuzz --plans 2000 [--seed 0] [--first 0]
 
 Case n of a seed is always the same: `--seed S --first N --plans 1` runs one again.
 """
@@ -76,32 +76,34 @@ def session(home: pathlib.Path) -> SparkSession:
     return made
 
 
+def run(kind: str, cases: Iterator[str | None], count: int) -> int:
+    """How many of the cases of a kind fail; each that does is told."""
+    started, failed = time.monotonic(), 0
+    for done, text in enumerate(cases, 1):
+        if text is not None:
+            failed += 1
+            print(text, flush=True)
+        if done % 100 == 0 or done == count:
+            took = time.monotonic() - started
+            print(f"{kind}: {done} of {count} run, {failed} differ, {took:.0f} s", flush=True)
+    return failed
+
+
 def main() -> int:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     for kind in KINDS:
         parser.add_argument(f"--{kind}", type=int, default=0, help=f"how many {kind}")
-    arguments = parser.parse_args()
-    failed = 0
+    asked = parser.parse_args()
+    counts = {kind: getattr(asked, kind) for kind in KINDS if getattr(asked, kind)}
     with tempfile.TemporaryDirectory() as folder:
-        spark = session(pathlib.Path(folder))
-        for kind, run in KINDS.items():
-            count = getattr(arguments, kind)
-            started = time.monotonic()
-            done = 0
-            if count:
-                for text in run(spark, pathlib.Path(folder), arguments.seed, arguments.first, count):
-                    done += 1
-                    if text is not None:
-                        failed += 1
-                        print(text, flush=True)
-                    if done % 100 == 0:
-                        print(
-                            f"{kind}: {done} of {count}, {failed} differ, {time.monotonic() - started:.0f} s",
-                            flush=True,
-                        )
-                print(f"{kind}: {count} run, {failed} differ, {time.monotonic() - started:.0f} s", flush=True)
+        home = pathlib.Path(folder)
+        spark = session(home)
+        failed = sum(
+            run(kind, KINDS[kind](spark, home, asked.seed, asked.first, count), count) for kind, count in counts.items()
+        )
         spark.stop()
         sm.shutdown()
     return 1 if failed else 0

@@ -131,9 +131,8 @@ class Plans:
     def _beside(self) -> str:
         """Models and Python functions of others beside, above and below each other, with nothing between."""
         udf = self._pick(*UDFS)
-        return self._pick(
-            f"{udf}(x)", f"{udf}(f(x))", f"f({udf}(x))", "f(x)", "g(f(x))", f"{udf}({self._pick(*UDFS)}(g(x)))"
-        )
+        both = f"{udf}({self._pick(*UDFS)}(g(x)))"
+        return self._pick(f"{udf}(x)", f"{udf}(f(x))", f"f({udf}(x))", "f(x)", "g(f(x))", both)
 
     # The productions, each a SELECT of the five columns
 
@@ -215,9 +214,8 @@ class Plans:
     def _window(self, depth: int) -> str:
         order = f"{self._pick('f(x), ', 'g(p) DESC, ', '')}id, x, p, q"
         window = f"OVER (PARTITION BY {self._pick('k', 'k, q')} ORDER BY {order})"
-        function = self._pick(
-            f"double(row_number() {window})", f"sum({self._number(depth=1)}) {window}", f"lag(p) {window}"
-        )
+        total = f"sum({self._number(depth=1)}) {window}"
+        function = self._pick(f"double(row_number() {window})", total, f"lag(p) {window}")
         q = self._pick("q", "k > 3 AND f(x) > 5", self._condition(depth=1))
         return f"SELECT id, x, k, {function} AS p, {q} AS q FROM ({self._relation(depth)}){self._where()}"
 
