@@ -6,7 +6,7 @@ from __future__ import annotations
 from pyspark.sql.types import DataType
 
 from sparkmodel.errors import InvalidOptionError
-from sparkmodel.schema import Column
+from sparkmodel.schema import Column, with_all
 from sparkmodel.spark.ddl import parse_columns, parse_ddl
 from sparkmodel.spark.types import to_arrow
 
@@ -30,7 +30,7 @@ def parse_inputs(ddl: str | None) -> tuple[Column, ...] | None:
     for name in names:
         if names.count(name) > 1:
             raise InvalidOptionError(f"Cannot use input columns '{ddl}'", f"'{name}' is there twice")
-    return tuple(Column(name=field.name, type=to_arrow(field.dataType)) for field in struct.fields)
+    return tuple(Column(name=field.name, type=with_all(to_arrow(field.dataType))) for field in struct.fields)
 
 
 def parse_output(ddl: str | None) -> DataType | None:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from sparkmodel.errors import SchemaMismatchError
+from sparkmodel.loaders.clocks import wall_clock
 from sparkmodel.schema import is_list
 
 NDArray = np.ndarray[Any, Any]
@@ -27,15 +28,15 @@ _EXACT_IN_DOUBLE = 2**53
 def scalars(array: pa.Array) -> NDArray:
     """A column as one value for each row.
 
-    Numbers, booleans and times have NumPy's own type; a NULL among floats is NaN, among times NaT. Integers beside a
-    NULL are float64 if that is exact for all of them, else objects. All else is objects, with None for NULL.
+    Numbers, booleans and times have NumPy's own type; a NULL among floats is NaN, among times NaT. Times show the
+    clock on the wall, also within arrays and structs. Integers beside a NULL are float64 if that is exact for all of
+    them, else objects. All else is objects, with None for NULL.
     """
     type_ = array.type
-    if pa.types.is_timestamp(type_):
-        array = _wall_clock(array)
-    elif array.null_count and pa.types.is_integer(type_) and not _fits_double(array):
+    array = wall_clock(array)
+    if array.null_count and pa.types.is_integer(type_) and not _fits_double(array):
         return objects(array.to_pylist())
-    elif not _is_plain(type_):
+    if not _is_plain(type_):
         return np.asarray(array.to_pandas(integer_object_nulls=True, maps_as_pydicts="strict").to_numpy())
     return _writable(array.to_numpy(zero_copy_only=False))
 
@@ -43,7 +44,8 @@ def scalars(array: pa.Array) -> NDArray:
 def objects(values: Sequence[Any]) -> NDArray:
     """Values in an array of objects, whatever NumPy would make of them."""
     result = np.empty(len(values), dtype=object)
-    result[:] = values
+    for i, value in enumerate(values):  # at once, arrays of one length would become rows and columns
+        result[i] = value
     return result
 
 
@@ -90,6 +92,7 @@ def _is_plain(type_: pa.DataType) -> bool:
         pa.types.is_boolean(type_)
         or pa.types.is_integer(type_)
         or pa.types.is_floating(type_)
+        or pa.types.is_timestamp(type_)
         or pa.types.is_duration(type_)
         or pa.types.is_string(type_)
         or pa.types.is_large_string(type_)
@@ -99,15 +102,6 @@ def _is_plain(type_: pa.DataType) -> bool:
 def _fits_double(array: pa.Array) -> bool:
     limits = pa.compute.min_max(array).as_py()
     return limits["min"] is None or -_EXACT_IN_DOUBLE <= limits["min"] <= limits["max"] <= _EXACT_IN_DOUBLE
-
-
-def _wall_clock(array: pa.Array) -> pa.Array:
-    if array.type.tz is not None:
-        array = pa.compute.local_timestamp(array)
-    try:
-        return array.cast(pa.timestamp("ns"))  # PySpark's unit
-    except pa.ArrowInvalid:
-        return array  # before 1677 or after 2262
 
 
 def _writable(array: NDArray) -> NDArray:

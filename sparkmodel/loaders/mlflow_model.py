@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MLflow models: URIs, signatures, pyfunc. All of MLflow's that a loaded model needs."""
+"""MLflow models: URIs and pyfunc. All of MLflow's that a loaded model needs beside its signature."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import mlflow
-import numpy as np
-import pyarrow as pa
 from mlflow.models.utils import _enforce_params_schema
-from mlflow.types import DataType
-from mlflow.types.schema import AnyType, Array, Map, Object, Property, Schema, TensorSpec
 
-from sparkmodel.errors import ModelNotFoundError, UnsupportedTypeError
+from sparkmodel.errors import ModelNotFoundError
 from sparkmodel.loaders.base import Calls, LoadedModel
+from sparkmodel.loaders.mlflow_signature import signature_of
+from sparkmodel.loaders.names import names_of
 from sparkmodel.loaders.registry import hint_for
+from sparkmodel.loaders.texts import on_texts, takes_texts
 from sparkmodel.loaders.uris import absolute_uri
-from sparkmodel.schema import Column, Signature
+from sparkmodel.schema import Signature
 from sparkmodel.spec import ModelSpec, Source
 
 _ALIAS = re.compile(r"models:/(?P<name>[^@/]+)@(?P<alias>[^/]+)")
@@ -38,17 +37,6 @@ _LOGGED = re.compile(r"models:/(?P<id>m-[^@/]+)")
 _REQUIREMENTS = "requirements.txt"
 # stores of artifacts that need no tracking server: not its own proxy, nor those for which it gives out credentials
 _DIRECT = frozenset({"file", "s3", "gs", "abfs", "abfss", "wasb", "wasbs", "hdfs"})
-
-_TYPES = {
-    DataType.boolean: pa.bool_(),
-    DataType.integer: pa.int32(),
-    DataType.long: pa.int64(),
-    DataType.float: pa.float32(),
-    DataType.double: pa.float64(),
-    DataType.string: pa.string(),
-    DataType.binary: pa.binary(),
-    DataType.datetime: pa.timestamp("ns"),  # pandas' own, as pyfunc makes it: the clock on the wall
-}
 
 
 def resolve_mlflow(name: str, uri: str) -> tuple[Source, Signature]:
@@ -171,24 +159,34 @@ def load_mlflow(spec: ModelSpec, directory: pathlib.Path | None = None) -> Loade
     location = str(directory or source.artifacts or source.uri)
     # other versions of its libraries were told when it was registered: to look again takes half of the time to load it
     model = mlflow.pyfunc.load_model(location, suppress_warnings=True, model_config=config)
+    raw = _raw(model)
+    names = names_of(raw)
     if spec.method:
-        raw = model.get_raw_model()
         predict = getattr(raw, spec.method, None)
         if not callable(predict):
             raise TypeError(f"{type(raw).__name__} has no method '{spec.method}'")
-        return LoadedModel(lambda params: Calls(functools.partial(predict, **params) if params else predict))
-    return LoadedModel(
-        functools.partial(_calls, model), feature_names=_feature_names(model), example=model.input_example
-    )
+        if takes_texts(raw):
+            predict = on_texts(predict, raw)
+        return LoadedModel(
+            lambda params: Calls(functools.partial(predict, **params) if params else predict), feature_names=names
+        )
+    if takes_texts(raw):
+        return LoadedModel(functools.partial(_calls_of_texts, model, raw), example=model.input_example)
+    return LoadedModel(functools.partial(_calls, model), feature_names=names, example=model.input_example)
 
 
-def _feature_names(model: Any) -> list[str] | None:
-    """The columns that a wrapped scikit-learn model was fitted with."""
+def _raw(model: Any) -> Any:
+    """The model that pyfunc wraps, or what wraps it where its flavor hides it."""
     try:
-        names = getattr(model.get_raw_model(), "feature_names_in_", None)
-    except (mlflow.exceptions.MlflowException, NotImplementedError):  # a flavor that hides its model
-        return None
-    return None if names is None else [str(name) for name in names]
+        return model.get_raw_model()
+    except (mlflow.exceptions.MlflowException, NotImplementedError):
+        return getattr(model, "_model_impl", model)
+
+
+def _calls_of_texts(model: Any, raw: Any, params: Mapping[str, Any]) -> Calls:
+    """The model's own predict: pyfunc would make a frame of the texts."""
+    calls = _calls(model, params)
+    return Calls(on_texts(calls.exact or calls.predict, raw))
 
 
 def _calls(model: Any, params: Mapping[str, Any]) -> Calls:
@@ -208,86 +206,3 @@ def _calls(model: Any, params: Mapping[str, Any]) -> Calls:
         has_params = takes is not None and takes.kind is not inspect.Parameter.VAR_KEYWORD
         exact = functools.partial(own, params=settled) if has_params else own
     return Calls(lambda data: model.predict(data, params=given), exact)
-
-
-def signature_of(signature: Any) -> Signature:
-    """MLflow's signature in Arrow types."""
-    if signature is None:
-        return Signature(params=())
-    inputs = signature.inputs
-    params = signature.params.params if signature.params else ()
-    return Signature(
-        params=tuple(param.name for param in params),
-        inputs=None if inputs is None else tuple(_column(spec) for spec in _columns(inputs)),
-        output=None if signature.outputs is None else _output(signature.outputs),
-    )
-
-
-def _columns(schema: Schema) -> list[Any]:
-    """The columns of a frame; for one unnamed object, which is what a pydantic type hint gives, its properties."""
-    specs = list(schema.inputs)
-    if len(specs) == 1 and specs[0].name is None and isinstance(specs[0].type, Object):
-        return list(specs[0].type.properties)
-    return specs
-
-
-def _column(spec: Any) -> Column:
-    if isinstance(spec, TensorSpec):
-        return Column(name=spec.name, type=_from_numpy(spec.type), shape=tuple(spec.shape))
-    type_ = spec.dtype if isinstance(spec, Property) else spec.type
-    # AnyType is MLflow's for what it cannot name, such as decimals: such a column is passed on as it comes
-    known = None if isinstance(type_, AnyType) else _arrow(type_)
-    return Column(name=spec.name, type=known, required=spec.required is not False)
-
-
-def _output(schema: Schema) -> pa.DataType:
-    types = [_tensor(spec) if isinstance(spec, TensorSpec) else _result(_arrow(spec.type)) for spec in schema.inputs]
-    if len(types) == 1:
-        return types[0]
-    names = [spec.name or str(i) for i, spec in enumerate(schema.inputs)]
-    return pa.struct(list(zip(names, types, strict=True)))
-
-
-def _result(type_: pa.DataType) -> pa.DataType:
-    """Spark's TIMESTAMP is an instant, and what MLflow takes a datetime for where it is a result."""
-    if pa.types.is_timestamp(type_):
-        return pa.timestamp("us", "UTC")
-    if pa.types.is_list(type_):
-        return pa.list_(_result(type_.value_type))
-    if pa.types.is_struct(type_):
-        return pa.struct([(field.name, _result(field.type)) for field in type_])
-    if pa.types.is_map(type_):
-        return pa.map_(type_.key_type, _result(type_.item_type))
-    return type_
-
-
-def _tensor(spec: TensorSpec) -> pa.DataType:
-    """The type of one row: the first axis is the batch, whatever MLflow's spark_udf makes of it."""
-    type_ = _from_numpy(spec.type)
-    for _ in spec.shape[1:]:
-        type_ = pa.list_(type_)
-    return type_
-
-
-def _from_numpy(dtype: Any) -> pa.DataType:
-    dtype = np.dtype(dtype)
-    if dtype.kind in "UTO":
-        return pa.string()
-    try:
-        return pa.from_numpy_dtype(dtype)
-    except pa.ArrowNotImplementedError as error:
-        raise UnsupportedTypeError(
-            f"Cannot use tensor type '{dtype}'", "Arrow has no such type", "pass result_type"
-        ) from error
-
-
-def _arrow(type_: Any) -> pa.DataType:
-    if isinstance(type_, Array):
-        return pa.list_(_arrow(type_.dtype))
-    if isinstance(type_, Map):
-        return pa.map_(pa.string(), _arrow(type_.value_type))
-    if isinstance(type_, Object):
-        return pa.struct([(prop.name, _arrow(prop.dtype)) for prop in type_.properties])
-    if isinstance(type_, AnyType) or type_ not in _TYPES:
-        raise UnsupportedTypeError(f"Cannot use signature type '{type_}'", "Arrow has no such type", "pass result_type")
-    return _TYPES[type_]

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 import time
 import traceback
 from collections.abc import Callable, Hashable
@@ -10,11 +12,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from sparkmodel.binding import Binding
 from sparkmodel.errors import PredictError, SparkModelError
 from sparkmodel.loaders import Calls
-from sparkmodel.schema import Binding
 from sparkmodel.scoring.faults import ErrorWindow, Fault, isolate
-from sparkmodel.scoring.inputs import build_input
+from sparkmodel.scoring.inputs import Form, build_input
+from sparkmodel.scoring.nulls import complete_rows, scatter
 from sparkmodel.scoring.outputs import result_schema, to_array
 from sparkmodel.scoring.tally import Tally
 from sparkmodel.spec import ModelSpec, answer_type
@@ -54,10 +57,17 @@ class ScoringStream:
         self.result_schema = result_schema(answer_type(spec.result_type, on_error))
         self._spec, self._version, self._binding, self._tally = spec, version, binding, tally
         self._on_error, self._time_zone = on_error, time_zone
+        self._form = Form(
+            batch_format=spec.options.batch_format,
+            time_zone=time_zone,
+            labels=_labels(spec, schema, binding, by_name),
+            is_own="torch" in sys.modules,  # it writes into memory that NumPy would not let it write into
+        )
         self._what = f"Cannot score with '{spec.name}'"
         # pyfunc's checks know no record batches
         skips_checks = binding.is_plain or spec.options.batch_format == "pyarrow"
         self._call: Callable[[Any], Any] = calls.exact if skips_checks and calls.exact else calls.predict
+        self._skips_nulls = spec.options.null_input == "null"
         self._labels = {"binding": "name" if by_name else "position"}
         self._window = ErrorWindow(self._what, spec.options.error_threshold)
 
@@ -95,8 +105,17 @@ class ScoringStream:
         return pa.StructArray.from_arrays([result, pa.array(errors, pa.string()), versions], fields=fields)
 
     def _predict(self, batch: pa.RecordBatch) -> pa.Array:
+        mask = complete_rows(batch, self._binding) if self._skips_nulls else None
+        if mask is None:
+            return self._call_model(batch)
+        complete = batch.filter(mask)
+        if not complete.num_rows:
+            return pa.nulls(batch.num_rows, self._spec.result_type)
+        return scatter(self._call_model(complete), mask)
+
+    def _call_model(self, batch: pa.RecordBatch) -> pa.Array:
         self._tally.add(calls=1)
-        data = build_input(self._what, batch, self._binding, self._spec.options.batch_format)
+        data = build_input(self._what, batch, self._binding, self._form)
         if isinstance(data, pa.RecordBatch):
             data = data.replace_schema_metadata(self._labels)
         try:
@@ -104,6 +123,9 @@ class ScoringStream:
         except SparkModelError:
             raise
         except BaseException as error:  # SystemExit of a model must not end the worker in silence
+            if not self._form.is_own and is_read_only(error):
+                self._form = dataclasses.replace(self._form, is_own=True)  # as it works in place, from now on
+                return self._predict(batch)
             raise PredictError(
                 self._what,
                 f"the model raised {type(error).__name__}: {error}",
@@ -117,6 +139,26 @@ class ScoringStream:
             time_zone=self._time_zone,
             like_mlflow=self._spec.like_mlflow,
         )
+
+
+def is_read_only(error: BaseException) -> bool:
+    """Whether NumPy, or who works on its memory, did not let a model write into an array."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ValueError) and ("read-only" in str(cause) or "readonly" in str(cause)):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _labels(spec: ModelSpec, schema: pa.Schema, binding: Binding, by_name: bool) -> tuple[Hashable, ...] | None:
+    """A frame's labels for a signature without names, as MLflow has them: the caller's names, or numbers."""
+    inputs = spec.signature.inputs
+    if binding.kind not in ("frame", "expand") or not inputs or any(column.name is not None for column in inputs):
+        return None
+    if by_name and binding.kind == "frame":
+        return tuple(schema.names[field.index] for field in binding.fields)
+    return tuple(range(len(binding.fields)))
 
 
 def model_traceback(error: BaseException) -> str:

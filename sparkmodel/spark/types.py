@@ -24,6 +24,12 @@ _TO_ARROW: dict[type[t.DataType], pa.DataType] = {
     t.DateType: pa.date32(),
     t.TimestampType: pa.timestamp("us", "UTC"),
     t.TimestampNTZType: pa.timestamp("us"),
+    t.DayTimeIntervalType: pa.duration("us"),
+}
+
+_INSTEAD: dict[type[t.DataType], str] = {
+    t.YearMonthIntervalType: "use INT for the months",
+    t.VariantType: "use STRING for its JSON, and parse_json(...) in SQL",
 }
 
 _TO_SPARK: tuple[tuple[Callable[[pa.DataType], bool], t.DataType], ...] = (
@@ -43,6 +49,7 @@ _TO_SPARK: tuple[tuple[Callable[[pa.DataType], bool], t.DataType], ...] = (
     (pa.types.is_binary, t.BinaryType()),
     (pa.types.is_large_binary, t.BinaryType()),
     (pa.types.is_date, t.DateType()),
+    (pa.types.is_duration, t.DayTimeIntervalType()),
 )
 
 
@@ -63,7 +70,8 @@ def to_arrow(type_: t.DataType) -> pa.DataType:
     for cls, arrow in _TO_ARROW.items():
         if isinstance(type_, cls):
             return arrow
-    raise UnsupportedTypeError(f"Cannot use result type '{type_.simpleString()}'", "Arrow has no such type")
+    hint = "".join(hint for cls, hint in _INSTEAD.items() if isinstance(type_, cls))
+    raise UnsupportedTypeError(f"Cannot use result type '{type_.simpleString()}'", "Arrow has no such type", hint)
 
 
 def to_spark(type_: pa.DataType) -> t.DataType:
@@ -82,6 +90,8 @@ def to_spark(type_: pa.DataType) -> t.DataType:
         return t.ArrayType(to_spark(type_.value_type))
     if pa.types.is_struct(type_):
         return t.StructType([t.StructField(f.name, to_spark(f.type), f.nullable) for f in type_])
+    if pa.types.is_null(type_):
+        raise UnsupportedTypeError(f"Cannot use type '{type_}'", "the signature leaves it open", "pass result_type")
     for holds, spark in _TO_SPARK:
         if holds(type_):
             return spark

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from sparkmodel.schema import can_widen
+from sparkmodel.schema import can_widen, with_all
 
 B, I8, I32, I64, U64 = pa.bool_(), pa.int8(), pa.int32(), pa.int64(), pa.uint64()
 F16, F32, F64, DEC = pa.float16(), pa.float32(), pa.float64(), pa.decimal128(10, 2)
@@ -52,6 +52,8 @@ ALLOWED = [
     (struct(b=I32, a=I32, extra=TEXT), struct(a=I64, b=F64)),
     (struct(a=struct(b=I8)), struct(a=struct(b=I64))),
     (pa.list_(struct(a=I8)), pa.list_(struct(a=F64))),
+    (struct(a=I64), struct(a=I64, b=I64)),  # what may be NULL may be left out
+    (pa.list_(struct(a=struct())), with_all(pa.list_(struct(a=struct())))),
     (pa.map_(TEXT, F64), pa.map_(TEXT, F64)),
 ]
 
@@ -80,7 +82,7 @@ REFUSED = [
     (pa.list_(F64), pa.list_(I64)),
     (pa.list_(TEXT), pa.list_(F64)),
     (pa.list_(F64), pa.list_(pa.list_(F64))),
-    (struct(a=I64), struct(a=I64, b=I64)),
+    (struct(a=I64), with_all(struct(a=I64, b=I64))),
     (struct(a=TEXT), struct(a=I64)),
     (I64, struct(a=I64)),
     (struct(a=I64), pa.map_(TEXT, I64)),

@@ -14,8 +14,9 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import AnyType, Array, Map, Object, Property
 
 from sparkmodel.errors import UnsupportedTypeError
-from sparkmodel.loaders.mlflow_model import signature_of
+from sparkmodel.loaders.mlflow_signature import signature_of
 from sparkmodel.schema import Column, Signature
+from sparkmodel.spark.types import to_spark
 
 TYPES = [
     (DataType.boolean, pa.bool_()),
@@ -31,17 +32,22 @@ TYPES = [
     (Map(DataType.double), pa.map_(pa.string(), pa.float64())),
     (
         Object([Property("b", DataType.string), Property("a", Array(DataType.double), required=False)]),
-        pa.struct([("a", pa.list_(pa.float64())), ("b", pa.string())]),  # MLflow sorts the properties
+        pa.struct([("a", pa.list_(pa.float64())), pa.field("b", pa.string(), False)]),  # MLflow sorts the properties
     ),
     (
         Array(Object([Property("x", Map(DataType.long))])),
-        pa.list_(pa.struct([("x", pa.map_(pa.string(), pa.int64()))])),
+        pa.list_(pa.struct([pa.field("x", pa.map_(pa.string(), pa.int64()), False)])),
     ),
 ]
 
 
-# an instant, as MLflow's spark_udf makes of it; what reaches a model is a clock on the wall
-RESULTS = {pa.timestamp("ns"): pa.timestamp("us", "UTC")}
+def as_result(type_: pa.DataType) -> pa.DataType:
+    """Of a result any field may be NULL. A datetime is an instant, as MLflow's spark_udf makes of it."""
+    if pa.types.is_timestamp(type_):
+        return pa.timestamp("us", "UTC")
+    if pa.types.is_list(type_):
+        return pa.list_(as_result(type_.value_type))
+    return pa.struct([(f.name, as_result(f.type)) for f in type_]) if pa.types.is_struct(type_) else type_
 
 
 def signature(inputs: list[Any] | None = None, outputs: list[Any] | None = None) -> Signature:
@@ -59,7 +65,7 @@ def test_every_type_of_mlflow_is_covered() -> None:
 @pytest.mark.parametrize(("mlflow_type", "arrow"), TYPES, ids=str)
 def test_a_column_has_the_arrow_type_of_its_mlflow_type(mlflow_type: Any, arrow: pa.DataType) -> None:
     got = signature([ColSpec(mlflow_type, "a")], [ColSpec(mlflow_type)])
-    assert got == Signature(inputs=(Column(name="a", type=arrow),), output=RESULTS.get(arrow, arrow), params=())
+    assert got == Signature(inputs=(Column(name="a", type=arrow),), output=as_result(arrow), params=())
 
 
 def test_names_order_and_optional_columns_are_kept() -> None:
@@ -179,10 +185,42 @@ def test_an_inferred_signature_reads_as_one_would_expect(frame: Any, result: Any
 
 @pytest.mark.parametrize(
     "spec",
-    [ColSpec(AnyType(), "a"), ColSpec(Array(AnyType()), "a"), TensorSpec(np.dtype("complex128"), (-1,))],
+    [
+        ColSpec(AnyType()),
+        ColSpec(Array(AnyType())),
+        ColSpec(Object([Property("x", Map(AnyType()))])),
+        TensorSpec(np.dtype("complex128"), (-1,)),
+    ],
     ids=str,
 )
-def test_a_type_that_arrow_lacks_is_refused(spec: Any) -> None:
+def test_an_output_that_has_no_type_leaves_it_to_the_registration(spec: Any) -> None:
+    output = signature(outputs=[spec]).output
     with pytest.raises(UnsupportedTypeError) as caught:
-        signature(outputs=[spec])
+        to_spark(output)
     assert caught.value.hint == "pass result_type"
+
+
+def test_a_tensor_of_a_type_that_arrow_lacks_is_refused_as_an_input() -> None:
+    with pytest.raises(UnsupportedTypeError):
+        signature([TensorSpec(np.dtype("complex128"), (-1,))])
+
+
+@pytest.mark.parametrize(
+    "type_", [AnyType(), Array(AnyType()), Map(AnyType()), Object([Property("x", Array(AnyType()))])], ids=str
+)
+@pytest.mark.parametrize("required", [True, False])
+def test_a_column_that_leaves_its_type_open_takes_any(type_: Any, required: bool) -> None:
+    assert signature([ColSpec(type_, "a", required=required)]).inputs == (
+        Column(name="a", type=None, required=required),
+    )
+
+
+def test_properties_that_may_be_left_out_are_known_at_every_depth() -> None:
+    inner = Object([Property("x", DataType.long), Property("y", DataType.long, required=False)])
+    got = signature([ColSpec(Array(Object([Property("in", inner), Property("to", inner, required=False)])), "a")])
+    assert got.inputs is not None
+    (type_,) = (column.type for column in got.inputs)
+    assert type_ is not None
+    outer = type_.value_type
+    assert [(field.name, field.nullable) for field in outer] == [("in", False), ("to", True)]
+    assert [(field.name, field.nullable) for field in outer.field("in").type] == [("x", False), ("y", True)]

@@ -12,9 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from sparkmodel.binding import bind
 from sparkmodel.errors import SchemaMismatchError
-from sparkmodel.schema import Column, bind
-from sparkmodel.scoring.inputs import build_input
+from sparkmodel.schema import Column
+from sparkmodel.scoring.inputs import Form, build_input
 
 WHAT = "Cannot score with 'wine'"
 F64, F32, I64, I32, TEXT = pa.float64(), pa.float32(), pa.int64(), pa.int32(), pa.string()
@@ -277,3 +278,154 @@ def test_plain_is_a_frame_of_the_signatures_own_scalar_types() -> None:
     assert not plain(pa.struct([("x", F64)]))
     assert not plain(given={"a": pa.array([1.0])})  # no signature
     assert not bind(WHAT, pa.schema([("a", F64)]), True, (tensor(-1),)).is_plain
+
+
+def test_arrays_of_different_lengths_stay_one_for_each_row_where_no_shape_is_known() -> None:
+    rows = array(build({"0": pa.array([[1.0, 2.0], [3.0, None, 5.0], []])}, by_name=False))
+    assert [type(row) for row in rows] == [np.ndarray] * 3
+    assert rows[0].tolist() == [1.0, 2.0]
+    assert rows[1].dtype == np.float64
+    assert np.isnan(rows[1][1])
+    assert build({"a": pa.array([[BIG, None], [1]])})["a"][0].tolist() == [BIG, None]
+    with pytest.raises(SchemaMismatchError, match="has a NULL where the model takes an array"):
+        build({"0": pa.array([[1.0], None])}, by_name=False)
+
+
+def test_a_null_among_arrays_in_a_frame_is_none() -> None:
+    values = build({"a": pa.array([[1, 2], None])})["a"]
+    assert values[0].tolist() == [1, 2]
+    assert values[1] is None
+
+
+INNER = pa.struct([pa.field("x", I64, False), pa.field("y", F64)])
+ONLY_X = pa.struct([("x", I32)])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given", "expected"),
+    [
+        (INNER, pa.array([{"x": 1}, None]), [{"x": 1}, None]),
+        (INNER, pa.array([{"y": 1, "x": 2}]), [{"x": 2, "y": 1.0}]),
+        (pa.struct([pa.field("in", INNER, False)]), pa.array([{"in": {"x": 1}}]), [{"in": {"x": 1}}]),
+        (pa.map_(TEXT, INNER), pa.array([[("k", {"x": 1})]], pa.map_(TEXT, ONLY_X)), [{"k": {"x": 1}}]),
+    ],
+    ids=str,
+)
+def test_a_property_that_is_left_out_is_left_out_for_the_model(
+    wanted: pa.DataType, given: pa.Array, expected: list[Any]
+) -> None:
+    assert build({"a": given}, Column(name="a", type=wanted))["a"].tolist() == expected
+
+
+def test_a_property_that_is_left_out_in_an_array_of_structs() -> None:
+    given = pa.array([[{"x": 1}, {"x": None}]])
+    assert build({"a": given}, Column(name="a", type=pa.list_(INNER)))["a"][0].tolist() == [{"x": 1}, {"x": None}]
+
+
+def test_labels_may_be_numbers() -> None:
+    for given in ({"0": pa.array([1.0]), "1": pa.array([2.0])}, {"0": pa.array([1.0]), "1": pa.array(["x"])}):
+        batch = pa.RecordBatch.from_pydict(given)
+        frame = build_input(WHAT, batch, bind(WHAT, batch.schema, False, None), Form(labels=(0, 1)))
+        assert list(frame.columns) == [0, 1]
+        assert frame[0][0] == 1.0
+
+
+OWN = Form(is_own=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "inputs", "write"),
+    [
+        ({"0": pa.array([[1.0, 2.0]])}, (), lambda data: np.multiply(data, 2, out=data)),
+        ({"0": pa.array([[1.0, 2.0]])}, (tensor(-1, 2),), lambda data: np.multiply(data, 2, out=data)),
+        ({"t": pa.array([[1.0]])}, (tensor(-1, 1, name="t"), tensor(-1, name="u")), lambda data: data["t"].fill(0)),
+        ({"a": pa.array([[1.0, 2.0]]), "b": pa.array([1])}, (), lambda data: data["a"][0].fill(0)),
+        ({"a": pa.array([{"v": [[1], [2]]}]), "b": pa.array([1])}, (), lambda data: data["a"][0]["v"][0].fill(0)),
+        ({"a": pa.array([1, 2]), "b": pa.array(["x", "y"])}, (), lambda data: data.__setitem__("a", data["a"] + 1)),
+    ],
+)
+def test_memory_that_is_the_models_own_is_written_into_without_a_trace(given: Any, inputs: Any, write: Any) -> None:
+    given = {**given, "u": pa.array([1.0])} if len(inputs) > 1 else given
+    batch = pa.RecordBatch.from_pydict(given)
+    before = batch.to_pylist()
+    write(build_input(WHAT, batch, bind(WHAT, batch.schema, bool(inputs) or len(given) > 1, inputs or None), OWN))
+    assert batch.to_pylist() == before
+
+
+# --- time
+
+
+ZONE = "America/New_York"
+INSTANT = pa.timestamp("us", ZONE)
+EVENING = datetime.datetime(2020, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc)  # 22:04:05 of the day before there
+WALL = datetime.datetime(2020, 1, 1, 22, 4, 5)
+NESTED: list[tuple[Any, pa.DataType, Any]] = [
+    # a value, its type, how to get at the time in it
+    ([EVENING], pa.list_(INSTANT), lambda v: v[0]),
+    ([[EVENING, None]], pa.list_(pa.list_(INSTANT)), lambda v: v[0][0]),
+    ({"x": EVENING}, pa.struct([("x", INSTANT)]), lambda v: v["x"]),
+    ({"x": [EVENING], "n": [1]}, pa.struct([("x", pa.list_(INSTANT)), ("n", pa.list_(I64))]), lambda v: v["x"][0]),
+    ([("k", EVENING)], pa.map_(TEXT, INSTANT), lambda v: v["k"]),
+    ([("k", [EVENING])], pa.map_(TEXT, pa.list_(INSTANT)), lambda v: v["k"][0]),
+    ([{"x": EVENING}], pa.list_(pa.struct([("x", INSTANT)])), lambda v: v[0]["x"]),
+]
+
+
+def wall(type_: pa.DataType) -> pa.DataType:
+    """The type with MLflow's datetime in place of instants."""
+    if pa.types.is_list(type_):
+        return pa.list_(wall(type_.value_type))
+    if pa.types.is_map(type_):
+        return pa.map_(TEXT, wall(type_.item_type))
+    if pa.types.is_struct(type_):
+        return pa.struct([(field.name, wall(field.type)) for field in type_])
+    return pa.timestamp("ns") if pa.types.is_timestamp(type_) else type_
+
+
+@pytest.mark.parametrize(("value", "type_", "at"), NESTED, ids=lambda v: str(v) if isinstance(v, pa.DataType) else "")
+def test_a_timestamp_shows_the_sessions_clock_at_every_depth(value: Any, type_: pa.DataType, at: Any) -> None:
+    given = {"a": pa.array([value, None], type_), "b": pa.array([0, 0])}
+    unsigned = build(given)["a"]
+    assert unsigned[1] is None
+    time = pd.Timestamp(at(unsigned[0]))
+    assert (time.hour, time.tzinfo is not None, time.timestamp()) == (22, True, EVENING.timestamp())
+    signed = build(given, Column(name="a", type=wall(type_)))["a"]
+    assert pd.Timestamp(at(signed[0])) == pd.Timestamp(WALL)
+
+
+def test_what_is_beside_an_array_of_timestamps_stays_what_it_is() -> None:
+    value, type_, _ = NESTED[3]
+    beside = build({"a": pa.array([value], type_), "b": pa.array([0])})["a"][0]["n"]
+    assert isinstance(beside, np.ndarray)
+    assert (beside.dtype, beside.tolist()) == (np.int64, [1])
+
+
+def test_an_input_that_is_declared_as_an_instant_is_seen_in_the_sessions_zone() -> None:
+    utc = pa.timestamp("us", "UTC")
+    batch = pa.RecordBatch.from_pydict({"a": pa.array([EVENING], INSTANT), "b": pa.array([WALL], pa.timestamp("us"))})
+    binding = bind(WHAT, batch.schema, True, (Column(name="a", type=utc), Column(name="b", type=utc)))
+    frame = build_input(WHAT, batch, binding, Form(time_zone=ZONE))
+    for name in ("a", "b"):
+        assert frame[name][0].hour == 22
+        assert frame[name][0] == pd.Timestamp(EVENING)
+
+
+def test_a_date_is_midnight_where_the_model_takes_a_datetime() -> None:
+    day = datetime.date(2020, 2, 29)
+    frame = build({"a": pa.array([day, None])}, Column(name="a", type=pa.timestamp("ns")))
+    assert frame["a"][0] == pd.Timestamp(day)
+    assert frame["a"].isna().tolist() == [False, True]
+    nested = build({"a": pa.array([[day]])}, Column(name="a", type=pa.list_(pa.timestamp("ns"))))
+    assert nested["a"][0][0] == np.datetime64("2020-02-29")
+
+
+@pytest.mark.parametrize("type_", [pa.timestamp("us"), INSTANT, pa.date32()])
+def test_years_that_nanoseconds_lack_are_exact(type_: pa.DataType) -> None:
+    last = datetime.datetime(9999, 12, 31, tzinfo=datetime.timezone.utc if type_ == INSTANT else None)
+    frame = build({"a": pa.array([last, None], type_)}, Column(name="a", type=pa.timestamp("ns")))
+    assert frame["a"].dtype == np.dtype("datetime64[us]")
+    assert frame["a"][0].year == 9999
+    nested = build({"a": pa.array([[last]], pa.list_(type_))}, Column(name="a", type=pa.list_(pa.timestamp("ns"))))
+    assert pd.Timestamp(nested["a"][0][0]).year == 9999
+    usual = build({"a": pa.array([datetime.datetime(2020, 1, 1)])}, Column(name="a", type=pa.timestamp("ns")))
+    assert usual["a"].dtype == np.dtype("datetime64[ns]")

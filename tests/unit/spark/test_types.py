@@ -27,6 +27,7 @@ PAIRS: list[tuple[t.DataType, pa.DataType]] = [
     (t.DateType(), pa.date32()),
     (t.TimestampType(), pa.timestamp("us", "UTC")),
     (t.TimestampNTZType(), pa.timestamp("us")),
+    (t.DayTimeIntervalType(), pa.duration("us")),
     (t.DecimalType(10, 2), pa.decimal128(10, 2)),
     (t.DecimalType(38, 38), pa.decimal128(38, 38)),
     (t.ArrayType(t.FloatType()), pa.list_(pa.float32())),
@@ -77,7 +78,7 @@ def test_arrow_types_that_spark_lacks_become_the_next_wider(arrow: pa.DataType, 
     assert to_spark(to_arrow(spark)) == spark
 
 
-@pytest.mark.parametrize("arrow", [pa.uint64(), pa.time64("us"), pa.duration("us"), pa.null()], ids=str)
+@pytest.mark.parametrize("arrow", [pa.uint64(), pa.time64("us"), pa.null()], ids=str)
 def test_an_arrow_type_without_a_counterpart_is_refused(arrow: pa.DataType) -> None:
     with pytest.raises(UnsupportedTypeError, match=re.escape(f"'{arrow}'")):
         to_spark(arrow)
@@ -85,7 +86,7 @@ def test_an_arrow_type_without_a_counterpart_is_refused(arrow: pa.DataType) -> N
         to_spark(pa.list_(pa.struct([("a", arrow)])))
 
 
-@pytest.mark.parametrize("spark", [t.NullType(), t.DayTimeIntervalType(), t.CalendarIntervalType(), t.VariantType()])
+@pytest.mark.parametrize("spark", [t.NullType(), t.YearMonthIntervalType(), t.CalendarIntervalType(), t.VariantType()])
 def test_a_spark_type_without_a_counterpart_is_refused(spark: t.DataType) -> None:
     with pytest.raises(UnsupportedTypeError, match=spark.simpleString()):
         to_arrow(spark)

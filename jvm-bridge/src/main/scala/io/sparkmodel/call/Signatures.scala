@@ -19,13 +19,31 @@ object Signatures {
   /** The inputs of a model's signature, None if it has none. */
   def of(handle: Handle): Option[Seq[Input]] = handle.contract.inputs.map(read).filter(_.nonEmpty)
 
+  /** What a binding knows of the model of a handle. */
+  def takes(handle: Handle): Takes = Takes(
+    handle.name,
+    of(handle),
+    handle.contract.inputs.exists(i => i.hasTensors && read(i).size == 1),
+    handle.contract.inputs.exists(_.likeMlflow))
+
+  def rowOf(columns: Seq[(String, DataType)]): StructType =
+    StructType(columns.map { case (name, dataType) => StructField(name, dataType) })
+
+  /** Whether a row has fields of the one input, which is a struct, rather than the input itself: a worker puts them together. */
+  def isObject(inputs: Seq[Input], row: StructType): Boolean = inputs match {
+    case Seq(Input(Some(name), Some(wanted: StructType), _)) =>
+      Names.places(name, row.fieldNames.toSeq).isEmpty && wanted.exists(f => row.fieldNames.contains(f.name)) &&
+      canWiden(row, wanted)
+    case _ => false
+  }
+
   private def read(inputs: Inputs): Seq[Input] =
-    Schemas.read(inputs.schema).getFields.asScala.toSeq.map { field =>
+    Schemas.read(inputs.schema).getFields.asScala.toSeq.zip(inputs.required).map { case (field, required) =>
       val dataType = field.getType match {
         case _: ArrowType.Null => None
         case _ => Try(CatalystInternals.sparkType(field)).toOption // Spark has no unsigned integers or 16-bit floats
       }
-      Input(Some(field.getName).filter(_.nonEmpty), dataType, !field.isNullable)
+      Input(Some(field.getName).filter(_.nonEmpty), dataType, required)
     }
 
   /** Whether values of one type may be cast to the other; each value is still checked when it is cast. */
@@ -35,7 +53,9 @@ object Signatures {
     case (udt: UserDefinedType[_], _) => canWiden(udt.sqlType, wanted)
     case (ArrayType(one, _), ArrayType(other, _)) => canWiden(one, other)
     case (one: StructType, other: StructType) =>
-      other.forall(field => one.fields.exists(f => f.name == field.name && canWiden(f.dataType, field.dataType)))
+      other.forall { field => // what may be NULL may be left out
+        one.fields.find(_.name == field.name).fold(field.nullable)(f => canWiden(f.dataType, field.dataType))
+      }
     case (MapType(key, value, _), MapType(otherKey, otherValue, _)) =>
       canWiden(key, otherKey) && canWiden(value, otherValue)
     case (_, ByteType | ShortType | IntegerType | LongType) => isInteger(from)
