@@ -297,7 +297,7 @@ def test_calls_side_by_side_are_one_operator(counted: Counted) -> None:
     assert plan.count("ModelScore") == 2
     counted.check(query, 21 * 1000 + 600, 21 * 1000)
     conditions = " AND ".join(f"c{i} > {i}" for i in range(20))  # each is true of 949 rows
-    counted.check(f"SELECT * FROM ({query}) WHERE {conditions}", 1000 + 20 * 949 + 569, 21 * 949)
+    counted.check(f"SELECT * FROM ({query}) WHERE {conditions}", 1000 + 20 * 949 + 570, 21 * 949)
     with counted.set(**{"spark.sparkmodel.bridge.enabled": "false"}):
         assert len(counted.run(query)[0]) == 1000
 

@@ -78,7 +78,9 @@ class Chunk(scorer: Scorer, maxRows: Int) {
   def receive(): Seq[ColumnVector] = parts.map(_.receive(count))
 
   /** The columns of the input that are put out again. */
-  def keptColumns: Seq[ColumnVector] = scorer.kept.map { case (share, place) => scorer.wrap(shares(share).builder.vectors(place)) }
+  def keptColumns: Seq[ColumnVector] = scorer.kept.map { case (share, place) =>
+    scorer.wrap(shares(share).builder.vectors(place))
+  }
 
   /** Give up what is under way, and release all memory. Twice does no harm. */
   def close(): Unit = {

@@ -9,8 +9,8 @@ import org.apache.spark.sql.catalyst.trees.TreePattern.PYTHON_UDF
 /**
  * Computes the name of the file that a row was read from below the calls.
  *
- * `input_file_name()` is what its task reads at the moment, and calls are sent ahead: above them it would be the name of
- * a later row's file.
+ * `input_file_name()` is what its task reads at the moment, and calls are sent ahead: above them it would be that of a
+ * later row.
  */
 object InputFiles extends Rule[LogicalPlan] {
   override def apply(plan: LogicalPlan): LogicalPlan =

@@ -38,7 +38,10 @@ private class ScoreOnce(rules: Rules) extends PredicateHelper {
   private val scoring = new Scoring(rules)
 
   def rewrite(plan: LogicalPlan): LogicalPlan =
-    if (rules.scoreOnce) Ranges.exchangeBelow(rewriteAll(TopRows.scoreInTasks(TopRows.scoreLate(InferredFilters.drop(plan)))))
+    if (rules.scoreOnce) {
+      val late = TopRows.scoreInTasks(TopRows.scoreLate(InferredFilters.drop(plan)))
+      Ranges.exchangeBelow(rewriteAll(late))
+    }
     else rewriteAll(plan)
 
   private def rewriteAll(plan: LogicalPlan): LogicalPlan = plan.transformUpWithPruning(_.containsPattern(PYTHON_UDF)) {
