@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import functools
 import inspect
 import logging
@@ -177,6 +178,13 @@ def _feature_names(model: Any) -> list[str] | None:
     return None if names is None else [str(name) for name in names]
 
 
+def _wall_clock(param: Any) -> Any:
+    """An instant as what the clock shows in its zone; MLflow would take UTC's."""
+    if isinstance(param, list):
+        return [_wall_clock(one) for one in param]
+    return param.replace(tzinfo=None) if isinstance(param, datetime.datetime) else param
+
+
 def _calls(model: Any, params: Mapping[str, Any]) -> Calls:
     """pyfunc's predict, and the model's own without pyfunc's enforcement of the signature.
 
@@ -184,7 +192,7 @@ def _calls(model: Any, params: Mapping[str, Any]) -> Calls:
     columns in its scalar types, save that it cannot hold a NULL among integers or booleans, which pandas' nullable
     types can; what it does to params is done here, once.
     """
-    given = dict(params) or None
+    given = {name: _wall_clock(value) for name, value in params.items()} or None
     by_hint = model.metadata._is_signature_from_type_hint() or model.metadata._is_type_hint_from_example()
     settled = _enforce_params_schema(given, model.metadata.get_params_schema())
     own = getattr(model, "_predict_fn", None)  # absent from models that are not mlflow.pyfunc's own

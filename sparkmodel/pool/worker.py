@@ -15,6 +15,7 @@ import pyarrow as pa
 from sparkmodel import loaders
 from sparkmodel.errors import InvalidOptionError, ModelProbeError, SchemaMismatchError, SparkModelError
 from sparkmodel.options import ON_ERROR
+from sparkmodel.params import from_json
 from sparkmodel.schema import bind
 from sparkmodel.scoring.outputs import to_array
 from sparkmodel.scoring.stream import ScoringStream, model_traceback
@@ -144,7 +145,7 @@ class Worker:
     def _calls(self, params: dict[str, Any]) -> loaders.Calls:
         assert self._model is not None
         try:
-            return self._model.calls({**(self.spec.params or {}), **params})
+            return self._model.calls({**(self.spec.params or {}), **from_json(params)})
         except Exception as error:  # each loader has its own
             raise InvalidOptionError(self._what, f"the model does not take the params {params}: {error}") from error
 

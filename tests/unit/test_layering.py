@@ -25,7 +25,7 @@ MODULES = {
 # from the bottom up: a module imports from its own layer and from those before it
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
-    ("options", "schema"),
+    ("options", "params", "schema"),
     ("spec",),
     ("wire",),
     ("loaders",),
@@ -45,6 +45,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "": frozenset(),
     "errors": frozenset(),
     "options": frozenset(),
+    "params": frozenset(),
     "version": frozenset(),
     "cli": frozenset(),
     "__main__": frozenset(),
@@ -55,7 +56,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "control": frozenset(),
     "control.cards": frozenset({"pyarrow"}),
     "control.columns": frozenset({"pyspark"}),
-    "drop_in": frozenset({"cloudpickle", "pyspark", "yaml"}),
+    "drop_in": frozenset({"cloudpickle", "pyspark"}),
     "loaders": frozenset({"cloudpickle", "joblib"}),
     "loaders.batch_inputs": frozenset({"numpy", "pandas", "pyarrow"}),
     "loaders.batch_model": frozenset({"numpy", "pandas", "pyarrow"}),
@@ -70,6 +71,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "model": frozenset({"pyarrow", "pyspark"}),
     "pool": frozenset({"pyarrow"}),
     "registration": frozenset({"pyspark"}),
+    "registration.calls": frozenset({"yaml"}),
     "registration.plan": frozenset({"pyarrow", "pyspark"}),
     "schema": frozenset({"pyarrow"}),
     "scoring": frozenset({"numpy", "pandas", "pyarrow"}),
