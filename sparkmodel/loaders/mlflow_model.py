@@ -23,6 +23,7 @@ from mlflow.models.utils import _enforce_params_schema
 from sparkmodel.errors import ModelNotFoundError
 from sparkmodel.loaders.base import Calls, LoadedModel
 from sparkmodel.loaders.mlflow_signature import signature_of
+from sparkmodel.loaders.mlflow_values import has_times_in_objects, with_nones, with_scalar_times
 from sparkmodel.loaders.registry import hint_for
 from sparkmodel.loaders.uris import absolute_uri
 from sparkmodel.schema import Signature
@@ -201,4 +202,12 @@ def _calls(model: Any, params: Mapping[str, Any]) -> Calls:
         takes = inspect.signature(own).parameters.get("params")
         has_params = takes is not None and takes.kind is not inspect.Parameter.VAR_KEYWORD
         exact = functools.partial(own, params=settled) if has_params else own
-    return Calls(lambda data: model.predict(data, params=given), exact)
+    schema = model.metadata.get_input_schema()
+    prepare = with_nones if by_hint else _as_it_is
+    if schema is not None and any(has_times_in_objects(spec.type) for spec in schema.inputs):
+        prepare = with_scalar_times
+    return Calls(lambda data: model.predict(prepare(data), params=given), exact)
+
+
+def _as_it_is(data: Any) -> Any:
+    return data

@@ -64,6 +64,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "loaders.environment": frozenset({"packaging"}),
     "loaders.mlflow_model": frozenset({"mlflow"}),
     "loaders.mlflow_signature": frozenset({"mlflow", "numpy", "pyarrow"}),
+    "loaders.mlflow_values": frozenset({"mlflow", "numpy", "pandas"}),
     "loaders.predictor": frozenset({"cloudpickle", "mlflow"}),
     "loaders.registry": frozenset({"mlflow"}),
     "loaders.stores": frozenset({"mlflow"}),

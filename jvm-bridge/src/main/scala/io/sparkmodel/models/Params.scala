@@ -33,7 +33,7 @@ private[models] object Params {
     case (bytes: Array[Byte], _) => typed("bytes", Base64.getEncoder.encodeToString(bytes))
     case (array: ArrayData, ArrayType(element, _)) => array.toSeq[Any](element).map(plain(_, element))
     case (map: MapData, MapType(StringType, item, _)) =>
-      map.keyArray.toSeq[Any](StringType).map(_.toString).zip(map.valueArray.toSeq[Any](item).map(plain(_, item))).toMap
+      map.keyArray().toSeq[Any](StringType).map(_.toString).zip(map.valueArray().toSeq[Any](item).map(plain(_, item))).toMap
     case (row: InternalRow, struct: StructType) =>
       struct.fields.zipWithIndex.map { case (field, i) => field.name -> plain(row.get(i, field.dataType), field.dataType) }.toMap
     case (_: Boolean | _: Byte | _: Short | _: Int | _: Long | _: Float | _: Double, BooleanType | _: NumericType) => value
