@@ -204,7 +204,7 @@ def _calls(model: Any, params: Mapping[str, Any]) -> Calls:
         exact = functools.partial(own, params=settled) if has_params else own
     schema = model.metadata.get_input_schema()
     prepare = with_nones if by_hint else _as_it_is
-    if schema is not None and any(has_times_in_objects(spec.type) for spec in schema.inputs):
+    if not by_hint and schema is not None and any(has_times_in_objects(spec.type) for spec in schema.inputs):
         prepare = with_scalar_times
     return Calls(lambda data: model.predict(prepare(data), params=given), exact)
 

@@ -32,7 +32,8 @@ def fit(what: str, array: pa.Array, field: Field, time_zone: str = "UTC") -> pa.
     try:
         return _cast(array, wanted, time_zone)
     except (pa.ArrowException, ValueError, TypeError) as error:
-        raise SchemaMismatchError(what, f"column '{field.name}' does not fit {field.type or wanted}: {error}") from error
+        type_ = field.type or wanted
+        raise SchemaMismatchError(what, f"column '{field.name}' does not fit {type_}: {error}") from error
 
 
 def _cast(array: pa.Array, wanted: pa.DataType, time_zone: str) -> pa.Array:
