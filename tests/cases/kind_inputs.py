@@ -37,13 +37,13 @@ class Hinted:
         self.hint = hint
 
     def __call__(self, home: pathlib.Path) -> str:
-        class Model(mlflow.pyfunc.PythonModel):
-            def predict(self, model_input, params=None):  # type: ignore[no-untyped-def]
-                return [repr(row) for row in model_input]
+        def predict(self, model_input, params=None):  # type: ignore[no-untyped-def]
+            return [repr(row) for row in model_input]
 
-        Model.predict.__annotations__ = {"model_input": self.hint, "return": list[str]}
+        predict.__annotations__ = {"model_input": self.hint, "return": list[str]}
+        model = type("Model", (mlflow.pyfunc.PythonModel,), {"predict": predict})  # MLflow reads the hints here
         path = home / "model"
-        mlflow.pyfunc.save_model(path, python_model=Model(), pip_requirements=[])
+        mlflow.pyfunc.save_model(path, python_model=model(), pip_requirements=[])
         return str(path)
 
 
@@ -127,12 +127,12 @@ CASES = [
     Case(
         name="a property left out",
         wish="issue: optional properties of objects, at every depth",
-        source=of_mlflow(keys, signature(POINT, output=STRING)),
+        source=of_mlflow(keys, signature(POINT, "long", output=STRING)),
         columns={"a": "struct<x: double>", "b": "int"},
         rows=[((1.0,), 1)],
         wanted=["x"],
-        call="a => a",
-        entries=("bridge", "transform", "predict"),
+        call="a, b",
+        names=("a", "b"),
     ),
     Case(
         name="a property left out in an array",
