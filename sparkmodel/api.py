@@ -14,6 +14,7 @@ from pyspark.sql.types import DataType
 from sparkmodel.cluster import connection, early, pools, supervisors
 from sparkmodel.model import Model
 from sparkmodel.options import PoolOptions, check_name
+from sparkmodel.registration import follow
 from sparkmodel.registration.calls import as_functions
 from sparkmodel.registration.plan import make_spec, plan
 from sparkmodel.registration.serve import find, serve
@@ -128,6 +129,8 @@ def register(
         warn_of_misfit(spark)
         check_executors(spark, model.handle)
         functions.register_function(spark, model.handle)
+        if moving is not None:
+            follow.follow(pool)
     except BaseException:
         if moving is None:
             pool.drop()

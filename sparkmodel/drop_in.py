@@ -29,13 +29,15 @@ from sparkmodel.options import PoolOptions
 from sparkmodel.registration.plan import Planned, make_spec, plan
 from sparkmodel.registration.serve import serve
 from sparkmodel.registration.settle import Asked
-from sparkmodel.spark import functions
+from sparkmodel.spark import arguments, functions
 from sparkmodel.spark.session import check_executors, time_zone_of
 from sparkmodel.spark.types import parse_result_type, to_arrow
 from sparkmodel.spec import ModelSpec
+from sparkmodel.wire.handle import Handle
 
 _log = logging.getLogger(__name__)
 _MOST_WORKERS = 4
+_NO_LIMIT_S = 86400.0  # the functions that these stand in for wait as long as their models take
 
 _shared: dict[str, tuple[Model, int]] = {}  # by content; with the version that has it
 _lock = threading.Lock()
@@ -67,7 +69,8 @@ def spark_udf(
         prebuilt_env_uri: Databricks' only; refused.
         model_config: Configuration for loading the model: a mapping, or the path of a YAML file.
         **pool_options: See `sparkmodel.options.PoolOptions`. By default one worker for each CPU of the Ray cluster, at
-            most 4, that reserves nothing (`num_cpus=0`), as MLflow's copies in Spark's Python workers do not either.
+            most 4, that reserves nothing (`num_cpus=0`), as MLflow's copies in Spark's Python workers do not either,
+            and may take a day for a batch (`timeout_s`).
 
     Returns:
         A function of columns or names. Without any it takes the signature's. `metadata` is the MLflow model's,
@@ -162,7 +165,8 @@ def _options(given: Mapping[str, Any], **fixed: Any) -> PoolOptions:
     if taken:
         raise InvalidOptionError(f"Cannot use option '{taken[0]}'", "it has a place of its own here")
     cpus = pools.cpus()
-    return PoolOptions.of({"workers": max(1, min(_MOST_WORKERS, cpus)), "num_cpus": 0, **given, **fixed})
+    defaults = {"workers": max(1, min(_MOST_WORKERS, cpus)), "num_cpus": 0, "timeout_s": _NO_LIMIT_S}
+    return PoolOptions.of({**defaults, **given, **fixed})
 
 
 def _name(label: str) -> str:
@@ -210,12 +214,20 @@ def _serves(name: str, version: int, options: PoolOptions) -> bool:
 
 
 def _as_udf(spark: SparkSession | None, model: Model, metadata: Any = None) -> Any:
-    function = functions.make_function(functions.in_session(spark, model.handle))
+    def make(handle: Handle) -> Any:
+        return functions.make_function(functions.in_session(spark, handle))
 
-    @functools.wraps(function)
+    @functools.wraps(make(model.handle))
     def udf(*columns: Column | str) -> Column:
-        arguments = columns or functions.signature_columns(model.name, model.signature)
-        result: Column = function(*arguments)
+        given = arguments.of_call(
+            model.name,
+            columns,
+            model.signature,
+            like_mlflow=True,
+            case_sensitive=lambda: arguments.is_case_sensitive(spark),
+        )
+        # of the model as it is now: Spark keeps a cached query by its functions
+        result: Column = make(given.of(model.handle))(*given.columns)
         return result
 
     setattr(udf, "model", model)  # noqa: B010 - mypy knows no attributes of functions

@@ -9,41 +9,44 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 
 from sparkmodel.cluster.pools import Pool
 from sparkmodel.loaders.successor import successor
 from sparkmodel.options import check_name
+from sparkmodel.registration import follow
 from sparkmodel.registration.calls import as_functions, for_call
 from sparkmodel.registration.plan import plan
 from sparkmodel.registration.serve import serve
 from sparkmodel.registration.settle import Asked, asked_again
+from sparkmodel.remote import RemoteModel
 from sparkmodel.schema import Signature
-from sparkmodel.scoring import frames
-from sparkmodel.spark import functions
-from sparkmodel.spark.analysis import check_frame
-from sparkmodel.wire.client import client_of
+from sparkmodel.spark import arguments, functions
+from sparkmodel.spec import ModelSpec
 from sparkmodel.wire.handle import Handle
 
 
 class Model:
     """A model that a pool serves: callable on columns, on data frames and on local data.
 
-    Made by `sparkmodel.register` and `sparkmodel.get`.
+    Made by `sparkmodel.register` and `sparkmodel.get`. It pickles as a `RemoteModel`, which has `predict`, so functions
+    that Spark runs on its executors can use it.
     """
 
     def __init__(self, pool: Pool, spark: SparkSession | None = None) -> None:
         self._pool, self._spark = pool, spark
         self._spec, self._version = pool.spec()
         self._handle = pool.handle()
-        self._what = f"Cannot score with '{pool.name}'"
+        follow.join(self)
 
     def __repr__(self) -> str:
         return (
             f"Model({self.name!r}, version {self._version}, {self._spec.source.given!r}, "
             f"{self._spec.signature}, {self._spec.options.workers} workers)"
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RemoteModel, (self._handle, self._version, self._spec.signature, self._spec.result_type)
 
     @property
     def name(self) -> str:
@@ -83,23 +86,24 @@ class Model:
         """The prediction as a column, for `select`, `withColumn`, `filter`.
 
         Args:
-            *columns: Columns or names. Names that are the signature's are bound by name, others by position; a
-                struct column is bound by its field names; one array or vector column is taken as the feature vector.
-                None at all are the signature's.
+            *columns: Columns or names. Names that are the model's bind, in any order, and so do columns of such
+                names; others go by position. A struct column is bound by its field names; one array or vector column
+                is taken as the feature vector. None at all are the signature's.
             params: Inference parameters for this call, over those of the registration.
             on_error: `fail`, `null` or `struct` for this call; as registered by default.
 
         Raises:
-            SchemaMismatchError: too many or too few columns.
+            SchemaMismatchError: too many or too few columns, or names that are the model's in part and stand in
+                another's place.
             InvalidOptionError: the model has no such parameter.
         """
-        signature = self._spec.signature
-        if columns:
-            functions.check_arity(self.name, len(columns), signature)
-            arguments = functions.as_arguments(columns, signature)
-        else:
-            arguments = functions.signature_columns(self.name, signature)
-        return self._udf(self._handle_for(params, on_error), arguments)
+        given = arguments.of_call(
+            self.name,
+            columns,
+            self._spec.signature,
+            case_sensitive=lambda: arguments.is_case_sensitive(self._spark or SparkSession.getActiveSession()),
+        )
+        return self._udf(self._handle_for(params, on_error), given)
 
     def transform(self, df: DataFrame, output_col: str = "prediction") -> DataFrame:
         """The frame with the prediction as one more column; its columns are bound by name.
@@ -107,9 +111,7 @@ class Model:
         Raises:
             SchemaMismatchError: a column is missing or of a wrong type; at once, before Spark runs anything.
         """
-        arguments, names = functions.whole_row(df.columns, self._spec.signature)
-        check_frame(self._spec, df, names)
-        return df.withColumn(output_col, self._udf(self._handle, arguments))
+        return df.withColumn(output_col, self._udf(self._handle, arguments.of_frame(self._spec, df)))
 
     def register_as(
         self,
@@ -158,12 +160,8 @@ class Model:
         Raises:
             SparkModelError: with the condition that says why.
         """
-        table, by_name = frames.to_table(self._what, data, self._spec.signature.inputs)
-        limit_s = self._handle.call.limits.timeout_s if timeout_s is None else timeout_s
-        caller = self._handle_for(params, on_error)
-        chunks = client_of(caller).predict(frames.to_batches(table), by_name, caller=caller, timeout_s=limit_s)
-        result = pa.chunked_array(list(chunks), caller.contract.result_type)
-        return frames.like_input(result, data)
+        remote = RemoteModel(self._handle, self._version, self._spec.signature, self._spec.result_type)
+        return remote.predict(data, timeout_s, params=params, on_error=on_error)
 
     def update(
         self,
@@ -200,12 +198,14 @@ class Model:
             )
         with plan(self.name, asked, functools.partial(successor, self._spec)) as planned:
             serve(planned, moving=self._pool, progress=progress)
-        return self._refresh()
+        follow.follow(self._pool)
+        return self
 
     def rollback(self) -> Model:
         """Move the pool back to the version before. Twice goes forth again."""
         self._pool.rollback()
-        return self._refresh()
+        follow.follow(self._pool)
+        return self
 
     def stats(self) -> dict[str, Any]:
         """Counters since the workers' start: rows, batches, loads, seconds in the model, by pool and by worker."""
@@ -213,7 +213,7 @@ class Model:
 
     def describe(self) -> dict[str, Any]:
         """What is served, from where, with which columns and limits, and what the pool's nodes keep ready."""
-        self._refresh()
+        self.follow(*self._pool.spec(), self._pool.handle())
         spec = self._spec
         return {
             "name": self.name,
@@ -232,16 +232,16 @@ class Model:
         """End the pool and take the function out of the session. Calling it twice does nothing."""
         self._pool.drop()
         if self._spark is not None:
-            functions.drop_function(self._spark, self.name)
+            functions.drop_function(self._spark, self.name, self._handle.pool.pool_id)
 
     def _handle_for(self, params: Mapping[str, Any] | None, on_error: str | None) -> Handle:
         return for_call(self._handle, self._spec, params, on_error)
 
-    def _udf(self, handle: Handle, arguments: list[Column]) -> Column:
-        column: Column = functions.make_function(functions.in_session(self._spark, handle))(*arguments)
+    def _udf(self, handle: Handle, given: arguments.Arguments) -> Column:
+        function = functions.make_function(functions.in_session(self._spark, given.of(handle)))
+        column: Column = function(*given.columns)
         return column
 
-    def _refresh(self) -> Model:
-        self._spec, self._version = self._pool.spec()
-        self._handle = self._pool.handle()
-        return self
+    def follow(self, spec: ModelSpec, version: int, handle: Handle) -> None:
+        """Take what the pool serves now; whoever moves a pool in this process tells it."""
+        self._spec, self._version, self._handle = spec, version, handle

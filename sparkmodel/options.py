@@ -54,6 +54,8 @@ class PoolOptions:
         timeout_s: Longest time the model may take for one batch; also the deadline of `Model.predict`.
         ready_timeout_s: Longest time from the call until all workers are placed, loaded and probed.
         max_retries: How often a batch may lose its worker and be sent to another before it fails.
+        null_input: Whether the model is called for rows with a NULL among its inputs: `call`, SQL's CALLED ON NULL
+            INPUT, or `null`, SQL's RETURNS NULL ON NULL INPUT: such rows are NULL, and the model never sees them.
         on_error: What happens to rows that the model raises for or gives no fitting result for: `fail` fails the query,
             `null` gives them NULL, `struct` gives every row a struct of prediction, error and version.
         error_threshold: Largest share of such rows, of the last 10,000 of a caller, before the query fails after all.
@@ -81,6 +83,7 @@ class PoolOptions:
     timeout_s: float = 60.0
     ready_timeout_s: float = 300.0
     max_retries: int = 3
+    null_input: str = "call"
     on_error: str = "fail"
     error_threshold: float = 1.0
     refresh_s: float | None = None
@@ -184,6 +187,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "timeout_s": ("a number of seconds above 0", _positive),
     "ready_timeout_s": ("a number of seconds above 0", _positive),
     "max_retries": ("a whole number of at least 0", lambda value: _is_int(value, 0)),
+    "null_input": _one_of("call", "null"),
     "on_error": _one_of(*ON_ERROR),
     "error_threshold": ("a number from 0 to 1", lambda value: _not_negative(value) and value <= 1),
     "refresh_s": ("a number of seconds above 0 or None", lambda value: value is None or _positive(value)),

@@ -59,12 +59,11 @@ class _Child:
         except OSError:  # nobody is there any more
             self.end()
 
-    def start(self, seat: Any, data: bytes | None, directory: pathlib.Path | None) -> tuple[str, int]:
+    def start(self, seat: Any, data: bytes | None, directory: pathlib.Path | None) -> Any:
         from sparkmodel.cluster.worker_process import WorkerProcess
 
         self._process = WorkerProcess(seat)
-        endpoint: tuple[str, int] = self._process.start(None if data is None else memoryview(data), directory)
-        return endpoint
+        return self._process.start(None if data is None else memoryview(data), directory)
 
     def modules(self) -> list[str]:
         """What was imported here from installed packages, in that order; other code may change between two models."""

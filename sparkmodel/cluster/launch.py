@@ -24,7 +24,7 @@ from sparkmodel.cluster.children import ChildLost
 from sparkmodel.cluster.members import ActorMember, ForkedMember
 from sparkmodel.cluster.nodes import Nodes
 from sparkmodel.cluster.worker_actor import WorkerActor
-from sparkmodel.cluster.worker_process import Seat, threads_of
+from sparkmodel.cluster.worker_process import Seat, Started, threads_of
 from sparkmodel.errors import (
     ModelEnvironmentError,
     PoolGoneError,
@@ -128,12 +128,13 @@ class RayLauncher:
                     "raise ready_timeout_s",
                 )
             for future in done:
-                pending.pop(future).endpoint = self._endpoint(future)
+                member, started = pending.pop(future), self._started(future)
+                member.endpoint, member.feature_names = started.endpoint, started.feature_names
 
-    def _endpoint(self, future: concurrent.futures.Future[Any]) -> tuple[str, int]:
+    def _started(self, future: concurrent.futures.Future[Any]) -> Started:
         try:
-            endpoint: tuple[str, int] = unwrap(future.result())
-            return endpoint
+            started: Started = unwrap(future.result())
+            return started
         except SparkModelError:
             raise
         except ray.exceptions.RuntimeEnvSetupError as error:

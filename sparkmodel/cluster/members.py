@@ -57,6 +57,7 @@ class ForkedMember:
     def __init__(self, node: Node, seat: Seat, boxed: list[Any], slot: Any) -> None:
         self._node, self._key, self.slot = node, secrets.token_hex(8), slot
         self.endpoint: tuple[str, int] = ("", 0)
+        self.feature_names: tuple[str, ...] | None = None
         self.started = node.ask("start", self._key, seat, boxed)
         self.lifeline = node.ask("exited", self._key)
 
@@ -85,6 +86,7 @@ class ActorMember:
     def __init__(self, actor: Any, boxed: list[Any], slot: Any) -> None:
         self._actor, self.slot = actor, slot
         self.endpoint: tuple[str, int] = ("", 0)
+        self.feature_names: tuple[str, ...] | None = None
         self.started: Future[Any] = actor.start.remote(boxed).future()
         self.lifeline: Future[Any] = actor.park.remote().future()
 

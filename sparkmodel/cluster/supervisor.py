@@ -64,7 +64,7 @@ class Ward:
         """What a handle is made of."""
         current = self.master.current
         return {
-            "spec": current.spec,
+            "spec": current.described,
             "version": current.version,
             "pool_id": self.pool_id,
             "token": self.token,

@@ -13,7 +13,7 @@ import ray
 from sparkmodel.cluster.answers import host, wrap
 from sparkmodel.cluster.payloads import Unboxed
 from sparkmodel.cluster.scratch import ROOT
-from sparkmodel.cluster.worker_process import Seat, WorkerProcess
+from sparkmodel.cluster.worker_process import Seat, Started, WorkerProcess
 from sparkmodel.wire.service import Directory
 
 
@@ -29,7 +29,7 @@ class WorkerHost:
         """Load and serve, with what `payloads.box` made."""
         return wrap(self._start, boxed)
 
-    def _start(self, boxed: list[Any]) -> tuple[str, int]:
+    def _start(self, boxed: list[Any]) -> Started:
         self._unboxed = Unboxed(boxed, self._seat.spec, self._seat.token, self._seat.root)
         return self._process.start(self._unboxed.data, self._unboxed.directory)
 

@@ -7,7 +7,7 @@ import dataclasses
 import os
 import pathlib
 import tempfile
-from typing import Any
+from typing import Any, NamedTuple
 
 from sparkmodel.cluster.scratch import Scratch
 from sparkmodel.loaders.threads import limit_imports, limit_loaded, limit_threads
@@ -39,6 +39,18 @@ class Seat:
     identity: Identity | None = None
 
 
+class Started(NamedTuple):
+    """What a worker that serves tells.
+
+    Attributes:
+        endpoint: Where it serves.
+        feature_names: The columns that its model knows of itself, None where it knows none.
+    """
+
+    endpoint: tuple[str, int]
+    feature_names: tuple[str, ...] | None
+
+
 def threads_of(spec: ModelSpec) -> int:
     """Threads that a worker of this model may use."""
     return max(1, int(spec.options.num_cpus))
@@ -68,8 +80,8 @@ class WorkerProcess:
             on_hang=lambda: self.end(_HUNG),
         )
 
-    def start(self, data: Any, directory: pathlib.Path | None) -> tuple[str, int]:
-        """Load and serve; returns the endpoint.
+    def start(self, data: Any, directory: pathlib.Path | None) -> Started:
+        """Load and serve.
 
         Args:
             data: The pickle of a shipped object.
@@ -77,7 +89,7 @@ class WorkerProcess:
         """
         endpoint = self._worker.start(data, directory)
         limit_loaded(self._threads)
-        return endpoint
+        return Started(endpoint, self._worker.feature_names)
 
     def publish(self, directory: Directory) -> None:
         """Take the newest list of the pool's endpoints."""

@@ -28,6 +28,7 @@ from sparkmodel.errors import (
     suggest,
 )
 from sparkmodel.options import check_name
+from sparkmodel.registration.follow import follow
 from sparkmodel.registration.plan import make_spec, plan
 from sparkmodel.registration.serve import find, serve
 from sparkmodel.spark.session import spares_of
@@ -125,7 +126,10 @@ class Service:
             )
             with plan(name, asked, make) as planned:
                 wait_for_ray()
-                return card_of(serve(planned, moving=existing, progress=False, watch=request.watch))
+                pool = serve(planned, moving=existing, progress=False, watch=request.watch)
+            if existing is not None:
+                follow(pool)
+            return card_of(pool)
 
     def alter(self, request: Request) -> Json:
         """Move a model; its callers go on meanwhile. `scale` too makes a new generation, with workers of its own.
@@ -146,6 +150,7 @@ class Service:
         with self._locks.of(name):
             pool = self._find(name)
             actions[action](pool)
+            follow(pool)
             return card_of(pool)
 
     def drop(self, request: Request) -> Json:

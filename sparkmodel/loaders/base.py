@@ -30,9 +30,12 @@ class LoadedModel:
     Attributes:
         calls: Makes the model's functions for params; raises if the model does not take them.
         feature_names: Column names that the model knows without a signature.
+        names_are_all: Whether it takes these columns and no others; False where a function of the user's stands before
+            it, which may want more columns, or make the model's own.
         example: Zero or one input that the model must be able to predict before it is declared ready.
     """
 
     calls: Callable[[Mapping[str, Any]], Calls]
     feature_names: Sequence[str] | None = None
+    names_are_all: bool = True
     example: Any = None

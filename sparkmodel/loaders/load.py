@@ -18,6 +18,9 @@ from typing import Any
 
 from sparkmodel.errors import ModelLoadError, SparkModelError
 from sparkmodel.loaders.base import Calls, LoadedModel
+from sparkmodel.loaders.boosters import is_xgboost_booster, on_matrix
+from sparkmodel.loaders.names import names_of
+from sparkmodel.loaders.texts import on_texts, takes_texts
 from sparkmodel.spec import ModelSpec
 
 
@@ -47,8 +50,26 @@ def load(spec: ModelSpec, payload: Any = None, directory: pathlib.Path | None = 
         raise ModelLoadError(
             f"Cannot load model '{spec.name}' from '{spec.source.given}'",
             f"{type(error).__name__}: {error}",
-            details=traceback.format_exc(),
+            _hint(spec.source.kind, error),
+            traceback.format_exc(),
         ) from error
+
+
+def _hint(kind: str, error: BaseException) -> str:
+    """What to do about a pickle whose classes are not here; nothing for another error."""
+    if kind not in ("pickle", "joblib"):
+        return ""
+    if isinstance(error, AttributeError) and "__main__" in str(error):
+        return (
+            "it was pickled by a script or notebook which defines the class itself: pass the live object to "
+            "sm.register, write the file with cloudpickle, or move the class into a module that workers can import"
+        )
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            f"install '{error.name}' where the workers run, such as with runtime_env={{'pip': [...]}}, or pass the "
+            "live object to sm.register, with which its own modules travel"
+        )
+    return ""
 
 
 def _open_pickle(uri: str, payload: Any) -> Any:
@@ -109,18 +130,24 @@ def wrap(target: Any, method: str | None = None) -> LoadedModel:
     if isinstance(target, tuple):
         load_, predict = target
         model = load_()
-        return _of(functools.partial(predict, model), model)
+        return _of(functools.partial(predict, model), model, names_are_all=False)
     if hasattr(target, "load_context") and not method:
         return _of_python_model(target)
     predict = getattr(target, method or "predict", None if method else target)
     if not callable(predict):
         raise TypeError(f"{type(target).__name__} has no {method or 'predict'} method and is not callable")
-    return _of(predict, target)
+    if not method and is_xgboost_booster(target):
+        predict = on_matrix(predict, target)
+    elif takes_texts(target):
+        predict = on_texts(predict, target)
+    return _of(predict, target, names_are_all=not isinstance(target, functools.partial))
 
 
-def _of(predict: Callable[..., Any], model: Any) -> LoadedModel:
+def _of(predict: Callable[..., Any], model: Any, *, names_are_all: bool) -> LoadedModel:
     return LoadedModel(
-        lambda params: Calls(functools.partial(predict, **params) if params else predict), feature_names=_names(model)
+        lambda params: Calls(functools.partial(predict, **params) if params else predict),
+        feature_names=names_of(model),
+        names_are_all=names_are_all,
     )
 
 
@@ -130,8 +157,3 @@ def _of_python_model(target: Any) -> LoadedModel:
     takes_context = "context" in inspect.signature(target.predict).parameters
     predict = functools.partial(target.predict, None) if takes_context else target.predict
     return LoadedModel(lambda params: Calls(functools.partial(predict, params=dict(params)) if params else predict))
-
-
-def _names(model: Any) -> list[str] | None:
-    names = getattr(model, "feature_names_in_", None)  # scikit-learn's convention
-    return None if names is None else [str(name) for name in names]

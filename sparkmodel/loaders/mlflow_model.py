@@ -24,7 +24,9 @@ from sparkmodel.errors import ModelNotFoundError
 from sparkmodel.loaders.base import Calls, LoadedModel
 from sparkmodel.loaders.mlflow_signature import signature_of
 from sparkmodel.loaders.mlflow_values import has_times_in_objects, with_nones, with_scalar_times
+from sparkmodel.loaders.names import names_of
 from sparkmodel.loaders.registry import hint_for
+from sparkmodel.loaders.texts import on_texts, takes_texts
 from sparkmodel.loaders.uris import absolute_uri
 from sparkmodel.schema import Signature
 from sparkmodel.spec import ModelSpec, Source
@@ -159,24 +161,34 @@ def load_mlflow(spec: ModelSpec, directory: pathlib.Path | None = None) -> Loade
     location = str(directory or source.artifacts or source.uri)
     # other versions of its libraries were told when it was registered: to look again takes half of the time to load it
     model = mlflow.pyfunc.load_model(location, suppress_warnings=True, model_config=config)
+    raw = _raw(model)
+    names = names_of(raw)
     if spec.method:
-        raw = model.get_raw_model()
         predict = getattr(raw, spec.method, None)
         if not callable(predict):
             raise TypeError(f"{type(raw).__name__} has no method '{spec.method}'")
-        return LoadedModel(lambda params: Calls(functools.partial(predict, **params) if params else predict))
-    return LoadedModel(
-        functools.partial(_calls, model), feature_names=_feature_names(model), example=model.input_example
-    )
+        if takes_texts(raw):
+            predict = on_texts(predict, raw)
+        return LoadedModel(
+            lambda params: Calls(functools.partial(predict, **params) if params else predict), feature_names=names
+        )
+    if takes_texts(raw):
+        return LoadedModel(functools.partial(_calls_of_texts, model, raw), example=model.input_example)
+    return LoadedModel(functools.partial(_calls, model), feature_names=names, example=model.input_example)
 
 
-def _feature_names(model: Any) -> list[str] | None:
-    """The columns that a wrapped scikit-learn model was fitted with."""
+def _raw(model: Any) -> Any:
+    """The model that pyfunc wraps, or what wraps it where its flavor hides it."""
     try:
-        names = getattr(model.get_raw_model(), "feature_names_in_", None)
-    except (mlflow.exceptions.MlflowException, NotImplementedError):  # a flavor that hides its model
-        return None
-    return None if names is None else [str(name) for name in names]
+        return model.get_raw_model()
+    except (mlflow.exceptions.MlflowException, NotImplementedError):
+        return getattr(model, "_model_impl", model)
+
+
+def _calls_of_texts(model: Any, raw: Any, params: Mapping[str, Any]) -> Calls:
+    """The model's own predict: pyfunc would make a frame of the texts."""
+    calls = _calls(model, params)
+    return Calls(on_texts(calls.exact or calls.predict, raw))
 
 
 def _wall_clock(param: Any) -> Any:

@@ -18,16 +18,15 @@ from sparkmodel.errors import (
     ModelLoadError,
     ModelNotFoundError,
     UnsupportedSourceError,
-    UntrustedModelFileError,
 )
+from sparkmodel.loaders.files import hint_for_directory, is_pickle_name, read_file
 from sparkmodel.loaders.pickling import dumps
 from sparkmodel.schema import Signature
 from sparkmodel.spec import Source
 
-_PICKLES = {".pkl": "pickle", ".pickle": "pickle", ".cloudpickle": "pickle", ".joblib": "joblib"}
 _IMPORT = re.compile(r"python:(?P<path>[A-Za-z_][\w.]*:[A-Za-z_][\w.]*)")
 _FORMS = (
-    "an MLflow URI (models:/, runs:/, s3://, ...) or model directory, a .pkl, .pickle, .cloudpickle or .joblib file, "
+    "an MLflow URI (models:/, runs:/, s3://, ...) or model directory, a file of pickle, cloudpickle or joblib, "
     "'table:name', 'python:pkg.module:Class', an object with predict, a function, or a (load, predict) pair of "
     "functions"
 )
@@ -60,7 +59,7 @@ def resolve(name: str, source: Any, *, trust_pickle: bool = False) -> Resolved:
 
     Raises:
         ModelNotFoundError: the file, directory or registry entry does not exist.
-        UntrustedModelFileError: a loose pickle file without `trust_pickle=True`; no byte of it has been read.
+        UntrustedModelFileError: a loose file without `trust_pickle=True`; no byte of it has been read.
         UnsupportedSourceError: no loader knows this kind of source.
         ModelLoadError: a live object cannot be pickled.
     """
@@ -76,8 +75,11 @@ def resolve(name: str, source: Any, *, trust_pickle: bool = False) -> Resolved:
     if source.startswith("table:"):
         raise _unsupported(name, source, "a table is read through Spark", "register it with sm.register")
     path = _local_path(source)
-    if path is not None and path.suffix.lower() in _PICKLES:
-        return _resolve_pickle(name, source, path, trust_pickle)
+    if path is not None and path.name == "MLmodel" and path.is_file():
+        path = path.parent
+    if path is not None and (is_pickle_name(path) or path.is_file()):
+        kind, data = read_file(f"Cannot register model '{name}' from '{source}'", path, trust_pickle)
+        return Resolved(Source(kind=kind, given=source, uri=path.name), Signature(), data)
     if path is not None and not (path / "MLmodel").is_file():
         if not path.exists():
             raise ModelNotFoundError(
@@ -89,7 +91,7 @@ def resolve(name: str, source: Any, *, trust_pickle: bool = False) -> Resolved:
             name,
             source,
             "it is neither an MLflow model directory nor a pickle file",
-            "pass load= and predict= functions for a directory of another kind",
+            hint_for_directory(path),
         )
     from sparkmodel.loaders.mlflow_model import resolve_mlflow
 
@@ -171,21 +173,6 @@ def _local_path(source: str) -> pathlib.Path | None:
     if parsed.scheme == "file":
         return pathlib.Path(unquote(parsed.path))
     return pathlib.Path(source) if not parsed.scheme else None
-
-
-def _resolve_pickle(name: str, source: str, path: pathlib.Path, trust_pickle: bool) -> Resolved:
-    what = f"Cannot register model '{name}' from '{source}'"
-    if not trust_pickle:
-        raise UntrustedModelFileError(
-            what,
-            "loading a pickle runs whatever code its author put into it, and this loose file is not declared trusted",
-            "pass trust_pickle=True if you know where it is from, or save the model with MLflow in a format that "
-            "runs no code: skops, ONNX, XGBoost or LightGBM's own, safetensors",
-        )
-    if not path.is_file():
-        raise ModelNotFoundError(what, f"no such file: {path.absolute()}")
-    kind = _PICKLES[path.suffix.lower()]
-    return Resolved(Source(kind=kind, given=source, uri=path.name), Signature(), path.read_bytes())
 
 
 def _resolve_object(name: str, source: Any) -> Resolved:

@@ -14,12 +14,15 @@ from sparkmodel.wire.service import Directory
 class Member(Protocol):
     """A worker as its master sees it.
 
+    `feature_names` are the columns that its model knows of itself, None where it knows none or is not loaded.
+
     `slot` is the reservation that it lives in: a version and its successor share one while the pool moves from
     the one to the other, so a swap needs memory for both but no second set of CPUs.
     """
 
     slot: Any
     endpoint: tuple[str, int]
+    feature_names: tuple[str, ...] | None
 
     def publish(self, directory: Directory) -> None:
         """Send the newest directory, without waiting."""

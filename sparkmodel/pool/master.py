@@ -21,6 +21,7 @@ from sparkmodel.errors import (
 )
 from sparkmodel.pool.budget import RestartBudget
 from sparkmodel.pool.launcher import Launcher, Member
+from sparkmodel.schema import Column
 from sparkmodel.scoring.tally import summarize
 from sparkmodel.spec import ModelSpec
 from sparkmodel.wire.service import Directory
@@ -36,6 +37,16 @@ class Generation:
     version: int
     spec: ModelSpec
     payload: Any = None
+    feature_names: tuple[str, ...] | None = None
+
+    @property
+    def described(self) -> ModelSpec:
+        """The spec, with the columns that the loaded model knows of itself where it has no signature."""
+        signature = self.spec.signature
+        if signature.inputs is not None or self.feature_names is None:
+            return self.spec
+        inputs = tuple(Column(name=name, type=None) for name in self.feature_names)
+        return dataclasses.replace(self.spec, signature=dataclasses.replace(signature, inputs=inputs))
 
 
 class Master:
@@ -215,6 +226,7 @@ class Master:
             retired, self._members = self._members, members
             surplus = [slot for slot in self._slots if slot not in kept]
             self._slots = kept + fresh
+            generation = dataclasses.replace(generation, feature_names=members[0].feature_names)
             self._generations[generation.version] = generation
             self._previous = old.version if old else None
             self._current = generation

@@ -13,10 +13,10 @@ from typing import Any
 import pyarrow as pa
 
 from sparkmodel import loaders
+from sparkmodel.binding import Rules, bind
 from sparkmodel.errors import InvalidOptionError, ModelProbeError, SchemaMismatchError, SparkModelError
 from sparkmodel.options import ON_ERROR
 from sparkmodel.params import from_json
-from sparkmodel.schema import bind
 from sparkmodel.scoring.outputs import to_array
 from sparkmodel.scoring.stream import ScoringStream, model_traceback
 from sparkmodel.scoring.tally import Tally, WorkerStats
@@ -58,6 +58,12 @@ class Worker:
 
     def __repr__(self) -> str:
         return f"Worker({self.name!r} version {self.version}, {self._server!r})"
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """The columns that the loaded model knows of itself, None where it knows none or is not loaded."""
+        names = self._model.feature_names if self._model else None
+        return None if names is None else tuple(names)
 
     def start(self, payload: Any = None, directory: pathlib.Path | None = None) -> tuple[str, int]:
         """Load the model, probe it, and serve; returns the endpoint.
@@ -125,8 +131,11 @@ class Worker:
             by_name,
             spec.signature.inputs,
             self._model.feature_names,
-            drop_extra=spec.like_mlflow,
-            as_table=spec.options.batch_format == "pyarrow" or (spec.like_mlflow and spec.signature.inputs is None),
+            Rules(
+                drop_extra=spec.like_mlflow,
+                as_table=spec.options.batch_format == "pyarrow" or (spec.like_mlflow and spec.signature.inputs is None),
+                case_sensitive=bool(options.get("case_sensitive")),
+            ),
         )
         stream = ScoringStream(
             spec,

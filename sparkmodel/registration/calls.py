@@ -7,16 +7,33 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
+import pyarrow as pa
 import yaml
 
 from sparkmodel.errors import InvalidOptionError, suggest
 from sparkmodel.options import ON_ERROR
 from sparkmodel.params import to_text
 from sparkmodel.schema import Signature
-from sparkmodel.spec import ModelSpec, answer_type
+from sparkmodel.spec import answer_type
 from sparkmodel.wire.handle import Handle
+
+
+class Served(Protocol):
+    """What a call has to know of a model, such as its `ModelSpec`."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+
+    @property
+    def signature(self) -> Signature:
+        """What it takes and gives."""
+
+    @property
+    def result_type(self) -> pa.DataType:
+        """Arrow type of one prediction."""
 
 
 def check_params(name: str, params: Mapping[str, Any] | None, signature: Signature) -> None:
@@ -37,7 +54,7 @@ def check_params(name: str, params: Mapping[str, Any] | None, signature: Signatu
 
 def for_call(
     handle: Handle,
-    spec: ModelSpec,
+    spec: Served,
     params: Mapping[str, Any] | None = None,
     on_error: str | None = None,
     timeout_s: float | None = None,

@@ -7,8 +7,9 @@ import functools
 
 import pyarrow as pa
 
+from sparkmodel.binding import Field
 from sparkmodel.errors import SchemaMismatchError
-from sparkmodel.schema import Field, is_list
+from sparkmodel.schema import is_list
 from sparkmodel.scoring.casts import cast
 
 
@@ -30,10 +31,18 @@ def fit(what: str, array: pa.Array, field: Field, time_zone: str = "UTC") -> pa.
     if array.type == wanted:
         return array
     try:
-        return _cast(array, wanted, time_zone)
+        return _cast(array, wanted, _zone_in(array.type) or time_zone)
     except (pa.ArrowException, ValueError, TypeError) as error:
         type_ = field.type or wanted
         raise SchemaMismatchError(what, f"column '{field.name}' does not fit {type_}: {error}") from error
+
+
+def _zone_in(type_: pa.DataType) -> str | None:
+    """The zone of instants in a type: Spark marks them with the session's."""
+    if pa.types.is_timestamp(type_):
+        return str(type_.tz) if type_.tz else None
+    inside = [type_.field(i).type for i in range(type_.num_fields)]
+    return next((zone for zone in map(_zone_in, inside) if zone), None)
 
 
 def _cast(array: pa.Array, wanted: pa.DataType, time_zone: str) -> pa.Array:

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from sparkmodel.binding import Binding
 from sparkmodel.errors import SchemaMismatchError
 from sparkmodel.loaders.batch_inputs import objects
-from sparkmodel.schema import Binding
 from sparkmodel.scoring.fitting import fit
 from sparkmodel.scoring.instants import has_zoned_lists, zoned_lists
 from sparkmodel.scoring.tensors import length_of_all, numbers, tensor
@@ -62,6 +62,8 @@ def build_input(what: str, batch: pa.RecordBatch, binding: Binding, form: Form =
     batch = with_dense_vectors(what, batch)
     if binding.kind == "expand":
         batch, binding = _expand(what, batch.column(0), binding)
+    if binding.kind == "object":
+        batch, binding = _wrap(batch, binding)
     if binding.kind == "frame" and form.batch_format == "pyarrow":
         return _table(what, batch, binding, form)
     data = _frame(what, batch, binding, form) if binding.kind == "frame" else _arrays(what, batch, binding)
@@ -75,7 +77,7 @@ def _arrays(what: str, batch: pa.RecordBatch, binding: Binding) -> Any:
         assert shape is not None
         return np.column_stack(columns).reshape((batch.num_rows, *shape[1:]))
     if binding.kind == "tensor":
-        return tensor(what, batch.column(0), binding.fields[0])
+        return tensor(what, batch.column(binding.fields[0].index), binding.fields[0])
     return {f.name: tensor(what, batch.column(f.index), f) for f in binding.fields}
 
 
@@ -124,6 +126,13 @@ def _table(what: str, batch: pa.RecordBatch, binding: Binding, form: Form) -> pa
     if not arrays:
         return batch.select([])
     return pa.RecordBatch.from_arrays(arrays, names=[field.name for field in binding.fields])
+
+
+def _wrap(batch: pa.RecordBatch, binding: Binding) -> tuple[pa.RecordBatch, Binding]:
+    """The columns as the fields of the model's one input."""
+    row = pa.StructArray.from_arrays(batch.columns, names=batch.schema.names)
+    name = binding.fields[0].name
+    return pa.RecordBatch.from_arrays([row], names=[name]), Binding(kind="frame", fields=binding.fields)
 
 
 def _expand(what: str, array: pa.Array, binding: Binding) -> tuple[pa.RecordBatch, Binding]:

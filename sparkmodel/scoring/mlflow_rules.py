@@ -47,6 +47,8 @@ def pick_columns(result: Any, type_: pa.DataType) -> Any:
     if isinstance(result, list) and result and hasattr(result[0], "model_dump"):
         result = [row.model_dump() for row in result]  # pydantic's models
     element = type_.value_type if is_list(type_) else type_
+    if pa.types.is_struct(type_) and isinstance(result, pd.DataFrame):
+        return _with_texts(result, type_)
     if pa.types.is_nested(element) or isinstance(result, pa.Array | pa.ChunkedArray):
         return result
     frame = _as_frame(result)
@@ -122,6 +124,13 @@ def _fitting(kinds: list[str], element: pa.DataType) -> list[int]:
                     return found
             return []
     return list(range(len(kinds)))
+
+
+def _with_texts(frame: pd.DataFrame, type_: pa.StructType) -> pd.DataFrame:
+    """The frame with `str` of the values of columns that are string fields."""
+    names = [field.name for field in type_ if pa.types.is_string(field.type)]
+    texts = {name: _as_text(frame[name]) for name in names if list(frame.columns).count(name) == 1}
+    return frame.assign(**texts) if texts else frame
 
 
 def _as_text(column: pd.Series) -> pd.Series:

@@ -12,11 +12,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from sparkmodel.binding import Binding
 from sparkmodel.errors import PredictError, SparkModelError
 from sparkmodel.loaders import Calls
-from sparkmodel.schema import Binding
 from sparkmodel.scoring.faults import ErrorWindow, Fault, isolate
 from sparkmodel.scoring.inputs import Form, build_input
+from sparkmodel.scoring.nulls import complete_rows, scatter
 from sparkmodel.scoring.outputs import result_schema, to_array
 from sparkmodel.scoring.tally import Tally
 from sparkmodel.spec import ModelSpec, answer_type
@@ -66,6 +67,7 @@ class ScoringStream:
         # pyfunc's checks know no record batches
         skips_checks = binding.is_plain or spec.options.batch_format == "pyarrow"
         self._call: Callable[[Any], Any] = calls.exact if skips_checks and calls.exact else calls.predict
+        self._skips_nulls = spec.options.null_input == "null"
         self._labels = {"binding": "name" if by_name else "position"}
         self._window = ErrorWindow(self._what, spec.options.error_threshold)
 
@@ -103,6 +105,15 @@ class ScoringStream:
         return pa.StructArray.from_arrays([result, pa.array(errors, pa.string()), versions], fields=fields)
 
     def _predict(self, batch: pa.RecordBatch) -> pa.Array:
+        mask = complete_rows(batch, self._binding) if self._skips_nulls else None
+        if mask is None:
+            return self._call_model(batch)
+        complete = batch.filter(mask)
+        if not complete.num_rows:
+            return pa.nulls(batch.num_rows, self._spec.result_type)
+        return scatter(self._call_model(complete), mask)
+
+    def _call_model(self, batch: pa.RecordBatch) -> pa.Array:
         self._tally.add(calls=1)
         data = build_input(self._what, batch, self._binding, self._form)
         if isinstance(data, pa.RecordBatch):
@@ -114,7 +125,7 @@ class ScoringStream:
         except BaseException as error:  # SystemExit of a model must not end the worker in silence
             if not self._form.is_own and is_read_only(error):
                 self._form = dataclasses.replace(self._form, is_own=True)  # as it works in place, from now on
-                return self._predict(batch)
+                return self._call_model(batch)
             raise PredictError(
                 self._what,
                 f"the model raised {type(error).__name__}: {error}",

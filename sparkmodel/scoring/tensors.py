@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from sparkmodel.binding import Field
 from sparkmodel.errors import SchemaMismatchError
-from sparkmodel.schema import Field, is_list
+from sparkmodel.schema import is_list
 from sparkmodel.scoring.fitting import fit
 
 NDArray = np.ndarray[Any, Any]

@@ -7,31 +7,30 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import types as t
 
+from sparkmodel.binding import Rules, bind
 from sparkmodel.errors import UnsupportedTypeError
-from sparkmodel.schema import VECTOR, bind
+from sparkmodel.schema import VECTOR
 from sparkmodel.spark.types import to_arrow
 from sparkmodel.spec import ModelSpec
 
 
-def check_frame(spec: ModelSpec, df: DataFrame, names: list[str] | None) -> None:
-    """Bind a frame's columns as a worker would.
+def check_frame(spec: ModelSpec, df: DataFrame, case_sensitive: bool = False) -> None:
+    """Bind a frame's columns by name, as a worker would.
 
     Args:
         spec: The model.
         df: The frame.
-        names: The columns that are passed in the model's order; None passes all, bound by name.
+        case_sensitive: Whether the session tells upper case from lower case.
 
     Raises:
         SchemaMismatchError: a column is missing, or its type cannot be widened to the signature's.
     """
-    fields = {field.name: field for field in df.schema.fields}
-    chosen = list(df.columns) if names is None else names
     try:
-        schema = pa.schema([(name, _arrow(fields[name].dataType)) for name in chosen])
+        schema = pa.schema([(field.name, _arrow(field.dataType)) for field in df.schema.fields])
     except UnsupportedTypeError:
         return  # a type of which only the worker can tell what Arrow makes of it
-    as_table = spec.options.batch_format == "pyarrow"
-    bind(f"Cannot score with '{spec.name}'", schema, names is None, spec.signature.inputs, as_table=as_table)
+    rules = Rules(as_table=spec.options.batch_format == "pyarrow", case_sensitive=case_sensitive)
+    bind(f"Cannot score with '{spec.name}'", schema, True, spec.signature.inputs, rules=rules)
 
 
 def _arrow(type_: t.DataType) -> pa.DataType:

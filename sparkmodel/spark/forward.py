@@ -6,7 +6,7 @@ It imports nothing but pyarrow and the wire; the model, pandas, Ray and MLflow l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -37,7 +37,7 @@ class Forward:
         return f"Forward({self.handle!r})"
 
     def __call__(self, arguments: Iterator[pa.Array]) -> Iterator[pa.Array]:
-        batches = _Batches(arguments)
+        batches = _Batches(arguments, self.handle.call.names, self.handle.call.by_name)
         first = next(batches, None)
         if first is None:
             return
@@ -55,37 +55,43 @@ class Forward:
 
 
 def _in_session(handle: Handle) -> Handle:
-    """The handle with the time zone of the session that runs the query, which may not be the one that registered it."""
+    """The handle with settings of the session that runs the query, which may not be the one that registered it."""
     from pyspark import TaskContext
 
     context = TaskContext.get()
-    zone = context.getLocalProperty("spark.sql.session.timeZone") if context else None
-    if zone is None or zone == handle.call.time_zone:
+    if context is None:
         return handle
-    return handle.calling(time_zone=zone)
+    zone = context.getLocalProperty("spark.sql.session.timeZone") or handle.call.time_zone
+    case_sensitive = context.getLocalProperty("spark.sql.caseSensitive") == "true"
+    return handle.calling(time_zone=zone, case_sensitive=case_sensitive)
 
 
 class _Batches:
     """The arguments of each Arrow batch as a record batch.
 
-    PySpark gives a bare array for one argument and a tuple for several. Names exist where the one argument is a
-    struct; others are numbered.
+    PySpark gives a bare array for one argument and a tuple for several. Names are the call's, or the fields' where the
+    one argument is a struct; others are numbered.
+
+    Args:
+        arguments: What PySpark gives.
+        names: The call's names for them, if it has any.
+        by_name: Whether these bind.
     """
 
-    def __init__(self, arguments: Iterator[Any]) -> None:
-        self._arguments = iter(arguments)
-        self.by_name = False
+    def __init__(self, arguments: Iterator[Any], names: Sequence[str] = (), by_name: bool = False) -> None:
+        self._arguments, self._names = iter(arguments), list(names)
+        self.by_name = by_name
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         return self
 
     def __next__(self) -> pa.RecordBatch:
         given = next(self._arguments)
-        if isinstance(given, pa.StructArray) and not is_ml_vector(given.type):
+        if not self._names and isinstance(given, pa.StructArray) and not is_ml_vector(given.type):
             self.by_name = True
             return pa.RecordBatch.from_struct_array(given)
         arrays = list(given) if isinstance(given, tuple) else [given]
-        return pa.RecordBatch.from_arrays(arrays, [str(i) for i in range(len(arrays))])
+        return pa.RecordBatch.from_arrays(arrays, self._names or [str(i) for i in range(len(arrays))])
 
     def after(self, first: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """All batches, the first of which was looked at already."""

@@ -4,21 +4,17 @@
 from __future__ import annotations
 
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from pyspark.serializers import CloudPickleSerializer
-from pyspark.sql import Column, SparkSession
-from pyspark.sql import functions as f
+from pyspark.sql import SparkSession
 from pyspark.sql.pandas.functions import arrow_udf
 
-from sparkmodel.errors import NameTakenError, SchemaMismatchError
-from sparkmodel.schema import Signature
+from sparkmodel.errors import NameTakenError
+from sparkmodel.spark import registered
 from sparkmodel.spark.bridge import bridge_status
 from sparkmodel.spark.forward import Forward
 from sparkmodel.spark.types import to_spark
 from sparkmodel.wire.handle import Handle
-
-_registered: WeakKeyDictionary[SparkSession, set[str]] = WeakKeyDictionary()
 
 
 def make_function(handle: Handle) -> Any:
@@ -41,7 +37,7 @@ def check_free(spark: SparkSession, name: str) -> None:
     Raises:
         NameTakenError: there is one.
     """
-    if name not in _registered.get(spark, ()) and spark.catalog.functionExists(name):
+    if not registered.is_ours(spark, name) and spark.catalog.functionExists(name):
         raise NameTakenError(
             f"Cannot register model '{name}'",
             "this session has a SQL function of that name",
@@ -62,81 +58,25 @@ def register_function(spark: SparkSession, handle: Handle, name: str | None = No
         jvm.io.sparkmodel.Models.registerPython(spark._jsparkSession, name, handle.to_text(), function._unwrapped._judf)
     else:
         spark.udf.register(name, function)
-    _registered.setdefault(spark, set()).add(name)
+    registered.note(spark, name, handle)
 
 
 def in_session(spark: SparkSession | None, handle: Handle) -> Handle:
-    """The handle with the session's time zone, for timestamps without one that a model returns."""
+    """The handle with the session's time zone, for timestamps without one that a model returns.
+
+    In the place of a session that has ended it is the active one.
+    """
+    if spark is not None and registered.is_stopped(spark):
+        spark = SparkSession.getActiveSession()
     if spark is None:
         return handle
     zone = spark.conf.get("spark.sql.session.timeZone")
     return handle.calling(time_zone=zone)
 
 
-def drop_function(spark: SparkSession, name: str) -> None:
-    """Take the model out of this session's SQL."""
-    spark.sql(f"DROP TEMPORARY FUNCTION IF EXISTS {name}")
-    _registered.get(spark, set()).discard(name)
-
-
-def signature_columns(name: str, signature: Signature) -> list[Column]:
-    """The arguments of a call without any: the signature's columns.
-
-    Raises:
-        SchemaMismatchError: the signature does not say which, or leaves some to the caller's choice.
-    """
-    inputs = signature.inputs or ()
-    fact = ""
-    if not inputs:
-        fact = "no columns were given, and the model has no signature that names them"
-    elif any(column.name is None for column in inputs):
-        fact = f"no columns were given, and the signature has no names: {signature}"
-    elif not all(column.required for column in inputs):
-        fact = f"no columns were given, and some of the signature's are optional: {signature}"
-    if fact:
-        raise SchemaMismatchError(f"Cannot call model '{name}'", fact, "name the columns")
-    return [f.col(_quoted(str(column.name))) for column in inputs]
-
-
-def check_arity(name: str, count: int, signature: Signature) -> None:
-    """Refuse a call that no column types could make right.
-
-    Raises:
-        SchemaMismatchError: too many columns, or too few; one may be a struct or an array.
-    """
-    inputs = signature.inputs
-    if inputs is None or any(column.shape for column in inputs) or count == 1:
+def drop_function(spark: SparkSession, name: str, pool_id: str) -> None:
+    """Take a pool's function out of this session's SQL, unless the session has ended or the name is another's now."""
+    if registered.is_stopped(spark) or registered.is_anothers(spark, name, pool_id):
         return
-    required = sum(column.required for column in inputs)
-    if not required <= count <= len(inputs):
-        raise SchemaMismatchError(
-            f"Cannot call model '{name}'",
-            f"the model takes {len(inputs)} columns ({', '.join(map(str, inputs))}), given are {count}",
-            "pass the columns in the model's order, or one struct with the model's column names",
-        )
-
-
-def as_arguments(columns: tuple[Column | str, ...], signature: Signature) -> list[Column]:
-    """The arguments of a call from Python.
-
-    If all are given by name and the names are the signature's, in any order, they are bound by name; else they are
-    passed on as they are and bound by position, as SQL does.
-    """
-    wanted = [column.name for column in signature.inputs or ()]
-    given = [column for column in columns if isinstance(column, str)]
-    if len(given) == len(columns) == len(wanted) and set(given) == set(wanted):
-        return [f.col(name) for name in wanted if name is not None]  # in order; a struct costs the JVM a copy
-    return [f.col(column) if isinstance(column, str) else column for column in columns]
-
-
-def whole_row(columns: list[str], signature: Signature) -> tuple[list[Column], list[str] | None]:
-    """The arguments for a whole frame: the signature's columns with their names, or one struct bound by name."""
-    wanted = [column.name for column in signature.inputs or ()]
-    names = [name for name in wanted if name is not None and name in columns]
-    if names and len(names) == len(wanted):
-        return [f.col(_quoted(name)) for name in names], names
-    return [f.struct(*[f.col(_quoted(name)) for name in columns])], None
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"
+    spark.sql(f"DROP TEMPORARY FUNCTION IF EXISTS `{name}`")
+    registered.forget(spark, name)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 MARKER = "sparkmodel.handle.v1"  # what the text of a handle starts with; JSON follows it
 
 _RESULT = "prediction"
-_ANY = pa.struct([])  # of an input that takes any type; Arrow's null type cannot say that the input is required
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,6 +102,9 @@ class CallOptions:
         params: JSON object of inference parameters, which take precedence over the registered ones; empty for none.
         on_error: `fail`, `null` or `struct`; None is as registered.
         time_zone: The session's; None is as registered.
+        names: Names of the columns, where they are sent one by one; empty where the caller has none.
+        by_name: Whether `names` bind, rather than only say what the columns are called.
+        case_sensitive: Whether names in upper case differ from those in lower case also where no other fits.
         timeout_s: Deadline of each batch, from when it is sent; None waits as long as its worker is alive.
         limits: Those of the caller. They are a call's and not a client's: the pool may be registered anew with others
             while processes go on that have called it.
@@ -111,17 +113,21 @@ class CallOptions:
     params: str = ""
     on_error: str | None = None
     time_zone: str | None = None
+    names: tuple[str, ...] = ()
+    by_name: bool = False
+    case_sensitive: bool = False
     timeout_s: float | None = None
     limits: Limits = DEFAULT_LIMITS
 
     def told(self) -> CallOptions:
         """The same of what a worker is told: calls that differ in the rest alone can share what was opened."""
-        return dataclasses.replace(self, timeout_s=None, limits=DEFAULT_LIMITS)
+        return dataclasses.replace(self, names=(), by_name=False, timeout_s=None, limits=DEFAULT_LIMITS)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form of what a worker is told, of what was asked for only."""
-        asked = {"on_error": self.on_error, "time_zone": self.time_zone}
+        asked: dict[str, Any] = {"on_error": self.on_error, "time_zone": self.time_zone}
         asked["params"] = json.loads(self.params) if self.params else None
+        asked["case_sensitive"] = self.case_sensitive or None
         return {key: value for key, value in asked.items() if value is not None}
 
 
@@ -188,6 +194,7 @@ class Handle:
             raise ProtocolError(what, f"it does not start with {MARKER}", "write it with this release")
         try:
             value = json.loads(text[len(MARKER) :])
+            limits = Limits(**{key: value[key] for key in _LIMITS})
             return Handle(
                 pool=PoolRef(
                     name=value["name"],
@@ -201,26 +208,32 @@ class Handle:
                     inputs=_inputs_from_dict(value["inputs"], what) if value.get("inputs") else None,
                     like_mlflow=bool(value.get("like_mlflow")),
                 ),
-                call=CallOptions(**value["call"], limits=Limits(**{key: value[key] for key in _LIMITS})),
+                call=CallOptions(**{**value["call"], "names": tuple(value["call"].get("names", ())), "limits": limits}),
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ProtocolError(what, f"it is damaged: {error!r}") from error
 
 
 def _inputs_to_dict(inputs: Sequence[Column]) -> dict[str, Any]:
-    # an Arrow schema, in which a field that may be missing is one that may be NULL
-    fields = [pa.field(c.name or "", c.type or _ANY, nullable=not c.required) for c in inputs]
-    return {"schema": schema_to_text(pa.schema(fields)), "shapes": [c.shape for c in inputs]}
+    # an Arrow schema, in which a type that is any is null
+    schema = pa.schema([(c.name or "", c.type or pa.null()) for c in inputs])
+    return {
+        "schema": schema_to_text(schema),
+        "shapes": [c.shape for c in inputs],
+        "required": [c.required for c in inputs],
+    }
 
 
 def _inputs_from_dict(value: dict[str, Any], what: str) -> tuple[Column, ...]:
     fields = schema_from_text(value["schema"], what)
+    # handles of before said it with the fields
+    required = value.get("required", [not field.nullable for field in fields])
     return tuple(
         Column(
             name=field.name or None,
-            type=None if field.type == _ANY else field.type,
-            required=not field.nullable,
+            type=None if pa.types.is_null(field.type) else field.type,
+            required=needed,
             shape=None if shape is None else tuple(shape),
         )
-        for field, shape in zip(fields, value["shapes"], strict=True)
+        for field, shape, needed in zip(fields, value["shapes"], required, strict=True)
     )

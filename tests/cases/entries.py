@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import math
 import re
 from typing import Any
 
@@ -48,8 +49,8 @@ def same(one: Any, other: Any) -> bool:
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if one is None or other is None or isinstance(one, bool) != isinstance(other, bool):
         return one is other
-    if isinstance(one, float) and isinstance(other, float) and one != one:
-        return other != other
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-12) or (one != one and other != other)
     return bool(one == other)
 
 

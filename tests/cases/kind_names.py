@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import importlib
 import pathlib
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, Schema
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import Object, Property
 from sklearn.linear_model import LinearRegression
 
 from tests.cases.case import Case, Refused
-from tests.cases.sources import of_mlflow
+from tests.cases.sources import of_mlflow, of_object
 
 OPTIONAL = ModelSignature(
     Schema([ColSpec("double", "a"), ColSpec("double", "b", required=False), ColSpec("double", "c")]),
@@ -35,7 +38,27 @@ def linear(home: pathlib.Path) -> Any:
     return LinearRegression().fit(frame, frame["a"] + 1000 * frame["b"])
 
 
-AB = {"a": "double", "b": "double"}
+def boosted() -> Any:
+    lightgbm = importlib.import_module("lightgbm")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.integers(0, 2, (400, 2)).astype(float), columns=["a", "b"])
+    model = lightgbm.LGBMRegressor(n_estimators=200, learning_rate=0.5, min_child_samples=1, verbose=-1)
+    return model.fit(frame, frame["a"] + 10 * frame["b"])
+
+
+def norm(frame: pd.DataFrame) -> Any:
+    return [float(np.hypot(row["x"], row["y"])) for row in frame["point"]]
+
+
+def odd(frame: pd.DataFrame) -> Any:
+    return frame["a b"] + 10 * frame["x.y"] + 100 * frame["q`"]
+
+
+POINT = ModelSignature(
+    Schema([ColSpec(Object([Property("x", DataType.double), Property("y", DataType.double)]), "point")]),
+    Schema([ColSpec("double")]),
+)
+ODD = ModelSignature(Schema([ColSpec("double", name) for name in ("a b", "x.y", "q`")]), Schema([ColSpec("double")]))
 CASES = [
     Case(
         name="an optional column left out in the middle",
@@ -99,5 +122,77 @@ CASES = [
         call="b, a",
         names=("b", "a"),
         result_type="double",
+    ),
+    Case(
+        name="LightGBM in another order",
+        wish="issue: trained on (a, b), f(struct(b, a)) gave one number for every row, without a word",
+        source=of_object(boosted),
+        columns={"b": "double", "a": "double"},
+        rows=[(0.0, 1.0), (1.0, 0.0)],
+        wanted=[1.0, 10.0],
+        call="struct(b, a)",
+        names=("b", "a"),
+        result_type="double",
+    ),
+    Case(
+        name="a struct that is the only input",
+        wish="issue: f(point), f(struct(point)), f(*), f() all said that 'point' is missing",
+        source=of_mlflow(norm, POINT),
+        columns={"point": "struct<x: double, y: double>"},
+        rows=[((3.0, 4.0),)],
+        wanted=[5.0],
+        call="point",
+        names=("point",),
+    ),
+    Case(
+        name="a struct that is the only input, by star",
+        wish="issue: f(*) said that 'point' is missing",
+        source=of_mlflow(norm, POINT),
+        columns={"id": "int", "point": "struct<y: double, x: double>"},
+        rows=[(1, (3.0, 4.0))],
+        wanted=[5.0],
+        call="*",
+        names=(),
+    ),
+    Case(
+        name="a struct that is the only input, by its fields",
+        wish="issue: optional properties and structs as the whole input",
+        source=of_mlflow(norm, POINT),
+        columns={"y": "double", "x": "double"},
+        rows=[(4.0, 3.0)],
+        wanted=[5.0],
+        call="struct(y, x)",
+    ),
+    Case(
+        name="names with a dot, a blank and a backtick",
+        wish="mlflow's spark_udf: columns of such names cannot be given by name",
+        source=of_mlflow(odd, ODD),
+        columns={"a b": "double", "x.y": "double", "q``": "double"},
+        rows=[(1.0, 2.0, 3.0)],
+        wanted=[321.0],
+        call="`a b`, `x.y`, `q``` ",
+        names=("a b", "q`", "x.y"),
+    ),
+    Case(
+        name="names of the call for a function",
+        wish="peers N: a model without signature takes the names of the call",
+        source=of_object(lambda: lambda frame: frame["a"] - frame["b"]),
+        columns={"b": "double", "a": "double"},
+        rows=[(2.0, 7.0)],
+        wanted=[5.0],
+        call="b, a",
+        names=("b", "a"),
+        result_type="double",
+    ),
+    Case(
+        name="a column of one input's name in another's place",
+        wish="issue: mixing is an error",
+        source=of_mlflow(capitals, CAPITALS),
+        columns={"income": "double", "x": "double"},
+        rows=[(100.0, 5.0)],
+        wanted=Refused("SCHEMA_MISMATCH", "by its name, and argument 1"),
+        call="income, x",
+        names=("income", "x"),
+        entries=("bridge", "python", "columns", "drop_in"),
     ),
 ]

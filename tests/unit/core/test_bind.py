@@ -6,8 +6,9 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
+from sparkmodel.binding import Binding, Rules, bind
 from sparkmodel.errors import SchemaMismatchError
-from sparkmodel.schema import Binding, Column, Signature, bind
+from sparkmodel.schema import Column, Signature
 
 WHAT = "Cannot score with 'wine'"
 F64, I64, TEXT = pa.float64(), pa.int64(), pa.string()
@@ -192,9 +193,66 @@ def test_a_model_without_a_signature_takes_what_comes() -> None:
 def test_feature_names_of_the_model_name_columns_that_have_none() -> None:
     known = ["acid", "sugar"]
     assert sources(bind(WHAT, given(F64, F64), False, None, known)) == [(0, "acid"), (1, "sugar")]
-    assert sources(bind(WHAT, given(F64, F64, F64), False, None, known)) == [(0, "0"), (1, "1"), (2, "2")]
-    by_name = bind(WHAT, pa.schema([("sugar", F64), ("acid", F64)]), True, None, known)
-    assert sources(by_name) == [(0, "sugar"), (1, "acid")]
+    with pytest.raises(SchemaMismatchError, match=r"the model takes 2 columns .* given are 3"):
+        bind(WHAT, given(F64, F64, F64), False, None, known)
+
+
+def test_feature_names_of_the_model_bind_and_leave_the_others_out() -> None:
+    schema = pa.schema([("sugar", F64), ("id", TEXT), ("ACID", F64)])
+    assert sources(bind(WHAT, schema, True, None, ["acid", "sugar"])) == [(2, "acid"), (0, "sugar")]
+    with pytest.raises(SchemaMismatchError, match="column 'salt' is missing"):
+        bind(WHAT, schema, True, None, ["acid", "salt"])
+
+
+@pytest.mark.parametrize("names", [["acid", "sugar"], ["acid"]])
+def test_an_array_is_expanded_into_the_columns_that_the_model_knows(names: list[str]) -> None:
+    binding = bind(WHAT, given(pa.list_(F64)), False, None, names)
+    assert binding.kind == "expand"
+    assert [field.name for field in binding.fields] == names
+
+
+def test_names_in_another_case_bind_where_no_other_does_and_the_session_allows_it() -> None:
+    schema = pa.schema([("YEAR", I64), ("Acid", F64), ("acid", F64)])
+    assert sources(bind(WHAT, schema, True, NAMED)) == [(2, "acid"), (0, "year")]
+    with pytest.raises(SchemaMismatchError, match="column 'year' is missing"):
+        bind(WHAT, schema, True, NAMED, rules=Rules(case_sensitive=True))
+
+
+@pytest.mark.parametrize("twins", [("acid", "acid"), ("Acid", "ACID")])
+def test_a_name_that_is_there_twice_is_refused(twins: tuple[str, str]) -> None:
+    schema = pa.schema([(twins[0], F64), (twins[1], F64), ("year", I64)])
+    with pytest.raises(SchemaMismatchError, match="column 'acid' is there 2 times"):
+        bind(WHAT, schema, True, NAMED)
+
+
+def test_duplicate_names_of_a_model_without_signature_are_refused() -> None:
+    with pytest.raises(SchemaMismatchError, match="column 'a' is there 2 times"):
+        bind(WHAT, pa.schema([("a", F64), ("a", F64)]), True, None)
+
+
+def test_by_position_no_required_input_is_left_out() -> None:
+    inputs = (ACID, NOTE, YEAR)
+    with pytest.raises(SchemaMismatchError, match="the model takes 3 columns"):
+        bind(WHAT, given(F64, I64), False, inputs)
+
+
+def test_the_fields_of_the_one_object_that_a_model_takes() -> None:
+    point = (Column(name="point", type=pa.struct([("x", F64), pa.field("y", F64, nullable=False)])),)
+    assert bind(WHAT, pa.schema([("y", F64), ("x", F64)]), True, point).kind == "object"
+    assert bind(WHAT, pa.schema([("point", point[0].type), ("x", F64)]), True, point).kind == "frame"
+    with pytest.raises(SchemaMismatchError, match="column 'point' is missing"):
+        bind(WHAT, pa.schema([("x", F64)]), True, point)
+    optional = (Column(name="point", type=pa.struct([("x", F64)])),)
+    with pytest.raises(SchemaMismatchError, match="column 'point' is missing"):
+        bind(WHAT, pa.schema([("z", F64)]), True, optional)
+
+
+def test_a_column_too_many_for_tensors_is_refused_but_where_mlflow_drops_it() -> None:
+    tensors = (tensor(-1, 2, name="a"), tensor(-1, 2, name="b"))
+    three = given(*[pa.list_(F64)] * 3)
+    with pytest.raises(SchemaMismatchError):
+        bind(WHAT, three, False, tensors)
+    assert len(bind(WHAT, three, False, tensors, rules=Rules(drop_extra=True)).fields) == 2
 
 
 def test_a_signature_wins_over_feature_names() -> None:

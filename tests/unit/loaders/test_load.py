@@ -214,20 +214,34 @@ def test_a_load_that_wants_to_leave_the_process_is_a_failed_load() -> None:
         open_((leave, lambda model, data: data))
 
 
-@pytest.mark.parametrize("suffix", [".pkl", ".joblib"])
-@pytest.mark.parametrize("data", [b"", b"no pickle at all", pickle.dumps(list(range(100)))[:-20]])
-def test_a_file_that_is_no_pickle_is_a_failed_load(tmp_path: pathlib.Path, suffix: str, data: bytes) -> None:
-    path = tmp_path / f"model{suffix}"
-    path.write_bytes(data)
-    with pytest.raises(ModelLoadError, match=f"Cannot load model 'toy' from '{path}'"):
-        open_(path)
-
-
 def test_a_pickle_of_something_else_is_a_failed_load(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "model.pkl"
     path.write_bytes(pickle.dumps({"weights": [1, 2]}))
     with pytest.raises(ModelLoadError, match="dict has no predict method and is not callable"):
         open_(path)
+
+
+@pytest.mark.parametrize("dump", [pickle.dump, joblib.dump])
+def test_a_pickle_of_a_class_of_a_script_tells_what_to_do(
+    tmp_path: pathlib.Path, dump: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = sys.modules["__main__"]
+    kind = type("OfTheScript", (), {"__module__": "__main__", "predict": lambda self, data: data})
+    monkeypatch.setattr(main, "OfTheScript", kind, raising=False)
+    with (tmp_path / "model.pkl").open("wb") as file:
+        dump(kind(), file)
+    monkeypatch.delattr(main, "OfTheScript")
+    with pytest.raises(ModelLoadError, match="Can't get attribute 'OfTheScript' on <module") as caught:
+        open_(tmp_path / "model.pkl")
+    for way in ("pass the live object", "cloudpickle", "into a module"):
+        assert way in caught.value.hint
+
+
+def test_a_pickle_of_a_library_that_is_not_here_names_it(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "model.sav").write_bytes(b"cno_such_library.models\nModel\n.")
+    with pytest.raises(ModelLoadError, match="No module named 'no_such_library'") as caught:
+        open_(tmp_path / "model.sav")
+    assert "install 'no_such_library' where the workers run" in caught.value.hint
 
 
 class Chain(Predictor):

@@ -88,7 +88,7 @@ def test_a_trusted_pickle_is_shipped_and_not_loaded_on_the_driver(tmp_path: path
     for source in (path, str(path), path.as_uri()):  # the URI has %20 for the blank
         resolved = resolve("toy", source, trust_pickle=True)
         assert resolved.payload == data
-        assert resolved.source.kind == ("joblib" if suffix == ".joblib" else "pickle")
+        assert resolved.source.kind == "pickle"  # by its content
         assert resolved.source.given == str(source)
         assert resolved.signature == Signature()
     assert not (tmp_path / "trace").exists()
@@ -187,12 +187,17 @@ def test_a_path_that_does_not_exist_is_not_found(tmp_path: pathlib.Path, suffix:
         assert str(path) in caught.value.fact
 
 
-def test_a_file_or_directory_of_another_kind_is_refused(tmp_path: pathlib.Path) -> None:
-    (tmp_path / "model.txt").touch()
-    (tmp_path / "folder").mkdir()
-    for source in ("model.txt", "folder"):
-        with pytest.raises(UnsupportedSourceError, match="neither an MLflow model directory nor a pickle file"):
-            resolve("toy", tmp_path / source)
+def test_a_directory_of_another_kind_is_refused(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(UnsupportedSourceError, match="neither an MLflow model directory nor a pickle file") as caught:
+        resolve("toy", tmp_path)
+    assert "pass load= and predict=" in caught.value.hint
+    (tmp_path / "saved_model.pb").touch()
+    with pytest.raises(UnsupportedSourceError, match=r"mlflow\.tensorflow"):
+        resolve("toy", tmp_path)
+    (tmp_path / "wine").mkdir()
+    (tmp_path / "wine" / "MLmodel").touch()
+    with pytest.raises(UnsupportedSourceError, match=f"pass {tmp_path}/wine"):
+        resolve("toy", tmp_path)
 
 
 def test_a_table_is_refused_where_no_session_can_read_it() -> None:

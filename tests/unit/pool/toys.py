@@ -100,6 +100,7 @@ class ThreadMember:
     def __init__(self, worker: Worker, slot: Slot, payload: Shipped, on_death: Callable[[], None]) -> None:
         self.worker, self.slot, self.version = worker, slot, worker.version
         self.endpoint: tuple[str, int] = ("", 0)
+        self.feature_names: tuple[str, ...] | None = None
         self.published: list[Directory] = []
         self.loaded, self.is_dead, self.is_closed = threading.Event(), False, False
         self.error: SparkModelError | None = None
@@ -126,6 +127,7 @@ class ThreadMember:
     def _load(self, payload: Shipped) -> None:
         try:
             self.endpoint = self.worker.start(payload.data)
+            self.feature_names = self.worker.feature_names
             if self.is_dead:  # closed while it was loading
                 self.worker.close(0.0)
         except SparkModelError as error:

@@ -12,8 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from sparkmodel.binding import bind
 from sparkmodel.errors import SchemaMismatchError
-from sparkmodel.schema import Column, bind
+from sparkmodel.schema import Column
 from sparkmodel.scoring.inputs import Form, build_input
 
 WHAT = "Cannot score with 'wine'"

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
-from sparkmodel.schema import Column, bind
+from sparkmodel.binding import bind
+from sparkmodel.schema import Column
 from sparkmodel.scoring.inputs import build_input
 from sparkmodel.scoring.outputs import result_schema, to_array
 

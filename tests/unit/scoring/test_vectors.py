@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sparkmodel.binding import bind
 from sparkmodel.errors import SchemaMismatchError
-from sparkmodel.schema import Column, bind, is_ml_vector
+from sparkmodel.schema import Column, is_ml_vector
 from sparkmodel.scoring.inputs import build_input
 from sparkmodel.scoring.vectors import with_dense_vectors
 

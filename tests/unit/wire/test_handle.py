@@ -34,6 +34,9 @@ WHOLE = Handle(
         params='{"k": 1}',
         on_error="null",
         time_zone="UTC",
+        names=("a",),
+        by_name=True,
+        case_sensitive=True,
         timeout_s=9.5,
         limits=Limits(max_in_flight=5, max_retries=6, timeout_s=7.5, ready_timeout_s=8.5),
     ),
@@ -53,12 +56,21 @@ def test_the_text_is_flat_json_as_files_that_were_saved_have_it() -> None:
         "timeout_s": 7.5,
         "ready_timeout_s": 8.5,
         "directory": {"epoch": 3, "endpoints": [["10.0.0.2", 2]], "state": "ready", "version": 7},
-        "call": {"params": '{"k": 1}', "on_error": "null", "time_zone": "UTC", "timeout_s": 9.5},
+        "call": {
+            "params": '{"k": 1}',
+            "on_error": "null",
+            "time_zone": "UTC",
+            "names": ["a"],
+            "by_name": True,
+            "case_sensitive": True,
+            "timeout_s": 9.5,
+        },
         "tls": "a certificate",
         "like_mlflow": True,
     }
     assert p.schema_from_text(result, "test") == pa.schema([("prediction", pa.float64())])
-    assert p.schema_from_text(inputs["schema"], "test") == pa.schema([pa.field("a", pa.float64(), nullable=False)])
+    assert p.schema_from_text(inputs["schema"], "test") == pa.schema([("a", pa.float64())])
+    assert (inputs["required"], inputs["shapes"]) == ([True], [None])
     assert inputs["shapes"] == [None]
 
 
@@ -103,5 +115,6 @@ def test_a_call_of_other_options_keeps_all_else() -> None:
 
 def test_a_worker_is_told_neither_limits_nor_the_callers_deadline() -> None:
     told = WHOLE.call.told()
-    assert told.to_dict() == WHOLE.call.to_dict() == {"params": {"k": 1}, "on_error": "null", "time_zone": "UTC"}
-    assert told == WHOLE.calling(timeout_s=1.0, limits=Limits(max_retries=0)).call.told()
+    parts = {"params": {"k": 1}, "on_error": "null", "time_zone": "UTC", "case_sensitive": True}
+    assert told.to_dict() == WHOLE.call.to_dict() == parts
+    assert told == WHOLE.calling(timeout_s=1.0, limits=Limits(max_retries=0), names=("b",)).call.told()

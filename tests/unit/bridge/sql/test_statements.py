@@ -50,6 +50,12 @@ CREATED: dict[str, dict[str, Any]] = {
         location="x", output="STRUCT<p: DOUBLE, `a b`: ARRAY<INT>>"
     ),
     "CREATE MODEL m RETURNS double LOCATION 'x'": create(location="x", output="double"),
+    "CREATE MODEL m RETURNS double RETURNS NULL ON NULL INPUT LOCATION 'x'": create(
+        location="x", output="double", options=[["null_input", "null"]]
+    ),
+    "CREATE MODEL m INPUT (a INT) CALLED ON NULL INPUT LOCATION 'x' OPTIONS (k = 1)": create(
+        location="x", inputs="a INT", options=[["k", 1], ["null_input", "call"]]
+    ),
     "CREATE MODEL m LOCATION 'x' RETURNS struct<location: int, b: array<array<int>>>": create(
         location="x", output="struct<location: int, b: array<array<int>>>"
     ),

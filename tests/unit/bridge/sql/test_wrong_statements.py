@@ -8,7 +8,7 @@ import pytest
 from tests.bridge import Jvm
 from tests.unit.bridge.sql.conftest import WrongStatement, result
 
-CLAUSES = "INPUT, OUTPUT, RETURNS, COMMENT, USING, LOCATION, OPTIONS, WITH, AS"
+CLAUSES = "INPUT, OUTPUT, RETURNS, CALLED, COMMENT, USING, LOCATION, OPTIONS, WITH, AS"
 
 # The word at fault is between « and »; nothing between them is the end.
 WRONG: dict[str, str] = {
@@ -41,10 +41,16 @@ WRONG: dict[str, str] = {
     "CREATE MODEL m INPUT «a» int LOCATION 'x'": "expected '('",
     "CREATE MODEL m INPUT («)» LOCATION 'x'": "expected columns",
     "CREATE MODEL m LOCATION 'x' INPUT (a int«»": "expected ')'",
-    "CREATE MODEL m RETURNS «LOCATION» 'x'": "expected a type",
+    "CREATE MODEL m RETURNS «LOCATION» 'x'": "expected one of NULL, a type",
     "CREATE MODEL m LOCATION 'x' OPTIONS («)»": "expected an option's key",
     "CREATE MODEL m LOCATION 'x' OPTIONS (a = 1 «b» = 2)": "expected one of ',', ')'",
     "CREATE MODEL m LOCATION 'x' OPTIONS (a = «fail»)": "expected a value: a string, a number, TRUE or FALSE",
+    "CREATE MODEL m «CALLED» ON NULL INPUT LOCATION 'x' OPTIONS (null_input = 'null')": (
+        "option null_input says it already"
+    ),
+    "CREATE MODEL m CALLED ON NULL INPUT «RETURNS» NULL ON NULL INPUT LOCATION 'x'": (
+        "RETURNS cannot be here, since it is there already"
+    ),
     "CREATE MODEL m LOCATION 'x' OPTIONS (a = 1, «a» = 2)": "option a is there already",
     "CREATE MODEL m LOCATION 'x' OPTIONS (a = «99999999999999999999»)": "the number is too large",
     "CREATE MODEL m LOCATION 'x'; «SELECT» 1": "expected one of ';', end of input",

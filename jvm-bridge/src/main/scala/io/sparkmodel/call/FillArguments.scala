@@ -15,9 +15,12 @@ object FillArguments extends Rule[LogicalPlan] {
         val inputs = Signatures.of(handle).getOrElse(Nil)
         if (inputs.nonEmpty && !inputs.forall(input => input.name.isDefined && input.required))
           throw Binding.mismatch(
-            handle,
+            Signatures.takes(handle),
             s"no columns were given, and the signature leaves some to choose: (${inputs.mkString(", ")})",
-            "name the columns")
-        call.copy(children = inputs.map(input => UnresolvedAttribute(Seq(input.name.get))))
+            s"name the columns, or write ${handle.name}(*)")
+        if (inputs.isEmpty) call
+        else call.copy(children = Seq(ArgumentRow.of(inputs.map { input =>
+          input.name.get -> UnresolvedAttribute(Seq(input.name.get))
+        })))
     }
 }

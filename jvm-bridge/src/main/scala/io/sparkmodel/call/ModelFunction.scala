@@ -14,7 +14,10 @@ class ModelFunction(val name: String, val handle: Handle, python: AnyRef) extend
   private lazy val result = CatalystInternals.sparkType(Schemas.read(handle.contract.result).getFields.get(0))
 
   override def apply(arguments: Seq[Expression]): Expression =
-    CatalystInternals.call(name, python, result, Binding(handle, arguments))
+    CatalystInternals.call(name, python, result, Binding(Signatures.takes(handle), arguments) match {
+      case Named(columns) => Seq(ArgumentRow.of(columns))
+      case Positional(columns) => columns
+    })
 
   /** The same under another name. */
   def named(other: String): ModelFunction = new ModelFunction(other, handle, python)

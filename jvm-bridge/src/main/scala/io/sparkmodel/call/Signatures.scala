@@ -19,13 +19,31 @@ object Signatures {
   /** The inputs of a model's signature, None if it has none. */
   def of(handle: Handle): Option[Seq[Input]] = handle.contract.inputs.map(read).filter(_.nonEmpty)
 
+  /** What a binding knows of the model of a handle. */
+  def takes(handle: Handle): Takes = Takes(
+    handle.name,
+    of(handle),
+    handle.contract.inputs.exists(i => i.hasTensors && read(i).size == 1),
+    handle.contract.inputs.exists(_.likeMlflow))
+
+  def rowOf(columns: Seq[(String, DataType)]): StructType =
+    StructType(columns.map { case (name, dataType) => StructField(name, dataType) })
+
+  /** Whether a row has fields of the one input, which is a struct, rather than the input itself: a worker puts them together. */
+  def isObject(inputs: Seq[Input], row: StructType): Boolean = inputs match {
+    case Seq(Input(Some(name), Some(wanted: StructType), _)) =>
+      Names.places(name, row.fieldNames.toSeq).isEmpty && wanted.exists(f => row.fieldNames.contains(f.name)) &&
+      canWiden(row, wanted)
+    case _ => false
+  }
+
   private def read(inputs: Inputs): Seq[Input] =
-    Schemas.read(inputs.schema).getFields.asScala.toSeq.map { field =>
+    Schemas.read(inputs.schema).getFields.asScala.toSeq.zip(inputs.required).map { case (field, required) =>
       val dataType = field.getType match {
-        case _: ArrowType.Struct if field.getChildren.isEmpty => None
+        case _: ArrowType.Null => None
         case _ => Try(CatalystInternals.sparkType(field)).toOption // Spark has no unsigned integers or 16-bit floats
       }
-      Input(Some(field.getName).filter(_.nonEmpty), dataType, !field.isNullable)
+      Input(Some(field.getName).filter(_.nonEmpty), dataType, required)
     }
 
   /** Whether values of one type may be cast to the other; each value is still checked when it is cast. */

@@ -3,11 +3,13 @@ package io.sparkmodel.commands
 
 import com.fasterxml.jackson.databind.node.ObjectNode
 import io.sparkmodel.access.Access
-import io.sparkmodel.call.ModelAnalysisException
+import io.sparkmodel.call.{ModelAnalysisException, ModelFunction}
 import io.sparkmodel.control.{Control, ControlClient, Json, Makers, TableSource}
-import io.sparkmodel.models.LocalModels
+import io.sparkmodel.models.{Card, LocalModels}
 import io.sparkmodel.parse.{AlterModel, Refresh, Rollback, ScaleTo, SetLocation, SetOptions, UnsetOptions}
+import io.sparkmodel.wire.CallOptions
 import org.apache.spark.sql.{Row, SparkSession}
+import org.apache.spark.sql.sparkmodel.SqlInternals
 
 case class AlterModelCommand(statement: AlterModel) extends ModelCommand {
   import statement.name
@@ -51,7 +53,20 @@ case class AlterModelCommand(statement: AlterModel) extends ModelCommand {
       case Refresh => ask("alter", "alter", name, body.put("action", "refresh"))
       case Rollback => ask("alter", "alter", name, body.put("action", "rollback"))
     }
-    Makers.follow(name, ask("card", "alter", name))
+    val after = ask("card", "alter", name)
+    Makers.follow(name, after)
+    follow(session, new Card(after))
     Nil
+  }
+
+  /**
+   * A temporary model is a function of its session. One that stays what it was would find what Spark has cached of it.
+   * Those with options of their own are Python's, which has seen to them.
+   */
+  private def follow(session: SparkSession, card: Card): Unit = SqlInternals.function(session, name) match {
+    case Some(function: ModelFunction)
+        if function.handle.pool.poolId == card.handle.pool.poolId && function.handle.call.told == CallOptions() =>
+      SqlInternals.setFunction(session, name, card.function)
+    case _ =>
   }
 }

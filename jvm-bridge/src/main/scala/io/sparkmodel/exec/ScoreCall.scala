@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sparkmodel.exec
 
-import io.sparkmodel.call.{ModelCall, ScoreIf}
+import io.sparkmodel.call.{ArgumentRow, ModelCall, ScoreIf}
 import io.sparkmodel.wire.{CallOptions, Handle, Schemas, StreamKey}
 import org.apache.arrow.vector.types.pojo.Schema
 import org.apache.spark.sql.catalyst.expressions._
@@ -40,18 +40,22 @@ object ScoreCall {
       case _ => (udf.children, None)
     }
     val (byName, columns) = given match {
+      case several if handle.call.names.size == several.size && several.nonEmpty =>
+        (handle.call.byName, handle.call.names.zip(several))
       case Seq(struct) if isRow(struct.dataType) => (true, fieldsOf(struct))
       case several => (false, several.zipWithIndex.map { case (column, i) => i.toString -> column })
     }
     val schema = StructType(columns.map { case (name, column) => StructField(name, column.dataType) })
     val conf = SQLConf.get
     val arrow = CatalystInternals.arrowSchema(schema, conf.sessionLocalTimeZone, conf.arrowUseLargeVarTypes)
-    val options = handle.call.copy(timeZone = Some(conf.sessionLocalTimeZone))
+    val options =
+      handle.call.copy(timeZone = Some(conf.sessionLocalTimeZone), caseSensitive = conf.caseSensitiveAnalysis)
     val stream = StreamKey(Schemas.textOf(arrow), byName, options.told)
     ScoreCall(handle, options, columns.map(_._2), guard, schema, stream, conf.arrowUseLargeVarTypes, udf.dataType)
   }
 
   private def fieldsOf(struct: Expression): Seq[(String, Expression)] = struct match {
+    case ArgumentRow(row) => fieldsOf(row)
     case made: CreateNamedStruct => made.names.map(_.toString).zip(made.valExprs)
     case other =>
       val fields = other.dataType.asInstanceOf[StructType].fields.toSeq

@@ -18,7 +18,7 @@ import org.apache.spark.sql.catalyst.trees.TreePattern._
  */
 class ModelNames(session: SparkSession) extends Rule[LogicalPlan] {
   override def apply(plan: LogicalPlan): LogicalPlan =
-    plan.resolveOperatorsDownWithPruning(
+    KeptCalls.rewritten(session).applyOrElse(plan, identity[LogicalPlan]).resolveOperatorsDownWithPruning(
       _.containsAnyPattern(UNRESOLVED_FUNCTION, UNRESOLVED_TABLE_VALUED_FUNCTION, UNRESOLVED_FUNC, COMMAND)) {
       case table: UnresolvedTableValuedFunction if isPredict(table.name) => PredictCall.table(table)
       case DescribeFunction(name: UnresolvedFunctionName, _)
@@ -43,7 +43,10 @@ private object PredictCall {
   def apply(call: UnresolvedFunction): UnresolvedFunction =
     starAsRow(call.copy(
       nameParts = Seq(MlPredict.Name),
-      arguments = Literal(call.nameParts.map(quoted).mkString(".")) +: call.arguments))
+      arguments = Literal(nameOf(call)) +: call.arguments))
+
+  /** The model's name as ML_PREDICT wants it. */
+  def nameOf(call: UnresolvedFunction): String = call.nameParts.map(quoted).mkString(".")
 
   /** `ml_predict('m', *)` as `ml_predict('m', struct(*))`: columns by name, those that the model does not take unread. */
   def starAsRow(call: UnresolvedFunction): UnresolvedFunction = call.arguments match {

@@ -15,10 +15,14 @@ object Targets {
    *
    * A model that is a function of the session already is left to Spark, unless the call has a star, which Spark would
    * hand on as columns without saying so.
+   *
+   * @param isKept whether the call is one that Spark keeps beyond the session, where it does not find the session's functions
    */
-  def isModel(session: SparkSession, name: Seq[String], arguments: Seq[Expression]): Boolean = name match {
+  def isModel(
+      session: SparkSession, name: Seq[String], arguments: Seq[Expression], isKept: Boolean = false): Boolean = name match {
     case Seq(simple) => SqlInternals.function(session, simple) match {
-        case Some(_: ModelFunction) => arguments.exists(_.isInstanceOf[Star])
+        case Some(_: ModelFunction) => isKept || arguments.exists(_.isInstanceOf[Star])
+        case Some(_: LocalFunction) => isKept
         case Some(_) => false
         case None => LocalModels.find(simple).isDefined || Deployed.find(session, simple, isCertain = false).isDefined
       }
@@ -54,5 +58,6 @@ object Targets {
 
   private def notFound(name: String): ModelAnalysisException = ModelAnalysisException(
     "MODEL_NOT_FOUND", s"Cannot call model '$name'", "there is no such model",
-    ModelAnalysisException.suggest(name, Deployed.names ++ LocalModels.names))
+    // one of that very name is another session's temporary model
+    ModelAnalysisException.suggest(name, (Deployed.names ++ LocalModels.names).filterNot(_.equalsIgnoreCase(name))))
 }

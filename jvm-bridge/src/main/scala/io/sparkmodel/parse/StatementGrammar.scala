@@ -35,7 +35,7 @@ private[parse] final class StatementGrammar(sql: String, tokens: Vector[Token], 
             using = all.find { case Using(kind) => kind },
             location = all.find { case Location(uri) => uri },
             code = all.find { case Code(text) => text },
-            options = all.find { case Options(options) => options }.getOrElse(Nil))
+            options = all.options)
       }
 
   private def register: Parser[Statement] =
@@ -84,6 +84,7 @@ private[parse] final class StatementGrammar(sql: String, tokens: Vector[Token], 
   private sealed trait Value
   private case class Inputs(columns: String) extends Value
   private case class Output(dataType: String) extends Value
+  private case class NullInput(means: String) extends Value
   private case class Comment(text: String) extends Value
   private case class Using(kind: String) extends Value
   private case class Location(uri: String) extends Value
@@ -93,6 +94,8 @@ private[parse] final class StatementGrammar(sql: String, tokens: Vector[Token], 
   private def clause: Parser[(Token, Value)] = located(
     word("INPUT") ~> columns ^^ { case (text, _) => Inputs(text) } |
     word("OUTPUT") ~> columns ^^ { case (_, schema) => Output(outputType(schema)) } |
+    word("RETURNS") ~> word("NULL") ~> onNullInput ^^^ NullInput("null") |
+    word("CALLED") ~> onNullInput ^^^ NullInput("call") |
     word("RETURNS") ~> dataType ^^ Output |
     word("COMMENT") ~> text("a comment as a string") ^^ Comment |
     word("USING") ~> oneOf(Kinds) ^^ Using |
@@ -100,10 +103,13 @@ private[parse] final class StatementGrammar(sql: String, tokens: Vector[Token], 
     options |
     word("AS") ~> (code | text("code between $$ and $$")) ^^ Code)
 
+  private def onNullInput: Parser[Any] = word("ON") ~> word("NULL") ~> word("INPUT")
+
   private def options: Parser[Options] =
     (word("OPTIONS") | word("WITH")) ~> parenthesised(option) ^^ (found => Options(unique(found)))
 
   private def ExplainModes = StatementParser.ExplainModes
+  private val NullInputKey = "null_input"
   private val Uri = "a location as a string"
   private val Kinds = Seq("mlflow", "pickle", "table", "python", "sparkml")
 
@@ -111,7 +117,13 @@ private[parse] final class StatementGrammar(sql: String, tokens: Vector[Token], 
   private final class Clauses(found: List[(Token, Value)]) {
     def find[T](pick: PartialFunction[Value, T]): Option[T] = found.map(_._2).collectFirst(pick)
 
+    /** The options, with those that have words of their own. */
+    def options: Seq[(String, Any)] =
+      find { case Options(options) => options }.getOrElse(Nil) ++ find { case NullInput(means) => NullInputKey -> means }
+
     def check(end: Token): Unit = {
+      if (find { case Options(all) if all.exists(_._1.equalsIgnoreCase(NullInputKey)) => () }.isDefined)
+        at { case NullInput(_) => }.foreach(fail(_, s"option $NullInputKey says it already"))
       found.groupBy { case (_, value) => value.getClass }.values.filter(_.size > 1).map(_(1)._1).minByOption(_.start)
         .foreach(again => fail(again, s"${again.word} cannot be here, since it is there already"))
       val isPython = find { case Using("python") => () }.isDefined

@@ -90,7 +90,7 @@ private[parse] abstract class Terminals(sql: String, tokens: Vector[Token], para
 
   /** Words that go on after a name; a model has such a name in back quotes only. */
   protected val ClauseWords: Set[String] =
-    Set("INPUT", "OUTPUT", "RETURNS", "COMMENT", "USING", "LOCATION", "OPTIONS", "WITH", "AS")
+    Set("INPUT", "OUTPUT", "RETURNS", "CALLED", "COMMENT", "USING", "LOCATION", "OPTIONS", "WITH", "AS")
   private val Reserved = ClauseWords ++ Set("IF", "NOT", "EXISTS", "SET", "UNSET")
 
   protected def name: Parser[String] = terminal("a model's name") {

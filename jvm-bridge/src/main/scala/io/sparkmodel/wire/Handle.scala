@@ -43,28 +43,35 @@ case class Limits(
  * not a client's: the pool may be registered anew with others while JVMs go on that have called it.
  *
  * @param params a JSON object, or empty
+ * @param names of the columns, where they are sent one by one; empty where the caller has none
+ * @param byName whether `names` bind, rather than only say what the columns are called
+ * @param caseSensitive whether names in upper case differ from those in lower case also where no other fits
  * @param timeoutS deadline of each batch, from when it is sent
  */
 case class CallOptions(
     params: String = "",
     onError: Option[String] = None,
     timeZone: Option[String] = None,
+    names: Seq[String] = Nil,
+    byName: Boolean = false,
+    caseSensitive: Boolean = false,
     timeoutS: Option[Double] = None,
     limits: Limits = Limits()) {
 
   /** The same of what a worker is told: calls that differ in the rest alone can share what was opened. */
-  def told: CallOptions = copy(timeoutS = None, limits = Limits())
+  def told: CallOptions = copy(names = Nil, byName = false, timeoutS = None, limits = Limits())
 }
 
 /**
  * The inputs of a model's signature.
  *
- * @param schema an Arrow schema, as the base64 of its IPC message; what may be left out may be NULL in it, what has no
- *   name has an empty one, what takes any type is a struct without fields
+ * @param schema an Arrow schema, as the base64 of its IPC message; what has no name has an empty one in it, what takes
+ *   any type is of type null
+ * @param required whether each must be given
  * @param hasTensors whether they are tensors, whose columns only a worker can check
  * @param likeMlflow whether columns go by position, and those beyond the signature are not read
  */
-case class Inputs(schema: String, hasTensors: Boolean, likeMlflow: Boolean)
+case class Inputs(schema: String, required: Seq[Boolean], hasTensors: Boolean, likeMlflow: Boolean)
 
 /** Which pool, and where to find it: where the newest directory is to be had, and the one when this was written. */
 case class PoolRef(name: String, poolId: String, master: Endpoint, directory: Directory)
@@ -126,6 +133,9 @@ object Handle {
         call.required("params").asText,
         text(call, "on_error"),
         text(call, "time_zone"),
+        call.path("names").elements.asScala.map(_.asText).toSeq,
+        call.path("by_name").asBoolean,
+        call.path("case_sensitive").asBoolean,
         Option(call.get("timeout_s")).filterNot(_.isNull).map(_.asDouble),
         limits))
   }
@@ -133,6 +143,7 @@ object Handle {
   private def inputs(node: JsonNode, likeMlflow: Boolean): Inputs =
     Inputs(
       node.required("schema").asText,
+      node.required("required").elements.asScala.map(_.asBoolean).toSeq,
       node.required("shapes").elements.asScala.exists(!_.isNull),
       likeMlflow)
 

@@ -25,6 +25,7 @@ case class StreamKey(schema: String, byName: Boolean, call: CallOptions) {
     node.putNull("pin")
     node.put("schema", schema)
     call.timeZone.foreach(node.put("time_zone", _))
+    if (call.caseSensitive) node.put("case_sensitive", true)
     node.toString.getBytes(UTF_8)
   }
 }

@@ -5,7 +5,7 @@ import org.apache.hadoop.conf.Configuration
 import org.apache.spark.api.python.PythonFunction
 import org.apache.spark.sql.{classic, DataFrame, Dataset, Row, SparkSession}
 import org.apache.spark.sql.catalyst.{FunctionIdentifier, InternalRow}
-import org.apache.spark.sql.catalyst.analysis.UnresolvedAttribute
+import org.apache.spark.sql.catalyst.analysis.{FunctionRegistry, UnresolvedAttribute}
 import org.apache.spark.sql.catalyst.expressions.Expression
 import org.apache.spark.sql.catalyst.plans.logical.LogicalPlan
 import org.apache.spark.sql.execution.python.UserDefinedPythonFunction
@@ -20,13 +20,25 @@ object SqlInternals {
   /**
    * What makes expressions of a built-in or temporary function; None if there is none of that name. Of others' functions
    * it is told that they are there, not how they are made.
+   *
+   * Ours are not looked up in the catalog: within a view that hides what the view does not refer to, and elsewhere it notes
+   * what a view would refer to.
    */
-  def function(session: SparkSession, name: String): Option[Seq[Expression] => Expression] =
-    state(session).catalog.lookupBuiltinOrTempFunction(name).map { info =>
-      val registry = state(session).functionRegistry
-      def ours = registry.listFunction().filter(_.funcName.equalsIgnoreCase(name)).flatMap(registry.lookupFunctionBuilder)
-      Option(info.getClassName).filter(_.startsWith("io.sparkmodel.")).flatMap(_ => ours.headOption).getOrElse(Foreign)
-    }
+  def function(session: SparkSession, name: String): Option[Seq[Expression] => Expression] = {
+    val registry = state(session).functionRegistry
+    def ours(identifier: FunctionIdentifier) =
+      registry.lookupFunction(identifier).flatMap(info => Option(info.getClassName)).filter(_.startsWith("io.sparkmodel."))
+        .flatMap(_ => registry.lookupFunctionBuilder(identifier))
+    val found = identifiers(name).find(registry.functionExists).flatMap(ours)
+    found.orElse(state(session).catalog.lookupBuiltinOrTempFunction(name).map(_ => Foreign))
+  }
+
+  /** A built-in and a temporary function as the registry knows them: since Spark 4.3 each has a schema of its own. */
+  private def identifiers(name: String): Seq[FunctionIdentifier] =
+    if (isQualified) Seq("builtin", "session").map(schema => FunctionIdentifier(name, Some(schema), Some("system")))
+    else Seq(FunctionIdentifier(name))
+
+  private lazy val isQualified = FunctionRegistry.builtin.listFunction().head.catalog.isDefined
 
   private object Foreign extends (Seq[Expression] => Expression) {
     override def apply(arguments: Seq[Expression]): Expression = throw new UnsupportedOperationException
@@ -47,6 +59,10 @@ object SqlInternals {
   // The session
 
   def nameParts(session: SparkSession, name: String): Seq[String] = state(session).sqlParser.parseMultipartIdentifier(name)
+
+  def parsePlan(session: SparkSession, sql: String): LogicalPlan = state(session).sqlParser.parsePlan(sql)
+
+  def parseExpression(session: SparkSession, sql: String): Expression = state(session).sqlParser.parseExpression(sql)
 
   def timeZone(session: SparkSession): String = state(session).conf.sessionLocalTimeZone
 
