@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +15,9 @@ import pyarrow as pa
 from sparkmodel import loaders
 from sparkmodel.binding import Rules, bind
 from sparkmodel.errors import InvalidOptionError, ModelProbeError, SchemaMismatchError, SparkModelError
+from sparkmodel.loaders.names import names_around
 from sparkmodel.options import ON_ERROR
+from sparkmodel.params import from_json
 from sparkmodel.scoring.outputs import to_array
 from sparkmodel.scoring.stream import ScoringStream, model_traceback
 from sparkmodel.scoring.tally import Tally, WorkerStats
@@ -60,8 +62,8 @@ class Worker:
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
-        """The columns that the loaded model knows of itself, None where it knows none or is not loaded."""
-        names = self._model.feature_names if self._model else None
+        """The columns that the loaded model demands of itself, None where it demands none or is not loaded."""
+        names = self._model.feature_names if self._model and self._model.names_are_all else None
         return None if names is None else tuple(names)
 
     def start(self, payload: Any = None, directory: pathlib.Path | None = None) -> tuple[str, int]:
@@ -129,7 +131,7 @@ class Worker:
             schema,
             by_name,
             spec.signature.inputs,
-            self._model.feature_names,
+            self._names_for(schema, by_name),
             Rules(
                 drop_extra=spec.like_mlflow,
                 as_table=spec.options.batch_format == "pyarrow" or (spec.like_mlflow and spec.signature.inputs is None),
@@ -150,10 +152,15 @@ class Worker:
         )
         return stream, stream.result_schema
 
+    def _names_for(self, schema: pa.Schema, by_name: bool) -> Sequence[str] | None:
+        assert self._model is not None
+        known = self._model.feature_names
+        return known if known is None or self._model.names_are_all else names_around(known, schema.names, by_name)
+
     def _calls(self, params: dict[str, Any]) -> loaders.Calls:
         assert self._model is not None
         try:
-            return self._model.calls({**(self.spec.params or {}), **params})
+            return self._model.calls({**(self.spec.params or {}), **from_json(params)})
         except Exception as error:  # each loader has its own
             raise InvalidOptionError(self._what, f"the model does not take the params {params}: {error}") from error
 
