@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -61,7 +62,7 @@ def register(
     *,
     result_type: DataType | str | None = None,
     params: Mapping[str, Any] | None = None,
-    model_config: Mapping[str, Any] | None = None,
+    model_config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     method: str | None = None,
     load: Callable[[str], Any] | None = None,
     predict: Callable[..., Any] | None = None,
@@ -80,7 +81,7 @@ def register(
             `(load, predict)` pair of functions.
         result_type: Type of one prediction, a DataType or DDL; by default the signature's output.
         params: MLflow inference parameters; keyword arguments of `predict` for other models.
-        model_config: Given to MLflow when it loads the model.
+        model_config: Given to MLflow when it loads the model: a mapping, or the path of a YAML file.
         method: The model's method to call instead of `predict`, such as `predict_proba`; for an MLflow model, of the
             model that it wraps.
         load, predict: For a directory or table of another kind than MLflow's: `load(path)` returns the model in each

@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import cloudpickle
-import yaml
 from pyspark.sql import Column, SparkSession
 from pyspark.sql.types import DataType, DoubleType
 
@@ -90,7 +89,6 @@ def spark_udf(
         raise InvalidOptionError(
             "Cannot use option 'env_manager'", "conda is not supported", "use 'virtualenv' or 'uv'"
         )
-    config = _read_config(model_config)
     wait_for_ray = early.begin()
 
     def make(resolved: Resolved) -> ModelSpec:
@@ -109,7 +107,7 @@ def spark_udf(
             time_zone=time_zone_of(spark),
             result_type=DoubleType() if is_untyped else result_type,
             params=_known_params(resolved, params),
-            model_config=config,
+            model_config=model_config,
             like_mlflow=True,
         )
 
@@ -160,13 +158,6 @@ def predict_batch_udf(
 
     with plan(label, Asked(source=(load, BatchModel.predict)), make) as planned:
         return _as_udf(spark, _share(spark, planned))
-
-
-def _read_config(given: Mapping[str, Any] | str | pathlib.Path | None) -> Mapping[str, Any] | None:
-    if not isinstance(given, str | pathlib.Path):
-        return given
-    config: Mapping[str, Any] | None = yaml.safe_load(pathlib.Path(given).read_text("utf-8"))
-    return config
 
 
 def _options(given: Mapping[str, Any], **fixed: Any) -> PoolOptions:
@@ -233,7 +224,7 @@ def _as_udf(spark: SparkSession | None, model: Model, metadata: Any = None) -> A
             columns,
             model.signature,
             like_mlflow=True,
-            case_sensitive=lambda: arguments.is_case_sensitive(spark),
+            case_sensitive=lambda: arguments.is_case_sensitive(functions.living(spark)),
         )
         # of the model as it is now: Spark keeps a cached query by its functions
         result: Column = make(given.of(model.handle))(*given.columns)

@@ -101,7 +101,7 @@ class Model:
             self.name,
             columns,
             self._spec.signature,
-            case_sensitive=lambda: arguments.is_case_sensitive(self._spark or SparkSession.getActiveSession()),
+            case_sensitive=lambda: arguments.is_case_sensitive(functions.living(self._spark)),
         )
         return self._udf(self._handle_for(params, on_error), given)
 
@@ -147,14 +147,15 @@ class Model:
         """Score local data through the same pool, without Spark.
 
         Args:
-            data: A pandas DataFrame, a pyarrow Table or RecordBatch, or a list of dicts.
+            data: A pandas DataFrame, a pyarrow Table or RecordBatch, a list of dicts, or a dict of columns, by name; a
+                Series, an ndarray, or a list of tuples, by position.
             timeout_s: Deadline for each batch of 10,000 rows; the pool's `timeout_s` by default.
             params: Inference parameters for this call, over those of the registration.
             on_error: `fail`, `null` or `struct` for this call; as registered by default.
 
         Returns:
             One prediction for each row: a Series for pandas (a DataFrame if the prediction is a struct), a
-            ChunkedArray for Arrow, a list for a list.
+            ChunkedArray for Arrow, an ndarray for an ndarray, a list for a list or dict.
 
         Raises:
             SparkModelError: with the condition that says why.

@@ -50,7 +50,7 @@ class RemoteModel:
         """Score local data, as `Model.predict` does."""
         from sparkmodel.scoring import frames  # pandas, which who only carries the model has no use for
 
-        table, by_name = frames.to_table(f"Cannot score with '{self.name}'", data)
+        table, by_name = frames.to_table(f"Cannot score with '{self.name}'", data, self.signature.inputs)
         limit_s = self.handle.call.limits.timeout_s if timeout_s is None else timeout_s
         caller = for_call(self.handle, self, params, on_error)
         chunks = client_of(caller).predict(frames.to_batches(table), by_name, caller=caller, timeout_s=limit_s)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import functools
 import inspect
 import logging
@@ -24,6 +25,7 @@ from sparkmodel.loaders.base import Calls, LoadedModel
 from sparkmodel.loaders.chats import chat_of, load_chat, signature_of_chat
 from sparkmodel.loaders.files import is_file_name
 from sparkmodel.loaders.mlflow_signature import signature_of
+from sparkmodel.loaders.mlflow_values import has_times_in_objects, with_nones, with_scalar_times
 from sparkmodel.loaders.names import names_of
 from sparkmodel.loaders.registry import hint_for
 from sparkmodel.loaders.texts import on_texts, takes_texts
@@ -230,6 +232,13 @@ def _calls_of_texts(model: Any, raw: Any, params: Mapping[str, Any]) -> Calls:
     return Calls(on_texts(calls.exact or calls.predict, raw))
 
 
+def _wall_clock(param: Any) -> Any:
+    """An instant as what the clock shows in its zone; MLflow would take UTC's."""
+    if isinstance(param, list):
+        return [_wall_clock(one) for one in param]
+    return param.replace(tzinfo=None) if isinstance(param, datetime.datetime) else param
+
+
 def _calls(model: Any, params: Mapping[str, Any]) -> Calls:
     """pyfunc's predict, and the model's own without pyfunc's enforcement of the signature.
 
@@ -237,7 +246,7 @@ def _calls(model: Any, params: Mapping[str, Any]) -> Calls:
     columns in its scalar types, save that it cannot hold a NULL among integers or booleans, which pandas' nullable
     types can; what it does to params is done here, once.
     """
-    given = dict(params) or None
+    given = {name: _wall_clock(value) for name, value in params.items()} or None
     by_hint = model.metadata._is_signature_from_type_hint() or model.metadata._is_type_hint_from_example()
     settled = _enforce_params_schema(given, model.metadata.get_params_schema())
     own = getattr(model, "_predict_fn", None)  # absent from models that are not mlflow.pyfunc's own
@@ -246,4 +255,12 @@ def _calls(model: Any, params: Mapping[str, Any]) -> Calls:
         takes = inspect.signature(own).parameters.get("params")
         has_params = takes is not None and takes.kind is not inspect.Parameter.VAR_KEYWORD
         exact = functools.partial(own, params=settled) if has_params else own
-    return Calls(lambda data: model.predict(data, params=given), exact)
+    schema = model.metadata.get_input_schema()
+    prepare = with_nones if by_hint else _as_it_is
+    if not by_hint and schema is not None and any(has_times_in_objects(spec.type) for spec in schema.inputs):
+        prepare = with_scalar_times
+    return Calls(lambda data: model.predict(prepare(data), params=given), exact)
+
+
+def _as_it_is(data: Any) -> Any:
+    return data

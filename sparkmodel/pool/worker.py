@@ -17,6 +17,7 @@ from sparkmodel.binding import Rules, bind
 from sparkmodel.errors import InvalidOptionError, ModelProbeError, SchemaMismatchError, SparkModelError
 from sparkmodel.loaders.names import names_around
 from sparkmodel.options import ON_ERROR
+from sparkmodel.params import from_json
 from sparkmodel.scoring.outputs import to_array
 from sparkmodel.scoring.stream import ScoringStream, model_traceback
 from sparkmodel.scoring.tally import Tally, WorkerStats
@@ -159,7 +160,7 @@ class Worker:
     def _calls(self, params: dict[str, Any]) -> loaders.Calls:
         assert self._model is not None
         try:
-            return self._model.calls({**(self.spec.params or {}), **params})
+            return self._model.calls({**(self.spec.params or {}), **from_json(params)})
         except Exception as error:  # each loader has its own
             raise InvalidOptionError(self._what, f"the model does not take the params {params}: {error}") from error
 

@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import os
+import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import pyarrow as pa
+import yaml
 
 from sparkmodel.errors import InvalidOptionError, suggest
 from sparkmodel.options import ON_ERROR
+from sparkmodel.params import to_text
 from sparkmodel.schema import Signature
 from sparkmodel.spec import answer_type
 from sparkmodel.wire.handle import Handle
@@ -72,10 +75,10 @@ def for_call(
     if on_error is not None and on_error not in ON_ERROR:
         raise InvalidOptionError("Cannot use option 'on_error'", f"{on_error!r} is none of {list(ON_ERROR)}")
     try:
-        text = json.dumps(dict(params), default=_plain, sort_keys=True) if params else ""
+        text = to_text(params)
     except (TypeError, ValueError) as error:
         raise InvalidOptionError(
-            "Cannot use option 'params'", f"{error}", "pass numbers, strings, booleans, or lists of them"
+            "Cannot use option 'params'", f"{error}", "pass numbers, strings, times, or lists and dicts of them"
         ) from error
     given = {"params": text, "on_error": on_error, "timeout_s": timeout_s}
     called = handle.calling(**{key: value for key, value in given.items() if value not in (None, "")})
@@ -85,11 +88,23 @@ def for_call(
     return dataclasses.replace(called, contract=dataclasses.replace(called.contract, result_type=result_type))
 
 
-def _plain(value: Any) -> Any:
-    """NumPy's scalars and arrays as Python's."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"a {type(value).__name__} cannot be sent as a param")
+def read_config(given: Mapping[str, Any] | str | os.PathLike[str] | None) -> Mapping[str, Any] | None:
+    """A model's configuration, of which MLflow takes the path of a YAML file too.
+
+    Raises:
+        InvalidOptionError: the file cannot be read, or holds something else.
+    """
+    if given is None or isinstance(given, Mapping):
+        return given
+    try:
+        config = yaml.safe_load(pathlib.Path(given).read_text("utf-8"))
+    except (OSError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise InvalidOptionError(
+            "Cannot use option 'model_config'", f"{given!r} cannot be read: {error}", "pass a dict, or the path of YAML"
+        ) from error
+    if not isinstance(config, Mapping):
+        raise InvalidOptionError("Cannot use option 'model_config'", f"{given!r} holds no mapping")
+    return config
 
 
 def as_functions(

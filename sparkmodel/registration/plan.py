@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from sparkmodel.loaders import Resolved
 from sparkmodel.loaders.environment import requirements_of
 from sparkmodel.loaders.stores import stores
 from sparkmodel.options import PoolOptions
-from sparkmodel.registration.calls import check_params
+from sparkmodel.registration.calls import check_params, read_config
 from sparkmodel.registration.settle import Asked, settle
 from sparkmodel.schema import Column, declare
 from sparkmodel.spark.types import parse_result_type, to_arrow, to_spark
@@ -65,7 +66,7 @@ def make_spec(
     result_type: DataType | str | None,
     time_zone: str = "UTC",
     params: Mapping[str, Any] | None = None,
-    model_config: Mapping[str, Any] | None = None,
+    model_config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     method: str | None = None,
     like_mlflow: bool = False,
     inputs: tuple[Column, ...] | None = None,
@@ -88,7 +89,7 @@ def make_spec(
         result_type=_result_type(name, resolved, result_type, method),
         options=options,
         params=params,
-        model_config=model_config,
+        model_config=read_config(model_config),
         method=method,
         like_mlflow=like_mlflow,
         time_zone=time_zone,

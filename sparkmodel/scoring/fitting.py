@@ -27,15 +27,14 @@ def fit(what: str, array: pa.Array, field: Field, time_zone: str = "UTC") -> pa.
     """
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    if field.type is None:
-        return array
-    wanted = _for_given(array.type, field.type, time_zone)
+    wanted = _in_objects(array.type if field.type is None else _for_given(array.type, field.type, time_zone))
     if array.type == wanted:
         return array
     try:
         return _cast(array, wanted, _zone_in(array.type) or time_zone)
     except (pa.ArrowException, ValueError, TypeError) as error:
-        raise SchemaMismatchError(what, f"column '{field.name}' does not fit {field.type}: {error}") from error
+        type_ = field.type or wanted
+        raise SchemaMismatchError(what, f"column '{field.name}' does not fit {type_}: {error}") from error
 
 
 def _zone_in(type_: pa.DataType) -> str | None:
@@ -73,6 +72,22 @@ def _for_given(given: pa.DataType, wanted: pa.DataType, time_zone: str) -> pa.Da
     if pa.types.is_map(wanted) and pa.types.is_map(given):
         return pa.map_(wanted.key_type, _for_given(given.item_type, wanted.item_type, time_zone))
     return wanted
+
+
+def _in_objects(type_: pa.DataType, within: bool = False) -> pa.DataType:
+    """The type without nanoseconds in structs and maps, where Arrow makes whole numbers of them for pandas."""
+    if pa.types.is_timestamp(type_) and within:
+        return _in_microseconds(type_)
+    if is_list(type_):
+        inner = _in_objects(type_.value_type, within)
+        return type_ if inner == type_.value_type else pa.list_(inner)
+    if pa.types.is_struct(type_):
+        fields = [field.with_type(_in_objects(field.type, True)) for field in type_]
+        return type_ if fields == list(type_) else pa.struct(fields)
+    if pa.types.is_map(type_):
+        key, item = _in_objects(type_.key_type, True), _in_objects(type_.item_type, True)
+        return type_ if (key, item) == (type_.key_type, type_.item_type) else pa.map_(key, item)
+    return type_
 
 
 def _type_of(struct: pa.StructType, name: str) -> pa.DataType:

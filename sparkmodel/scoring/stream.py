@@ -125,7 +125,7 @@ class ScoringStream:
         except BaseException as error:  # SystemExit of a model must not end the worker in silence
             if not self._form.is_own and is_read_only(error):
                 self._form = dataclasses.replace(self._form, is_own=True)  # as it works in place, from now on
-                return self._predict(batch)
+                return self._call_model(batch)
             raise PredictError(
                 self._what,
                 f"the model raised {type(error).__name__}: {error}",

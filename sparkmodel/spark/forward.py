@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sparkmodel.schema import is_ml_vector
+from sparkmodel.schema import is_ml_vector, is_variant
 from sparkmodel.wire.client import client_of
 from sparkmodel.wire.handle import Handle
 
@@ -87,7 +87,7 @@ class _Batches:
 
     def __next__(self) -> pa.RecordBatch:
         given = next(self._arguments)
-        if not self._names and isinstance(given, pa.StructArray) and not is_ml_vector(given.type):
+        if not self._names and isinstance(given, pa.StructArray) and not _is_value(given.type):
             self.by_name = True
             return pa.RecordBatch.from_struct_array(given)
         arrays = list(given) if isinstance(given, tuple) else [given]
@@ -97,6 +97,11 @@ class _Batches:
         """All batches, the first of which was looked at already."""
         yield first
         yield from self
+
+
+def _is_value(type_: pa.DataType) -> bool:
+    """Whether a struct is one value, not a row of named columns."""
+    return is_ml_vector(type_) or is_variant(type_)
 
 
 def join_small(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from sparkmodel.errors import InvalidOptionError
-from sparkmodel.registration.calls import for_call
+from sparkmodel.registration.calls import for_call, read_config
 from sparkmodel.spec import answer_type
 from sparkmodel.wire.handle import Handle
 from tests.unit.pool.toys import spec_of
@@ -45,3 +46,20 @@ def test_what_cannot_be_asked_for_is_refused(handle: Handle) -> None:
         for_call(handle, SPEC, on_error="maybe")
     with pytest.raises(InvalidOptionError, match="cannot be sent as a param"):
         for_call(handle, SPEC, {"k": object()})
+
+
+def test_a_models_configuration_may_be_a_file(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("factor: 3\nnames: [a, b]\n")
+    wanted = {"factor": 3, "names": ["a", "b"]}
+    assert read_config(file) == read_config(str(file)) == read_config(wanted) == wanted
+    assert read_config(None) is None
+
+
+@pytest.mark.parametrize("text", [None, "just text", "a: [", "- 1"])
+def test_a_file_that_is_no_configuration_is_refused(tmp_path: pathlib.Path, text: str | None) -> None:
+    file = tmp_path / "config.yaml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(InvalidOptionError, match="Cannot use option 'model_config'"):
+        read_config(file)

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import scipy.sparse
 
 from sparkmodel.errors import SchemaMismatchError
+from sparkmodel.schema import Column
 from sparkmodel.scoring import frames
 
 WHAT = "Cannot score with 'wine'"
@@ -81,14 +83,100 @@ def test_a_key_that_the_first_row_lacks_is_not_lost() -> None:
     assert table.to_pydict() == {"a": [1, 2], "b": [None, 3]}
 
 
-@pytest.mark.parametrize(
-    "data", [5, None, "a", b"a", {"a": [1]}, [1, 2], [{"a": 1}, 2], np.zeros((2, 2)), pd.Series([1]), ({"a": 1},)]
-)
+@pytest.mark.parametrize("data", [5, None, "a", b"a", [1, 2], [{"a": 1}, 2], [(1,), {"a": 1}], {1, 2}, ({"a": 1},)])
 def test_other_kinds_are_refused_by_name(data: Any) -> None:
     with pytest.raises(SchemaMismatchError, match=f"the input is a {type(data).__name__}") as caught:
         frames.to_table(WHAT, data)
     assert caught.value.what == WHAT
     assert "pandas DataFrame" in caught.value.hint
+
+
+def test_one_row_is_told_from_columns() -> None:
+    with pytest.raises(SchemaMismatchError) as caught:
+        frames.to_table(WHAT, {"a": 1, "b": 2.0})
+    assert caught.value.hint == "put one row into a list: [row]"
+
+
+LONGS = (Column(name="n", type=pa.int64()), Column(name="x", type=pa.float64()))
+
+
+@pytest.mark.parametrize(
+    ("data", "by_name", "columns"),
+    [
+        ({"n": [1, 2], "x": np.array([0.5, 1.5])}, True, {"n": [1, 2], "x": [0.5, 1.5]}),
+        ({"n": pd.Series([1, None]), "v": [[1.0], [2.0]]}, True, {"n": [1, None], "v": [[1.0], [2.0]]}),
+        ([(1, "x"), (2, None)], False, {"0": [1, 2], "1": ["x", None]}),
+        ([[1, 0.5]], False, {"0": [1], "1": [0.5]}),
+        (pd.Series(["x", None], name="text"), False, {"0": ["x", None]}),
+        (np.array([[1.0, 2.0], [3.0, 4.0]]), False, {"0": [1.0, 3.0], "1": [2.0, 4.0]}),
+        (np.array([1, 2]), False, {"0": [1, 2]}),
+        (np.zeros((1, 2, 1)), False, {"0": [[[0.0], [0.0]]]}),
+        (scipy.sparse.csr_matrix([[0.0, 2.0]]), False, {"0": [0.0], "1": [2.0]}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_columns_and_rows_of_other_kinds(data: Any, by_name: bool, columns: dict[str, Any]) -> None:
+    table, named = frames.to_table(WHAT, data, LONGS)
+    assert (named, table.to_pydict()) == (by_name, columns)
+
+
+def test_an_array_is_one_tensor_for_each_row_where_the_model_takes_tensors() -> None:
+    array = np.arange(6.0).reshape(3, 2)
+    table, by_name = frames.to_table(WHAT, array, (Column(name=None, type=pa.float64(), shape=(-1, 2)),))
+    assert not by_name
+    assert table.to_pydict() == {"0": array.tolist()}
+    assert table.schema.field("0").type == pa.list_(pa.float64())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pd.DataFrame({"x": [0.5, 1.5], "n": [1.0, np.nan]}),
+        [{"n": 1.0, "x": 0.5}, {"n": float("nan"), "x": 1.5}],
+        pd.DataFrame({"n": np.array([1.0, np.nan], np.float32), "x": [0.5, 1.5]}),
+    ],
+)
+def test_integers_that_a_gap_made_floats_are_integers_where_the_model_takes_them(data: Any) -> None:
+    table, _ = frames.to_table(WHAT, data, LONGS)
+    assert table.column("n").to_pylist() == [1, None]
+    assert table.schema.field("n").type == pa.int64()
+    assert table.column("x").to_pylist() == [0.5, 1.5]
+
+
+def test_integers_that_a_gap_made_floats_go_by_position_too() -> None:
+    table, _ = frames.to_table(WHAT, pd.DataFrame(np.array([[1.0, 2.0], [np.nan, 3.0]])), LONGS)
+    assert table.to_pydict() == {"0": [1, None], "1": [2.0, 3.0]}
+
+
+@pytest.mark.parametrize("value", [1.5, 2.0**63, float("inf")])
+def test_floats_that_are_no_integers_are_refused(value: float) -> None:
+    with pytest.raises(SchemaMismatchError, match="column 'n' has floats, the model takes integers"):
+        frames.to_table(WHAT, pd.DataFrame({"n": [1.0, value]}), LONGS)
+
+
+def test_arrow_says_what_it_means() -> None:
+    table = pa.table({"n": [1.0]})
+    assert frames.to_table(WHAT, table, LONGS) == (table, True)
+
+
+def test_sparse_columns_are_filled_in() -> None:
+    frame = pd.DataFrame({"a": pd.arrays.SparseArray([0.0, 0.0, 1.5]), "b": pd.arrays.SparseArray([0, 2, 0])})
+    frame["c"] = pd.arrays.SparseArray([np.nan, 1.0, np.nan])
+    before = frame.dtypes.tolist()
+    table, by_name = frames.to_table(WHAT, frame)
+    assert by_name
+    assert table.to_pydict() == {"a": [0.0, 0.0, 1.5], "b": [0, 2, 0], "c": [None, 1.0, None]}
+    assert frame.dtypes.tolist() == before
+
+
+def test_other_kinds_come_back_as_what_they_are() -> None:
+    result = pa.chunked_array([[1, None]])
+    assert frames.like_input(result, {"a": [1, 2]}) == frames.like_input(result, [(1,), (2,)]) == [1, None]
+    series = frames.like_input(result, pd.Series([1, 2], index=["p", "q"]))
+    assert list(series.index) == ["p", "q"]
+    array = frames.like_input(pa.chunked_array([[1, 2]]), np.zeros((2, 1)))
+    assert isinstance(array, np.ndarray)
+    assert array.tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(

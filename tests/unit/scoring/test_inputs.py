@@ -393,6 +393,14 @@ def test_a_timestamp_shows_the_sessions_clock_at_every_depth(value: Any, type_: 
     assert pd.Timestamp(at(signed[0])) == pd.Timestamp(WALL)
 
 
+def test_nanoseconds_in_objects_are_times_too() -> None:
+    given = pa.array([{"x": WALL}], pa.struct([("x", pa.timestamp("ns"))]))
+    assert build({"a": given, "b": pa.array([0])})["a"][0] == {"x": WALL}
+    lost = pa.array([{"x": 1}], pa.struct([("x", pa.timestamp("ns"))]))
+    with pytest.raises(SchemaMismatchError, match="would lose data"):
+        build({"a": lost, "b": pa.array([0])})
+
+
 def test_what_is_beside_an_array_of_timestamps_stays_what_it_is() -> None:
     value, type_, _ = NESTED[3]
     beside = build({"a": pa.array([value], type_), "b": pa.array([0])})["a"][0]["n"]

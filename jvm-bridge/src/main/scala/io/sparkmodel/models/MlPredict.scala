@@ -3,8 +3,9 @@ package io.sparkmodel.models
 
 import io.sparkmodel.call.{CallSettings, Durations, ModelAnalysisException}
 import org.apache.spark.sql.SparkSession
+import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.catalyst.expressions._
-import org.apache.spark.sql.catalyst.util.{ArrayBasedMapData, GenericArrayData}
+import org.apache.spark.sql.catalyst.util.MapData
 import org.apache.spark.sql.types._
 import org.apache.spark.unsafe.types.UTF8String
 
@@ -38,23 +39,9 @@ object MlPredict extends (Seq[Expression] => Expression) {
     throw invalid("version", s"'$text' is no version", "write a number"))
 
   private def params(expression: Expression): Map[String, Any] = (value("params", expression), expression.dataType) match {
-    case (map: ArrayBasedMapData, MapType(StringType, valueType, _)) =>
-      val keys = map.keyArray.toSeq[UTF8String](StringType).map(_.toString)
-      keys.zip(map.valueArray.toSeq[Any](valueType).map(plain(_, valueType))).toMap
-    case (row: org.apache.spark.sql.catalyst.InternalRow, struct: StructType) =>
-      struct.fields.zipWithIndex.map { case (field, i) =>
-        field.name -> plain(row.get(i, field.dataType), field.dataType)
-      }.toMap
+    case (map: MapData, MapType(StringType, _, _)) => Params.plain(map, expression.dataType).asInstanceOf[Map[String, Any]]
+    case (row: InternalRow, struct: StructType) => Params.plain(row, struct).asInstanceOf[Map[String, Any]]
     case _ => throw invalid("params", "it is neither a map from strings nor a struct", "write params => map('k', 3)")
-  }
-
-  private def plain(value: Any, dataType: DataType): Any = value match {
-    case text: UTF8String => text.toString
-    case decimal: Decimal => decimal.toDouble
-    case array: GenericArrayData =>
-      val element = dataType.asInstanceOf[ArrayType].elementType
-      array.toSeq[Any](element).map(plain(_, element))
-    case other => other
   }
 
   private def value(key: String, expression: Expression): Any = {
@@ -78,6 +65,6 @@ object MlPredict extends (Seq[Expression] => Expression) {
     case other => throw invalid(key, s"$other is not a string", "quote it")
   }
 
-  private def invalid(key: String, fact: String, hint: String): ModelAnalysisException =
+  private[models] def invalid(key: String, fact: String, hint: String): ModelAnalysisException =
     ModelAnalysisException("INVALID_OPTION", s"Cannot use option '$key' of ML_PREDICT", fact, hint)
 }
