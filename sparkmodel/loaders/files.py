@@ -93,6 +93,11 @@ def is_pickle_name(path: pathlib.Path) -> bool:
     return path.suffix.lower() in _PICKLES
 
 
+def is_file_name(path: pathlib.PurePath) -> bool:
+    """Whether it is called like a model's file, and no directory."""
+    return path.suffix.lower() in _PICKLES | _ENDINGS.keys()
+
+
 def hint_for_directory(path: pathlib.Path) -> str:
     """What to do with a directory that is no MLflow model."""
     inner = sorted(found.parent.name for found in path.glob("*/MLmodel"))

@@ -23,6 +23,7 @@ from mlflow.models.utils import _enforce_params_schema
 from sparkmodel.errors import ModelNotFoundError
 from sparkmodel.loaders.base import Calls, LoadedModel
 from sparkmodel.loaders.chats import chat_of, load_chat, signature_of_chat
+from sparkmodel.loaders.files import is_file_name
 from sparkmodel.loaders.mlflow_signature import signature_of
 from sparkmodel.loaders.mlflow_values import has_times_in_objects, with_nones, with_scalar_times
 from sparkmodel.loaders.names import names_of
@@ -57,7 +58,7 @@ def resolve_mlflow(name: str, uri: str) -> tuple[Source, Signature]:
         raise ModelNotFoundError(
             f"Cannot register model '{name}' from '{given}'",
             f"{error} (tracking URI {mlflow.get_tracking_uri()}, registry URI {mlflow.get_registry_uri()})",
-            hint_for(uri) or "check the name, version or alias, and mlflow.set_tracking_uri",
+            hint_for(uri) or _hint_for_file(uri) or "check the name, version or alias, and mlflow.set_tracking_uri",
         ) from error
     source = Source(
         kind="mlflow",
@@ -71,6 +72,11 @@ def resolve_mlflow(name: str, uri: str) -> tuple[Source, Signature]:
     if chat is not None and signature is not None:
         return source, signature_of_chat(chat, signature.inputs.input_names())
     return source, signature_of(signature)
+
+
+def _hint_for_file(uri: str) -> str | None:
+    is_file = is_file_name(pathlib.PurePosixPath(urlsplit(uri).path))
+    return "a loose file is read from the driver's disk: fetch it, and pass its path" if is_file else None
 
 
 def _loader_of(metadata: Any) -> str | None:
