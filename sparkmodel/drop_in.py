@@ -224,7 +224,7 @@ def _as_udf(spark: SparkSession | None, model: Model, metadata: Any = None) -> A
             columns,
             model.signature,
             like_mlflow=True,
-            case_sensitive=lambda: arguments.is_case_sensitive(spark),
+            case_sensitive=lambda: arguments.is_case_sensitive(functions.living(spark)),
         )
         # of the model as it is now: Spark keeps a cached query by its functions
         result: Column = make(given.of(model.handle))(*given.columns)

@@ -101,7 +101,7 @@ class Model:
             self.name,
             columns,
             self._spec.signature,
-            case_sensitive=lambda: arguments.is_case_sensitive(self._spark or SparkSession.getActiveSession()),
+            case_sensitive=lambda: arguments.is_case_sensitive(functions.living(self._spark)),
         )
         return self._udf(self._handle_for(params, on_error), given)
 

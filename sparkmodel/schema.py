@@ -103,6 +103,13 @@ def is_ml_vector(type_: pa.DataType) -> bool:
     return lists and all(element(field.type) == _ML_VECTOR[field.name] for field in type_)
 
 
+def is_variant(type_: pa.DataType) -> bool:
+    """Whether values are what Spark's VARIANT looks like in Arrow: a struct that is marked, and one value."""
+    if not pa.types.is_struct(type_) or [field.name for field in type_] != ["value", "metadata"]:
+        return False
+    return "variant" in {key.decode() for key in type_.field("metadata").metadata or {}}
+
+
 def is_number(type_: pa.DataType) -> bool:
     """Whether values are integers, floats or decimals."""
     return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_))

@@ -26,6 +26,7 @@ class Source:
         registry_uri: MLflow registry of the driver, for `mlflow`.
         artifacts: Where the files of `uri` are, for `mlflow`, if a worker can load them without asking the registry.
         shipped: Whether the model's directory is shipped by Ray, to each node once.
+        path: Where the driver looks for modules beside the installed ones.
     """
 
     kind: str
@@ -35,6 +36,7 @@ class Source:
     registry_uri: str = ""
     artifacts: str = ""
     shipped: bool = False
+    path: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from sparkmodel.errors import InvalidOptionError, SchemaMismatchError, WrongResultTypeError, WrongRowCountError
-from sparkmodel.loaders.batch_inputs import NDArray, Shape, matrix, objects, scalars, tensor
+from sparkmodel.loaders.batch_inputs import NDArray, Shape, matrix, scalars, tensor
 from sparkmodel.schema import is_list
 
 Shapes = Sequence[Shape] | Mapping[int, Sequence[int]] | None
@@ -116,27 +116,25 @@ class BatchModel:
         """The result if it has the rows, names and axes of the declared type."""
         if not pa.types.is_struct(self._type):
             return self._column("the result", result, self._type, rows)
-        wanted = [field.name for field in self._type]
-        if isinstance(result, list) and all(isinstance(row, Mapping) for row in result):
-            self._check_rows("the result", len(result), rows)
-            for row in result:
-                self._check_names(row, wanted)
-            result = {name: objects([row[name] for row in result]) for name in wanted}
-        if not isinstance(result, Mapping):
-            if isinstance(result, pd.DataFrame | pa.Table | pa.RecordBatch | pa.StructArray):
-                return result
-            raise WrongResultTypeError(
-                self._what,
-                f"the model returned a {type(result).__name__} for a struct",
-                "return a dict of arrays or a list of dicts",
-            )
-        self._check_names(result, wanted)
-        return {
-            field.name: self._column(f"'{field.name}'", result[field.name], field.type, rows) for field in self._type
-        }
+        if isinstance(result, Mapping):
+            wanted = {field.name.casefold(): field for field in self._type}
+            self._check_names(result)
+            return {
+                name: self._column(f"'{name}'", column, wanted[str(name).casefold()].type, rows)
+                for name, column in result.items()
+            }
+        has_dicts = isinstance(result, list) and all(isinstance(row, Mapping) for row in result)
+        if has_dicts or isinstance(result, pd.DataFrame | pa.Table | pa.RecordBatch | pa.StructArray):
+            return result
+        raise WrongResultTypeError(
+            self._what,
+            f"the model returned a {type(result).__name__} for a struct",
+            "return a dict of arrays or a list of dicts",
+        )
 
-    def _check_names(self, given: Mapping[str, Any], wanted: list[str]) -> None:
-        if set(given) != set(wanted):
+    def _check_names(self, given: Mapping[str, Any]) -> None:
+        wanted = [field.name for field in self._type]
+        if sorted(str(name).casefold() for name in given) != sorted(name.casefold() for name in wanted):
             raise WrongResultTypeError(self._what, f"the model returned {list(given)} for the fields {wanted}")
 
     def _check_rows(self, part: str, given: int, rows: int) -> None:
@@ -158,15 +156,7 @@ class BatchModel:
                 self._what, f"{part} of the model has shape {values.shape}, {type_} takes {axes} dimensions"
             )
         self._check_rows(part, len(values), rows)
-        if is_column:
-            values = values[:, 0]
-        if values.ndim > 1:
-            return values
-        if values.dtype == object:
-            return pd.Series(values, dtype=object)  # where a NaN is a NULL
-        if values.dtype.kind == "f" and not pa.types.is_floating(type_):
-            return pa.array(values, from_pandas=True)  # where a NaN can only be a NULL
-        return values
+        return values[:, 0] if is_column else values
 
 
 def _dense(shapes: Shapes, inputs: int) -> list[Shape] | None:

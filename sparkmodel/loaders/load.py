@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sparkmodel.errors import ModelLoadError, SparkModelError
+from sparkmodel.loaders.arrivals import extend_path
 from sparkmodel.loaders.base import Calls, LoadedModel
 from sparkmodel.loaders.boosters import is_xgboost_booster, on_matrix
 from sparkmodel.loaders.names import names_of
@@ -35,6 +36,7 @@ def load(spec: ModelSpec, payload: Any = None, directory: pathlib.Path | None = 
     Raises:
         ModelLoadError: loading failed; `details` has the model's own traceback.
     """
+    extend_path(spec.source.path)
     try:
         if spec.source.kind == "mlflow":
             from sparkmodel.loaders.mlflow_model import load_mlflow
@@ -43,7 +45,7 @@ def load(spec: ModelSpec, payload: Any = None, directory: pathlib.Path | None = 
         if spec.source.kind == "directory":
             load_, predict = _open_pickle("", payload)
             return wrap((lambda: load_(str(directory or spec.source.uri)), predict))
-        return wrap(_OPENERS[spec.source.kind](spec.source.uri, payload), spec.method)
+        return _opened(_OPENERS[spec.source.kind](spec.source.uri, payload), spec)
     except SparkModelError:
         raise
     except BaseException as error:  # a model's code may raise anything, SystemExit included
@@ -53,6 +55,21 @@ def load(spec: ModelSpec, payload: Any = None, directory: pathlib.Path | None = 
             _hint(spec.source.kind, error),
             traceback.format_exc(),
         ) from error
+
+
+def _opened(target: Any, spec: ModelSpec) -> LoadedModel:
+    if is_of_pyfunc(target):
+        from sparkmodel.loaders.live_pyfunc import load_live
+
+        live = load_live(target, spec)
+        if live is not None:
+            return live
+    return wrap(target, spec.method)
+
+
+def is_of_pyfunc(target: Any) -> bool:
+    """Whether an object's class, or one of its bases, is of MLflow's pyfunc, which is not imported to find out."""
+    return any(cls.__module__.startswith("mlflow.pyfunc") for cls in type(target).__mro__)
 
 
 def _hint(kind: str, error: BaseException) -> str:
@@ -131,8 +148,6 @@ def wrap(target: Any, method: str | None = None) -> LoadedModel:
         load_, predict = target
         model = load_()
         return _of(functools.partial(predict, model), model, names_are_all=False)
-    if hasattr(target, "load_context") and not method:
-        return _of_python_model(target)
     predict = getattr(target, method or "predict", None if method else target)
     if not callable(predict):
         raise TypeError(f"{type(target).__name__} has no {method or 'predict'} method and is not callable")
@@ -149,11 +164,3 @@ def _of(predict: Callable[..., Any], model: Any, *, names_are_all: bool) -> Load
         feature_names=names_of(model),
         names_are_all=names_are_all,
     )
-
-
-def _of_python_model(target: Any) -> LoadedModel:
-    """MLflow's PythonModel, `sparkmodel.Predictor` among them, without the context of artifacts that MLflow keeps."""
-    target.load_context(None)
-    takes_context = "context" in inspect.signature(target.predict).parameters
-    predict = functools.partial(target.predict, None) if takes_context else target.predict
-    return LoadedModel(lambda params: Calls(functools.partial(predict, params=dict(params)) if params else predict))

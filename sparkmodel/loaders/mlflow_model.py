@@ -22,6 +22,7 @@ from mlflow.models.utils import _enforce_params_schema
 
 from sparkmodel.errors import ModelNotFoundError
 from sparkmodel.loaders.base import Calls, LoadedModel
+from sparkmodel.loaders.chats import chat_of, load_chat, signature_of_chat
 from sparkmodel.loaders.mlflow_signature import signature_of
 from sparkmodel.loaders.mlflow_values import has_times_in_objects, with_nones, with_scalar_times
 from sparkmodel.loaders.names import names_of
@@ -51,7 +52,7 @@ def resolve_mlflow(name: str, uri: str) -> tuple[Source, Signature]:
     try:
         uri = _pinned(uri)
         artifacts = artifacts_of(uri)
-        signature = mlflow.models.Model.load(_files(uri, artifacts)).signature
+        metadata = mlflow.models.Model.load(_files(uri, artifacts))
     except (mlflow.exceptions.MlflowException, OSError) as error:
         raise ModelNotFoundError(
             f"Cannot register model '{name}' from '{given}'",
@@ -66,7 +67,16 @@ def resolve_mlflow(name: str, uri: str) -> tuple[Source, Signature]:
         registry_uri=absolute_uri(mlflow.get_registry_uri()),
         artifacts=artifacts,
     )
+    signature, chat = metadata.signature, chat_of(_loader_of(metadata))
+    if chat is not None and signature is not None:
+        return source, signature_of_chat(chat, signature.inputs.input_names())
     return source, signature_of(signature)
+
+
+def _loader_of(metadata: Any) -> str | None:
+    """The module that loads a model's pyfunc."""
+    flavor = (metadata.flavors or {}).get(mlflow.pyfunc.FLAVOR_NAME) or {}
+    return flavor.get(mlflow.pyfunc.MAIN)
 
 
 def _pinned(uri: str) -> str:
@@ -130,15 +140,33 @@ def requirements_text(uri: str, artifacts: str = "") -> str:
         uri: Of the model, or its directory.
         artifacts: See `Source`.
     """
+    try:
+        return _fetched(uri, artifacts, _REQUIREMENTS)
+    except Exception:  # each store has its own for a file that is not there; then there is a conda.yaml
+        with _quiet():  # MLflow explains on the way how to install it by hand, and what of it is left out
+            return pathlib.Path(mlflow.pyfunc.get_model_dependencies(uri)).read_text("utf-8")
+
+
+def conda_text(uri: str, artifacts: str = "") -> str:
+    """The model's conda.yaml, empty if its MLmodel names none.
+
+    Args:
+        uri: Of the model, or its directory.
+        artifacts: See `Source`.
+    """
+    metadata = mlflow.models.Model.load(_files(uri, artifacts))
+    env = ((metadata.flavors or {}).get(mlflow.pyfunc.FLAVOR_NAME) or {}).get(mlflow.pyfunc.ENV)
+    name = env.get("conda") if isinstance(env, dict) else env
+    return _fetched(uri, artifacts, name) if name else ""
+
+
+def _fetched(uri: str, artifacts: str, name: str) -> str:
+    """One of a model's files."""
     place = _files(uri, artifacts)
-    if os.path.isabs(place) and (file := pathlib.Path(place, _REQUIREMENTS)).is_file():
+    if os.path.isabs(place) and (file := pathlib.Path(place, name)).is_file():
         return file.read_text("utf-8")
     with tempfile.TemporaryDirectory() as target:
-        try:
-            fetched = mlflow.artifacts.download_artifacts(f"{place}/{_REQUIREMENTS}", dst_path=target)
-        except Exception:  # each store has its own for a file that is not there; then there is a conda.yaml
-            with _quiet():  # MLflow explains on the way how to install it by hand
-                fetched = mlflow.pyfunc.get_model_dependencies(uri)
+        fetched = mlflow.artifacts.download_artifacts(f"{place}/{name}", dst_path=target)
         return pathlib.Path(fetched).read_text("utf-8")
 
 
@@ -146,7 +174,7 @@ def requirements_text(uri: str, artifacts: str = "") -> str:
 def _quiet() -> Iterator[None]:
     logger = logging.getLogger("mlflow.pyfunc")
     level = logger.level
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
@@ -160,7 +188,11 @@ def load_mlflow(spec: ModelSpec, directory: pathlib.Path | None = None) -> Loade
     config = dict(spec.model_config) if spec.model_config else None
     location = str(directory or source.artifacts or source.uri)
     # other versions of its libraries were told when it was registered: to look again takes half of the time to load it
-    model = mlflow.pyfunc.load_model(location, suppress_warnings=True, model_config=config)
+    return open_pyfunc(mlflow.pyfunc.load_model(location, suppress_warnings=True, model_config=config), spec)
+
+
+def open_pyfunc(model: Any, spec: ModelSpec) -> LoadedModel:
+    """A loaded pyfunc model, ready to predict."""
     raw = _raw(model)
     names = names_of(raw)
     if spec.method:
@@ -172,6 +204,9 @@ def load_mlflow(spec: ModelSpec, directory: pathlib.Path | None = None) -> Loade
         return LoadedModel(
             lambda params: Calls(functools.partial(predict, **params) if params else predict), feature_names=names
         )
+    chat, signature = chat_of(_loader_of(model.metadata)), model.metadata.signature
+    if chat is not None and signature is not None:  # its example is MLflow's own, and an answer may cost money
+        return load_chat(chat, signature.inputs.input_names(), model._predict_fn, spec.result_type)
     if takes_texts(raw):
         return LoadedModel(functools.partial(_calls_of_texts, model, raw), example=model.input_example)
     return LoadedModel(functools.partial(_calls, model), feature_names=names, example=model.input_example)

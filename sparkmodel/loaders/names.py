@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -29,6 +29,23 @@ def names_of(model: Any) -> list[str] | None:
     if names is None or isinstance(names, str) or not all(isinstance(name, str) for name in names):
         return None
     return [str(name) for name in names]
+
+
+def names_around(known: Sequence[str], given: Sequence[str], by_name: bool) -> list[str] | None:
+    """By which names columns are bound for a function that stands before a model; None leaves them as they come.
+
+    The function may want more columns than its model, or make the model's own, so nothing is left out or demanded.
+
+    Args:
+        known: Names of the model's columns.
+        given: Columns of the call.
+        by_name: Whether these names mean anything.
+    """
+    if not by_name:
+        return list(known) if len(known) == len(given) else None
+    if not set(known) <= set(given):
+        return None
+    return [*known, *(name for name in given if name not in known)]
 
 
 def inner_of(model: Any) -> Any:

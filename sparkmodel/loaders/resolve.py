@@ -20,6 +20,7 @@ from sparkmodel.errors import (
     UnsupportedSourceError,
 )
 from sparkmodel.loaders.files import hint_for_directory, is_pickle_name, read_file
+from sparkmodel.loaders.load import is_of_pyfunc
 from sparkmodel.loaders.pickling import dumps
 from sparkmodel.schema import Signature
 from sparkmodel.spec import Source
@@ -182,7 +183,15 @@ def _resolve_object(name: str, source: Any) -> Resolved:
     if not (pair or callable(source) or callable(getattr(source, "predict", None))):
         raise _unsupported(name, source, f"a {type(source).__name__} has no predict and is not callable")
     given = "(load, predict)" if pair else f"{type(source).__module__}.{type(source).__qualname__}"
-    return Resolved(Source(kind="object", given=given), Signature(), _pickled(name, source))
+    return Resolved(Source(kind="object", given=given), _signature_of(source), _pickled(name, source))
+
+
+def _signature_of(source: Any) -> Signature:
+    if not is_of_pyfunc(source):
+        return Signature()
+    from sparkmodel.loaders.live_pyfunc import signature_of_live
+
+    return signature_of_live(source)
 
 
 def _pickled(name: str, target: Any) -> bytes:

@@ -58,4 +58,5 @@ def refreshed(spec: ModelSpec) -> tuple[ModelSpec, Resolved]:
     """
     with stores(spec.source.tracking_uri, spec.source.registry_uri):
         resolved = resolve(spec.name, source_again(spec), trust_pickle=spec.options.trust_pickle)
+        resolved = dataclasses.replace(resolved, source=dataclasses.replace(resolved.source, path=spec.source.path))
         return successor(spec, resolved), resolved

@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ import pyarrow as pa
 from sparkmodel import loaders
 from sparkmodel.binding import Rules, bind
 from sparkmodel.errors import InvalidOptionError, ModelProbeError, SchemaMismatchError, SparkModelError
+from sparkmodel.loaders.names import names_around
 from sparkmodel.options import ON_ERROR
 from sparkmodel.params import from_json
 from sparkmodel.scoring.outputs import to_array
@@ -61,8 +62,8 @@ class Worker:
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
-        """The columns that the loaded model knows of itself, None where it knows none or is not loaded."""
-        names = self._model.feature_names if self._model else None
+        """The columns that the loaded model demands of itself, None where it demands none or is not loaded."""
+        names = self._model.feature_names if self._model and self._model.names_are_all else None
         return None if names is None else tuple(names)
 
     def start(self, payload: Any = None, directory: pathlib.Path | None = None) -> tuple[str, int]:
@@ -130,7 +131,7 @@ class Worker:
             schema,
             by_name,
             spec.signature.inputs,
-            self._model.feature_names,
+            self._names_for(schema, by_name),
             Rules(
                 drop_extra=spec.like_mlflow,
                 as_table=spec.options.batch_format == "pyarrow" or (spec.like_mlflow and spec.signature.inputs is None),
@@ -150,6 +151,11 @@ class Worker:
             key=(schema.serialize().to_pybytes(), json.dumps(options, sort_keys=True)),
         )
         return stream, stream.result_schema
+
+    def _names_for(self, schema: pa.Schema, by_name: bool) -> Sequence[str] | None:
+        assert self._model is not None
+        known = self._model.feature_names
+        return known if known is None or self._model.names_are_all else names_around(known, schema.names, by_name)
 
     def _calls(self, params: dict[str, Any]) -> loaders.Calls:
         assert self._model is not None

@@ -15,6 +15,7 @@ from sparkmodel.cluster.scratch import Scratch
 from sparkmodel.errors import InvalidOptionError, ModelNotFoundError
 from sparkmodel.loaders import Resolved, bundle, resolve
 from sparkmodel.loaders.bundle import Piece
+from sparkmodel.loaders.own_modules import own_path
 from sparkmodel.loaders.resolve import resolve_code, resolve_directory
 from sparkmodel.loaders.successor import source_again
 from sparkmodel.spark.tables import read_pieces
@@ -67,6 +68,12 @@ def settle(name: str, asked: Asked) -> Iterator[Resolved]:
     Raises:
         SparkModelError: as `sparkmodel.loaders.resolve`, or the table cannot be read.
     """
+    with _settled(name, asked) as resolved:
+        yield dataclasses.replace(resolved, source=dataclasses.replace(resolved.source, path=own_path()))
+
+
+@contextlib.contextmanager
+def _settled(name: str, asked: Asked) -> Iterator[Resolved]:
     source, functions = asked.source, asked.functions
     text = str(source) if isinstance(source, str | pathlib.PurePath) else ""
     if asked.is_code:

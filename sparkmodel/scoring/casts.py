@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
@@ -57,6 +58,8 @@ def cast(array: pa.Array, type_: pa.DataType, time_zone: str | None = None) -> p
         array = _without_nan(array)
     if array.null_count == len(array):  # nothing is there that could be lost
         return pa.nulls(len(array), type_)
+    if wanted == "struct" and given != "struct" and type_.num_fields == 1:  # one column for the one field
+        return make_struct([cast(array, type_.field(0).type, time_zone)], type_, array.is_null())
     rule = _RULES.get((given, wanted))
     if rule is None:
         raise ValueError(f"it is {'text' if given == 'text' else array.type}")
@@ -98,6 +101,8 @@ def _plain(array: pa.Array, type_: pa.DataType, time_zone: str | None) -> pa.Arr
 
 
 def _truth(array: pa.Array, type_: pa.DataType, time_zone: str | None) -> pa.Array:
+    if pa.types.is_float16(array.type):  # Arrow can do little with it
+        array = array.cast(pa.float32())
     values = array.drop_null().unique().to_pylist()
     if not set(values) <= {0, 1}:  # Arrow takes any number but 0 for true
         raise ValueError(f"{values[:5]} are not all 0 or 1")
@@ -136,8 +141,10 @@ def _decimal_to_float(array: pa.Array, type_: pa.DataType, time_zone: str | None
 
 def _to_decimal(array: pa.Array, type_: pa.DataType, time_zone: str | None) -> pa.Array:
     """By way of a decimal with room for every value, since Arrow asks for it; floats as they are written."""
-    if pa.types.is_floating(array.type):  # 0.1 is 0.1 and no longer number; Arrow's cast would round
-        array = (array.cast(pa.float32()) if pa.types.is_float16(array.type) else array).cast(pa.string())
+    if pa.types.is_float16(array.type):
+        array = pa.array([None if value is None else str(np.float16(value)) for value in array.to_pylist()])
+    elif pa.types.is_floating(array.type):  # 0.1 is 0.1 and no longer number; Arrow's cast would round
+        array = array.cast(pa.string())
     elif pa.types.is_boolean(array.type):
         array = array.cast(pa.int8())
     return array.cast(pa.decimal256(76, type_.scale)).cast(type_)

@@ -48,7 +48,7 @@ def from_result(result: Any, type_: pa.DataType, time_zone: str | None) -> pa.Ar
     if isinstance(result, pa.Array | pa.ChunkedArray):
         return _located(lambda part: cast(part, type_, time_zone), result)
     if isinstance(result, pd.Series) and not isinstance(result.dtype, np.dtype):
-        return _located(lambda part: _from_extension(part, type_, time_zone), result)
+        return _located(lambda part: _from_series(part, type_, time_zone), result)
     array = result.to_numpy() if isinstance(result, pd.Series) else as_numpy(result)
     if array is not None:
         return _from_numpy(array, type_, time_zone)
@@ -59,6 +59,10 @@ def _from_columns(labels: Sequence[Any], columns: Sequence[Any], type_: pa.DataT
     if pa.types.is_struct(type_):
         places = columns_of_fields([field.name for field in type_], labels)
         parts = [_field(columns[i], field, time_zone) for i, field in zip(places, type_, strict=True)]
+        for field, part in zip(type_, parts, strict=True):
+            if not field.nullable and part.null_count:
+                row = part.is_null().index(True).as_py()
+                raise RowError(f"row {row} is None: '{field.name}' is NOT NULL and missing")
         return make_struct(parts, type_, pa.repeat(False, len(parts[0])))
     if len(columns) == 1:
         return from_result(columns[0], type_, time_zone)
@@ -88,14 +92,17 @@ def _is_of_one_dtype(frame: pd.DataFrame) -> bool:
     return len(dtypes) == 1 and all(isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in dtypes)
 
 
-def _from_extension(series: pd.Series, type_: pa.DataType, time_zone: str | None) -> pa.Array:
+def _from_series(series: pd.Series, type_: pa.DataType, time_zone: str | None) -> pa.Array:
+    if isinstance(series.dtype, np.dtype):
+        return _from_axes(series.to_numpy(), type_, type_, time_zone)
     if isinstance(series.dtype, pd.SparseDtype):
-        return from_result(series.sparse.to_dense(), type_, time_zone)
+        return _from_series(series.sparse.to_dense(), type_, time_zone)
     if isinstance(series.dtype, pd.CategoricalDtype):
         series = series.cat.remove_unused_categories()
         codes = series.cat.codes.to_numpy()
-        return from_result(series.cat.categories, type_, time_zone).take(pa.array(codes, mask=codes < 0))
-    array = from_extension(series, type_)
+        categories = _from_series(series.cat.categories.to_series(), type_, time_zone)
+        return categories.take(pa.array(codes, mask=codes < 0))
+    array = from_extension(series)
     return from_values(list(series), type_, time_zone) if array is None else cast(array, type_, time_zone)
 
 

@@ -47,7 +47,7 @@ def from_dtype(array: np.ndarray[Any, Any], type_: pa.DataType) -> pa.Array:
     return pa.compute.if_else(pa.array(mask), pa.scalar(None, made.type), made)
 
 
-def from_extension(series: pd.Series, type_: pa.DataType) -> pa.Array | None:
+def from_extension(series: pd.Series) -> pa.Array | None:
     """A column of one of pandas' own dtypes, None for one that only its values can tell.
 
     Raises:

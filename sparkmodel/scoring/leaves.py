@@ -105,9 +105,10 @@ def _integers(values: list[Any], type_: pa.DataType) -> pa.Array:
 
 
 def _decimals(values: list[Any], type_: pa.DataType) -> pa.Array:
-    if any(value is not None and value.is_infinite() for value in values):
+    """Decimals of one scale: a text of them would have the most digits of all else."""
+    if values[0].is_infinite():
         raise ValueError("it is infinite")
-    return pa.array([None if value is None or value.is_nan() else value for value in values])
+    return pa.array([None if value.is_nan() else value for value in values])
 
 
 def _numpy(values: list[Any], type_: pa.DataType) -> pa.Array:
@@ -140,7 +141,7 @@ _KINDS: dict[type, _Kind] = {
     bytes: _BYTES,
     bytearray: _BYTES,
     memoryview: _Kind(lambda values, type_: pa.array([v if v is None else bytes(v) for v in values])),
-    decimal.Decimal: _Kind(_decimals),
+    decimal.Decimal: _Kind(_decimals, lambda value: value.as_tuple().exponent),
     datetime.date: _as(pa.date32()),
     datetime.datetime: _Kind(_moments, lambda value: value.tzinfo is None),
     datetime.time: _as(pa.time64("us")),

@@ -19,6 +19,8 @@ from sparkmodel.scoring.leaves import from_leaves, is_missing
 from sparkmodel.scoring.names import is_unlabelled, keys_of_fields
 from sparkmodel.scoring.nesting import make_list, make_map, make_struct
 
+_PLAIN = frozenset("biufUSMm")  # kinds of numpy's dtypes that need no look at each value
+
 
 def from_values(values: list[Any], type_: pa.DataType, time_zone: str | None) -> pa.Array:
     """One object for each row, as `type_`.
@@ -72,23 +74,39 @@ def names_of(value: Any) -> Sequence[str] | None:
 
 def _structs(values: list[Any], type_: pa.StructType, time_zone: str | None) -> pa.Array:
     names = tuple(field.name for field in type_)
-    columns: list[list[Any]] = [[None] * len(values) for _ in names]
-    missing = [is_missing(value) for value in values]
-    for i, value in enumerate(values):
-        if missing[i]:
-            continue
-        record = as_record(value)
-        if isinstance(record, list):
-            if len(record) != len(names):
-                raise ValueError(f"it has {len(record)} parts for the fields {list(names)}")
-            keys: list[Any] = [(j,) for j in range(len(names))]
-        else:
-            keys = keys_of_fields(names, tuple(record))
-        for column, key in zip(columns, keys, strict=True):
-            if key is not None:
-                column[i] = record[key[0]]
+    records = [value if type(value) is dict else _as_parts(value, len(names)) for value in values]
+    shapes = [None if row is None else len(row) if isinstance(row, list) else tuple(row) for row in records]
+    keys = {shape: _keys(names, shape) for shape in set(shapes)}
+    columns = [
+        [None if (key := keys[shape][j]) is None else row[key[0]] for row, shape in zip(records, shapes, strict=True)]
+        for j in range(len(names))
+    ]
+    missing = [row is None for row in records]
     parts = [_field(column, field, time_zone) for column, field in zip(columns, type_, strict=True)]
     return make_struct(parts, type_, pa.array(missing, pa.bool_()))
+
+
+def _as_parts(value: Any, count: int) -> Any:
+    """The parts of a row, which may be the one part itself; None if it is missing."""
+    if is_missing(value):
+        return None
+    try:
+        return as_record(value)
+    except ValueError:
+        if count != 1:
+            raise
+        return [value]
+
+
+def _keys(names: tuple[str, ...], shape: int | tuple[Any, ...] | None) -> Sequence[tuple[Any] | None]:
+    """Where the fields are in a row: by its keys, or by position in so many parts; nowhere in none."""
+    if shape is None:
+        return [None] * len(names)
+    if isinstance(shape, tuple):
+        return keys_of_fields(names, shape)
+    if shape != len(names):
+        raise ValueError(f"it has {shape} parts for the fields {list(names)}")
+    return [(i,) for i in range(shape)]
 
 
 def _field(values: list[Any], field: pa.Field, time_zone: str | None) -> pa.Array:
@@ -99,7 +117,7 @@ def _field(values: list[Any], field: pa.Field, time_zone: str | None) -> pa.Arra
 
 
 def _lists(values: list[Any], type_: pa.DataType, time_zone: str | None) -> pa.Array:
-    rows = [None if is_missing(value) else _as_row(value) for value in values]
+    rows: list[Any] = [value if type(value) is list else _as_row(value) for value in values]
     given = [row for row in rows if row is not None]
     lengths = pa.array([0 if row is None else len(row) for row in rows], pa.int32())
     if given and all(isinstance(row, np.ndarray) for row in given) and len({row.dtype for row in given}) == 1:
@@ -112,9 +130,13 @@ def _lists(values: list[Any], type_: pa.DataType, time_zone: str | None) -> pa.A
 
 
 def _as_row(value: Any) -> Any:
-    """One row of an array: an ndarray of one axis with a dtype of its own, or a list."""
+    """One row of an array: an ndarray of one axis with a dtype of its own, or a list; None if it is missing."""
+    if type(value) is np.ndarray and value.ndim == 1 and value.dtype.kind in _PLAIN:
+        return value
     if isinstance(value, list | tuple | range):
         return value
+    if is_missing(value):
+        return None
     if isinstance(value, pa.Array | pa.ChunkedArray | pa.ListScalar):
         return value.as_py() if isinstance(value, pa.ListScalar) else value.to_pylist()
     if isinstance(value, pd.Series | pd.Index | pd.api.extensions.ExtensionArray):
@@ -128,7 +150,7 @@ def _as_row(value: Any) -> Any:
 
 
 def _is_plain(dtype: Any) -> bool:
-    return isinstance(dtype, np.dtype) and dtype.kind in "biufUSMm"
+    return isinstance(dtype, np.dtype) and dtype.kind in _PLAIN
 
 
 def _maps(values: list[Any], type_: pa.DataType, time_zone: str | None) -> pa.Array:

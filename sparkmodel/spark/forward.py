@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from sparkmodel.errors import UnsupportedTypeError
-from sparkmodel.schema import is_ml_vector
+from sparkmodel.schema import is_ml_vector, is_variant
 from sparkmodel.wire.client import client_of
 from sparkmodel.wire.handle import Handle
 
@@ -92,7 +92,7 @@ class _Batches:
 
     def __next__(self) -> pa.RecordBatch:
         given = _readable(self._arguments, self._what)
-        if not self._names and isinstance(given, pa.StructArray) and not is_ml_vector(given.type):
+        if not self._names and isinstance(given, pa.StructArray) and not _is_value(given.type):
             self.by_name = True
             return pa.RecordBatch.from_struct_array(given)
         arrays = list(given) if isinstance(given, tuple) else [given]
@@ -116,6 +116,11 @@ def _readable(arguments: Iterator[Any], what: str) -> Any:
             "an argument is INTERVAL YEAR TO MONTH, and Arrow has no such type in Python",
             "pass EXTRACT(YEAR FROM x) and EXTRACT(MONTH FROM x)",
         ) from error
+
+
+def _is_value(type_: pa.DataType) -> bool:
+    """Whether a struct is one value, not a row of named columns."""
+    return is_ml_vector(type_) or is_variant(type_)
 
 
 def join_small(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -66,12 +66,16 @@ def in_session(spark: SparkSession | None, handle: Handle) -> Handle:
 
     In the place of a session that has ended it is the active one.
     """
-    if spark is not None and registered.is_stopped(spark):
-        spark = SparkSession.getActiveSession()
-    if spark is None:
+    session = None if spark is None else living(spark)
+    if session is None:
         return handle
-    zone = spark.conf.get("spark.sql.session.timeZone")
+    zone = session.conf.get("spark.sql.session.timeZone")
     return handle.calling(time_zone=zone)
+
+
+def living(spark: SparkSession | None) -> SparkSession | None:
+    """The session, or the active one in the place of a session that has ended."""
+    return SparkSession.getActiveSession() if spark is None or registered.is_stopped(spark) else spark
 
 
 def drop_function(spark: SparkSession, name: str, pool_id: str) -> None:

@@ -218,6 +218,87 @@ def test_rows_too_large_to_be_many_are_sent_in_small_batches(
     assert allocated(spark) == 0
 
 
+def test_rows_that_become_large_do_not_make_a_batch_too_large(
+    spark: SparkSession, register: Register, tmp_path: pathlib.Path
+) -> None:
+    model = register(
+        "jumps", lambda batch: pa.array([batch.nbytes] * len(batch)), result_type="bigint", batch_format="pyarrow"
+    )
+    rows = spark.range(0, 220, 1, 1).selectExpr("id", "CAST(repeat('x', if(id < 100, 0, 1000000)) AS BINARY) AS image")
+    rows.write.parquet(str(tmp_path / "images"))
+    images = spark.read.parquet(str(tmp_path / "images"))
+    assert images.rdd.getNumPartitions() == 1
+    for frame in (rows, images, images.where("rand() < 2")):
+        found = frame.selectExpr("length(image) AS l", "jumps(image) AS n").agg({"n": "max", "l": "count"}).first()
+        assert found is not None
+        assert found[0] < 50 << 20
+    arrays = spark.range(0, 140, 1, 1).selectExpr("id", "array_repeat(1D, if(id < 100, 1, 500000)) AS a")
+    arrays.write.parquet(str(tmp_path / "arrays"))
+    for frame in (arrays, spark.read.parquet(str(tmp_path / "arrays"))):
+        found = frame.selectExpr("id", "jumps(a) AS n").agg({"n": "max", "id": "count"}).first()
+        assert found is not None
+        assert found[0] <= 65 << 20  # cut into messages, if it was found out late
+    assert model.stats()["rows"] == 3 * 220 + 2 * 140
+    assert allocated(spark) == 0
+
+
+def test_forty_models_of_the_same_columns_copy_them_once(
+    spark: SparkSession, register: Register, tmp_path: pathlib.Path
+) -> None:
+    register("wide", lambda frame: frame.sum(axis=1), result_type="double")
+    columns = [f"CAST(id + {i} AS DOUBLE) AS c{i}" for i in range(20)]
+    spark.range(0, 100_000, 1, 2).selectExpr("id", *columns).write.parquet(str(tmp_path / "wide"))
+    frame = spark.read.parquet(str(tmp_path / "wide"))
+    names = [f"c{i}" for i in range(20)]
+    calls = [f"wide({', '.join(names[i % 20 :] + names[: i % 20])}, {i}) AS p{i}" for i in range(40)]
+    for source in (frame, frame.where("id >= 0")):
+        scored = source.selectExpr("id", *calls)
+        plan = scored._jdf.queryExecution().executedPlan().toString()
+        assert plan.count("ModelScore") == 1
+        sums = scored.selectExpr(*[f"sum(p{i} - 20D * id - 190 - {i}) AS s{i}" for i in range(40)]).first()
+        assert sums is not None
+        assert set(sums) == {0.0}
+    assert allocated(spark) == 0
+
+
+@pytest.mark.parametrize("setting", [True, False])
+def test_the_file_of_a_row_is_told_beside_a_model(
+    spark: SparkSession, register: Register, tmp_path: pathlib.Path, setting: bool
+) -> None:
+    register("same", lambda frame: frame.iloc[:, 0] * 1.0, result_type="double")
+    files = spark.range(0, 80_000, 1, 8).selectExpr("id", "CAST(id AS DOUBLE) AS x")
+    files.write.parquet(str(tmp_path / "files"))
+    stored = spark.read.parquet(str(tmp_path / "files"))
+    stored.createOrReplaceTempView("files")
+    stored.selectExpr("id", "_metadata.file_path AS path").createOrReplaceTempView("paths")
+    spark.conf.set(BRIDGE, str(setting).lower())
+    last = "substring_index(", ", '/', -1)"  # the one says file:/, the other file:///
+    told = "input_file_name() AS name, input_file_block_start() AS start, input_file_block_length() AS length"
+    try:
+        for query in (
+            f"SELECT id, x, {told}, same(x) AS p FROM files",
+            f"SELECT id, x, {told}, x AS p FROM files WHERE same(x) >= 0",
+            f"SELECT id, x, {told}, 2 * same(x) - x AS p FROM files WHERE same(x) >= 0 AND id >= 0",
+            f"SELECT id, x, {told}, p FROM (SELECT *, same(x) AS p FROM files)",
+            "SELECT id, x, input_file_name() AS name, 0 AS start, 1 AS length, x AS p FROM files "
+            "WHERE same(x) >= 0 AND input_file_name() LIKE '%parquet'",
+        ):
+            frame = spark.sql(f"SELECT * FROM ({query}) JOIN paths USING (id)")
+            counts = [
+                "count(*)",
+                f"count_if({'name'.join(last)} = {'path'.join(last)})",
+                "count_if(start = 0)",
+                "count_if(p = x)",
+            ]
+            found = frame.selectExpr(*counts).first()
+            assert found is not None
+            assert list(found) == [80_000] * 4, query
+        groups = spark.sql("SELECT input_file_name() AS n, sum(same(x)) FROM files GROUP BY 1").collect()
+        assert len(groups) == spark.sql("SELECT DISTINCT path FROM paths").count()
+    finally:
+        spark.conf.unset(BRIDGE)
+
+
 @pytest.mark.parametrize(
     ("rows", "columns"),
     [

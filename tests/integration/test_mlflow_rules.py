@@ -28,18 +28,19 @@ NUMBERS = {"labels", "small", "bits", "floats", "flags", "floats and NaN"}
 WIDE = {"labels", "bits", "records", "dict", "objects", "integers and None"}
 # forms of which MLflow makes something else, nothing in most cases
 DIFFERENT: dict[str, set[str]] = {
-    "int": WIDE,  # nothing; integers of 64 bits that fit
-    "long": {"integers and None"},
+    "int": {*WIDE, "lists"},  # nothing; integers of 64 bits, and floats without fraction, that fit
+    "long": {"integers and None", "lists"},
     "float": {"floats and None", "integers and None"},  # NaN, which Spark takes for NULL; NULL
     "double": {"floats and None", "integers and None"},
     "boolean": {"bits"},  # nothing; 0 is false and 1 is true
-    "string": {"strings and None", "floats and None", "integers and None"},  # 'nan'; NULL
+    "string": {"strings and None", "floats and None", "floats and NaN", "integers and None"},  # 'nan'; NULL
     "array<int>": WIDE,
     "array<double>": {"floats and None", "integers and None"},
-    "array<string>": {"strings and None", "floats and None", "integers and None"},
+    "array<string>": {"strings and None", "floats and None", "floats and NaN", "integers and None"},
     "array<boolean>": {"bits"},
-    "n long, x double": set(),
-    "struct<x: double>": NUMBERS,  # nothing; the one column, which has no name
+    "n long, x double": {"lists"},  # nothing; by position
+    # nothing; the one column, which has no name
+    "struct<x: double>": {*NUMBERS, "series", "floats and None", "integers and None"},
     # ndarrays of any shape, which Spark refuses; lists of lists
     "array<array<double>>": {*NUMBERS, "series", "matrix", "lists", "cube", "ragged", "floats and None"}
     | {"integers and None"},

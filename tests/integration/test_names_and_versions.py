@@ -84,16 +84,23 @@ def test_a_stream_that_runs_while_the_version_moves(
     more = spark.createDataFrame([(1.0, 2.0)], "a double, b double").coalesce(1)
     more.write.mode("append").parquet(data)
     source = spark.readStream.schema("a double, b double").parquet(data)
-    query = model.transform(source, "p").writeStream.format("memory").queryName("seen").outputMode("append").start()
+    query = (
+        model.transform(source, "p")
+        .writeStream.format("memory")
+        .queryName("streamed_rows")
+        .outputMode("append")
+        .start()
+    )
     try:
         query.processAllAvailable()
         model.update(second)
         more.write.mode("append").parquet(data)
         query.processAllAvailable()
-        assert [row.p for row in spark.table("seen").collect()] == [1002.0, 1002.0]
+        assert [row.p for row in spark.table("streamed_rows").collect()] == [1002.0, 1002.0]
     finally:
         query.stop()
         query.awaitTermination()
+        spark.catalog.dropTempView("streamed_rows")
 
 
 def test_models_that_know_their_columns_are_told_with_them(

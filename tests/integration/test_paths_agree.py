@@ -117,6 +117,7 @@ QUERIES = [
     "SELECT p FROM (SELECT id, as_text({some}) AS p FROM t) WHERE p LIKE '%1%' OR id > 3",
     "SELECT as_text({some}) AS p FROM t UNION ALL SELECT as_text(s) FROM t WHERE id < 4",
     "SELECT id, row_number() OVER (PARTITION BY b ORDER BY as_text({some}), id) AS p FROM t",
+    "SELECT id, as_text(parse_json(concat('[', id, ', \"x\"]'))) AS p, as_text(make_dt_interval(id, i8)) AS q FROM t",
     "SELECT id, picky(i32) AS p FROM t",
     "SELECT id, picky(i32) AS p FROM t WHERE i32 IS NOT NULL",
 ]

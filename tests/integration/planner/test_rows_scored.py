@@ -264,6 +264,44 @@ JOIN = {
 }
 
 
+@pytest.mark.parametrize(
+    ("query", "most"),
+    [
+        ("SELECT id, p FROM many_v WHERE p > 100 LIMIT 10", 1000),
+        ("SELECT y FROM d WHERE EXISTS (SELECT 1 FROM many WHERE f(x) > 100)", 2000),
+        ("SELECT id, p, g(x) FROM many_v WHERE p > 100 AND g(x) > 9 LIMIT 400", 4000),
+    ],
+)
+def test_a_few_rows_cost_a_few_hundred(counted: Counted, query: str, most: int) -> None:
+    rows, *scored = counted.run(query)
+    assert len(rows) in (10, 400)
+    assert scored[0] <= most
+
+
+@pytest.mark.parametrize("adaptive", ["true", "false"])
+def test_many_first_rows_are_scored_in_several_tasks(counted: Counted, adaptive: str) -> None:
+    query = "SELECT id, f(x) AS p FROM many ORDER BY id DESC LIMIT 60000"
+    with counted.set(**{"spark.sql.adaptive.enabled": adaptive}):
+        frame = counted.spark.sql(query)
+        plan = frame._jdf.queryExecution().executedPlan().toString()
+        before = counted.scored()[0]
+        assert [row.id for row in frame.collect()] == list(range(MANY - 1, MANY - 60001, -1))
+        assert counted.scored()[0] - before == 60000
+    assert plan.index("Sort") < plan.index("ModelScore") < plan.index("RoundRobinPartitioning")
+
+
+def test_calls_side_by_side_are_one_operator(counted: Counted) -> None:
+    shown = ", ".join(f"f(x + {i}) AS c{i}, g(k + {i}) AS d{i}" for i in range(20))
+    query = f"SELECT id, {shown}, g(f(x)) AS above, CASE WHEN k > 3 THEN f(k) END AS some FROM t"
+    plan = counted.spark.sql(query)._jdf.queryExecution().executedPlan().toString()
+    assert plan.count("ModelScore") == 2
+    counted.check(query, 21 * 1000 + 600, 21 * 1000)
+    conditions = " AND ".join(f"c{i} > {i}" for i in range(20))  # each is true of 949 rows
+    counted.check(f"SELECT * FROM ({query}) WHERE {conditions}", 1000 + 20 * 949 + 570, 21 * 949)
+    with counted.set(**{"spark.sparkmodel.bridge.enabled": "false"}):
+        assert len(counted.run(query)[0]) == 1000
+
+
 @pytest.mark.parametrize("shape", JOIN)
 def test_a_join_does_not_multiply_scoring(counted: Counted, shape: str) -> None:
     query, scored, without = JOIN[shape]

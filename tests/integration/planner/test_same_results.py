@@ -36,6 +36,12 @@ from tests.integration.planner.counted import NO_RULE, ROWS, RULES, Counted
         "SELECT * FROM (SELECT k, f(x) AS p FROM t WHERE f(x) > 5) PIVOT (sum(p) FOR k IN (1, 2))",
         "SELECT a.id, a.p, b.p FROM v a JOIN v b ON a.id = b.id + 1 WHERE a.p > 5 AND b.p < 100",
         "WITH c AS (SELECT id, k, f(x) AS p FROM t) SELECT a.p, b.p FROM c a JOIN c b ON a.id = b.k WHERE a.p < 0",
+        "SELECT id, n, CASE WHEN alarm THEN f(x) END FROM (SELECT id, x, k > 3 AND f(x) > 5 AS alarm, "
+        "row_number() OVER (PARTITION BY k ORDER BY id) AS n FROM t)",
+        "SELECT a.id, a.x, b.k, b.id, e FROM (SELECT * FROM t WHERE f(x) > 5) a JOIN arrs b ON a.id = b.id "
+        "LATERAL VIEW explode(b.arr) z AS e WHERE f(a.x) > e - 60",
+        "SELECT sum(f(x)), max(p) FROM (SELECT x, x AS p FROM t UNION ALL SELECT x, f(x) FROM t) WHERE f(x) > 3",
+        "SELECT k, p, f(x) FROM (SELECT x, k, f(x) AS p FROM t UNION ALL SELECT y, k, f(y) FROM d) WHERE p > 3",
     ],
 )
 def test_results_are_the_same_without_the_rules(counted: Counted, query: str) -> None:

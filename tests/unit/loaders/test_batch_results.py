@@ -39,9 +39,12 @@ PAIRS = [{"a": 1.0, "v": [1.0, 2.0]}, {"a": 2.0, "v": [3.0, 4.0]}]
         (np.array(["a", np.nan], dtype=object), pa.string(), ["a", None]),
         (np.array([1.0, np.nan]), pa.int64(), [1, None]),
         (np.array([2**63 - 1, None], dtype=object), pa.int64(), [2**63 - 1, None]),
+        (np.array([2, pd.NA, 2.0, np.nan], dtype=object)[:2], pa.int64(), [2, None]),
+        (np.array([True, np.nan], dtype=object), pa.bool_(), [True, None]),
         (np.array([[1.0, 2.0], [3.0, 4.0]]), pa.list_(DOUBLE), [[1.0, 2.0], [3.0, 4.0]]),
         ({"v": np.array([[1, 2], [3, 4]], np.float32), "a": np.array([1.0, 2.0])}, PAIR, PAIRS),
         ([{"v": np.array(row["v"]), "a": np.float64(row["a"])} for row in PAIRS], PAIR, PAIRS),
+        ([PAIRS[0], {"a": 2.0}], PAIR, [PAIRS[0], {"a": 2.0, "v": None}]),
         ([{"a": 1.0, "v": np.array([])}, {"v": None, "a": None}], PAIR, [{"a": 1.0, "v": []}, {"a": None, "v": None}]),
     ],
 )
@@ -102,7 +105,7 @@ def test_a_wrong_number_of_rows_is_an_error_here_and_in_pyspark(result: Any, typ
         ({"a": np.zeros(2), "v": np.zeros((2, 2)), "w": np.zeros(2)}, PAIR, r"for the fields \['a', 'v'\]"),
         ({"a": np.zeros(2), "v": np.zeros(2)}, PAIR, r"'v' of the model has shape \(2,\)"),
         ({"a": np.zeros((2, 2)), "v": np.zeros((2, 2))}, PAIR, r"'a' of the model has shape \(2, 2\)"),
-        ([PAIRS[0], {"a": 1.0}], PAIR, r"returned \['a'\] for the fields"),
+        ([PAIRS[0], {"a": 1.0, "w": []}], PAIR, r"the keys \['w'\] are no fields, \['v'\] are missing"),
         (np.array([0.5, 1.0]), pa.int64(), "does not fit int64"),
     ],
 )

@@ -28,7 +28,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sparkmodel.loaders import LoadedModel, load, resolve
 from sparkmodel.loaders.load import wrap
-from sparkmodel.loaders.names import names_of
+from sparkmodel.loaders.names import names_around, names_of
 from sparkmodel.options import PoolOptions
 from sparkmodel.spec import ModelSpec
 
@@ -172,3 +172,19 @@ def test_the_model_inside_of_an_mlflow_flavor_is_asked(flavor: str, tmp_path: pa
 def test_a_method_of_the_model_inside_knows_them_too(tmp_path: pathlib.Path) -> None:
     SAVE["sklearn"](FRAME, tmp_path / "named", {"pip_requirements": []})
     assert load_saved(tmp_path / "named", method="predict").feature_names == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("given", "by_name", "wanted"),
+    [
+        (["a", "b"], True, ["b", "a"]),
+        (["a", "bonus", "b"], True, ["b", "a", "bonus"]),
+        (["first", "second"], True, None),
+        (["_0", "_1"], False, ["b", "a"]),
+        (["_0", "_1", "_2"], False, None),
+    ],
+)
+def test_for_a_function_around_a_model_nothing_is_left_out(
+    given: list[str], by_name: bool, wanted: list[str] | None
+) -> None:
+    assert names_around(["b", "a"], given, by_name) == wanted

@@ -262,7 +262,6 @@ def test_a_value_that_would_be_changed_is_refused(value: Any, type_: pa.DataType
         ([300], I8),
         ([2], B),
         (np.array([1e300]), I64),
-        (np.array([NAN]), I64),
         (np.array([1 + 2j]), F64),
     ],
 )
@@ -314,3 +313,24 @@ def test_a_refusal_says_what_came_and_what_was_declared() -> None:
         "the model returned an ndarray of int64 with shape (2,), which does not fit int8"
     )
     assert caught.value.hint == "declare what the model really gives: RETURNS in SQL, result_type in Python"
+
+
+@pytest.mark.parametrize(
+    ("result", "type_", "fact"),
+    [
+        (pd.Series([2.0, 2.0, 0.7, 3.0]).astype("category"), I64, "row 2 is 0.7"),
+        (pd.Series([2.0, 2.0, 0.7, 0.0], dtype="Sparse[float]"), I64, "row 2 is 0.7"),
+        (np.array([[1, 2], [3, 300]]), pa.list_(I8), "row 1 is array"),
+        (pd.DataFrame({"label": ["a", "b"], "p": [1.5, "x"]}), PAIR, "'p': row 1 is 'x': it is text"),
+        (pa.chunked_array([[1], [2, 300]]), I8, "row 2 is 300"),
+        (
+            pd.DataFrame({"a": [1.0, None]}),
+            pa.struct([pa.field("a", I64, nullable=False)]),
+            "row 1 is None: 'a' is NOT",
+        ),
+        (pd.Series([5, 2**53 + 1], dtype="Int64"), F64, "row 1 is 9007199254740993"),
+    ],
+)
+def test_the_first_row_at_fault_is_told_in_every_container(result: Any, type_: pa.DataType, fact: str) -> None:
+    with pytest.raises(WrongResultTypeError, match=fact):
+        convert(result, type_)

@@ -6,7 +6,7 @@ import io.sparkmodel.commands.{CheckStatements, ModelCommand}
 import io.sparkmodel.exec.{ModelScoreStrategy, ScoreColumns}
 import io.sparkmodel.models.{MlPredict, ModelNames, ResolvePredictTable}
 import io.sparkmodel.parse.ModelParser
-import io.sparkmodel.plan.ScoreOnce
+import io.sparkmodel.plan.{InputFiles, ScoreOnce}
 import org.apache.spark.SparkContext
 import org.apache.spark.sql.SparkSessionExtensions
 import org.apache.spark.sql.catalyst.FunctionIdentifier
@@ -45,6 +45,7 @@ private object Injections {
       FunctionIdentifier(MlPredict.Name),
       new ExpressionInfo(MlPredict.getClass.getName, null, MlPredict.Name),
       MlPredict))
+    extensions.injectPreCBORule(_ => InputFiles)
     extensions.injectPreCBORule(_ => ScoreOnce)
     extensions.injectPlannerStrategy(_ => ModelScoreStrategy)
     extensions.injectColumnar(_ => ScoreColumns)

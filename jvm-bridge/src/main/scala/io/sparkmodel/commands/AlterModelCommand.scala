@@ -5,7 +5,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode
 import io.sparkmodel.access.Access
 import io.sparkmodel.call.{ModelAnalysisException, ModelFunction}
 import io.sparkmodel.control.{Control, ControlClient, Json, Makers, TableSource}
-import io.sparkmodel.models.{Card, LocalModels}
+import io.sparkmodel.models.{Card, LocalFunction, LocalModels}
 import io.sparkmodel.parse.{AlterModel, Refresh, Rollback, ScaleTo, SetLocation, SetOptions, UnsetOptions}
 import io.sparkmodel.wire.CallOptions
 import org.apache.spark.sql.{Row, SparkSession}
@@ -14,7 +14,7 @@ import org.apache.spark.sql.sparkmodel.SqlInternals
 case class AlterModelCommand(statement: AlterModel) extends ModelCommand {
   import statement.name
 
-  private def isLocal = LocalModels.find(name).isDefined
+  private def local: Option[LocalFunction] = SparkSession.getActiveSession.flatMap(LocalModels.find(_, name))
 
   override protected def authorize(): Unit = {
     Access.checkDdl("alter", name)
@@ -25,16 +25,35 @@ case class AlterModelCommand(statement: AlterModel) extends ModelCommand {
   }
 
   override protected def checkOptions(): Unit = statement.action match {
-    case _ if isLocal =>
+    case _ if local.isDefined =>
     case SetOptions(options) => Control.call("check", ControlClient.body.set("options", Json.of(options.toMap)))
     case UnsetOptions(keys) => Control.call("check", ControlClient.body.set("keys", Json.of(keys)))
     case _ =>
   }
 
   override protected def perform(session: SparkSession): Seq[Row] = {
-    if (isLocal) throw ModelAnalysisException(
-      "UNSUPPORTED_SOURCE", s"Cannot alter model '$name'", "it is evaluated without a pool",
-      "write CREATE OR REPLACE MODEL")
+    LocalModels.find(session, name).fold(performInPool(session))(performHere(session, _))
+  }
+
+  /** Of a model without a pool, which is made anew. */
+  private def performHere(session: SparkSession, function: LocalFunction): Seq[Row] = {
+    val made = function.statement
+    val changed = statement.action match {
+      case SetLocation(location) => made.copy(location = Some(location))
+      case SetOptions(options) =>
+        val kept = made.options.filterNot { case (key, _) => options.exists(_._1.equalsIgnoreCase(key)) }
+        made.copy(options = kept ++ options)
+      case UnsetOptions(keys) =>
+        made.copy(options = made.options.filterNot { case (key, _) => keys.exists(_.equalsIgnoreCase(key)) })
+      case Refresh => made
+      case _ => throw ModelAnalysisException(
+          "UNSUPPORTED_SOURCE", s"Cannot alter model '$name'", "it is evaluated without a pool",
+          "SET LOCATION, SET OPTIONS, UNSET OPTIONS and REFRESH are what it has")
+    }
+    CreateModelCommand(changed.copy(replace = true, ifNotExists = false)).run(session)
+  }
+
+  private def performInPool(session: SparkSession): Seq[Row] = {
     val card = visible(session, "card", "alter", name)
     val body = ControlClient.body
     statement.action match {

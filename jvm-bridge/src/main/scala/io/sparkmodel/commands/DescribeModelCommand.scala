@@ -10,7 +10,7 @@ case class DescribeModelCommand(statement: DescribeModel) extends ModelCommand {
   override val output: Seq[Attribute] = Seq(column("info_name"), column("info_value"))
 
   override protected def perform(session: SparkSession): Seq[Row] = {
-    val rows = LocalModels.find(statement.name) match {
+    val rows = LocalModels.find(session, statement.name) match {
       case Some(local) => Description.of(local)
       case None => Description.of(visible(session, "describe", "describe", statement.name), statement.extended)
     }

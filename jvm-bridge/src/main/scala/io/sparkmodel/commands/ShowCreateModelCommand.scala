@@ -10,7 +10,7 @@ case class ShowCreateModelCommand(statement: ShowCreateModel) extends ModelComma
   override val output: Seq[Attribute] = Seq(column("createmodel_stmt"))
 
   override protected def perform(session: SparkSession): Seq[Row] = {
-    val text = LocalModels.find(statement.name) match {
+    val text = LocalModels.find(session, statement.name) match {
       case Some(local) => StatementText.toSql(local.statement)
       case None => StatementText.toSql(visible(session, "card", "show", statement.name))
     }

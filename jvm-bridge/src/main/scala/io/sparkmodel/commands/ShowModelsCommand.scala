@@ -26,7 +26,7 @@ case class ShowModelsCommand(statement: ShowModels) extends ModelCommand {
           model.path("workers").asInt, model.path("rows").asLong, model.path("source").asText,
           model.path("comment").asText(""))
       }
-    val local = LocalModels.all.map { function =>
+    val local = LocalModels.all(session).map { function =>
       val made = function.statement
       Row(made.name, 1, "ready", 0, null, made.location.getOrElse(""), made.comment.getOrElse(""))
     }

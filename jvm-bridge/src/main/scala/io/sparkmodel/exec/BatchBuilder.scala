@@ -4,15 +4,15 @@ package io.sparkmodel.exec
 import scala.jdk.CollectionConverters._
 
 import org.apache.arrow.memory.BufferAllocator
-import org.apache.arrow.vector.{FieldVector, VectorSchemaRoot}
-import org.apache.arrow.vector.types.pojo.Schema
+import org.apache.arrow.vector.{BaseFixedWidthVector, FieldVector, VectorSchemaRoot}
+import org.apache.arrow.vector.types.pojo.Field
 import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.catalyst.expressions.{Attribute, AttributeReference, Expression, MutableProjection}
 import org.apache.spark.sql.execution.arrow.ArrowWriter
 import org.apache.spark.sql.vectorized.ColumnarBatch
 
 /** How the columns of a batch come about: settled once for a task, used for each of its batches. */
-class BatchPlan(val expressions: Seq[Expression], val schema: Schema, input: Seq[Attribute], partition: Int) {
+class BatchPlan(val expressions: Seq[Expression], val fields: Seq[Field], input: Seq[Attribute], partition: Int) {
 
   /** The input column that an expression is, -1 where it has to be computed. */
   private[exec] val ordinals: Array[Int] = expressions.map {
@@ -39,7 +39,7 @@ class BatchPlan(val expressions: Seq[Expression], val schema: Schema, input: Seq
 /** Collects rows into the Arrow vectors of one batch. */
 class BatchBuilder(plan: BatchPlan, allocator: BufferAllocator, isColumnar: Boolean) {
 
-  val vectors: IndexedSeq[FieldVector] = plan.schema.getFields.asScala.map(_.createVector(allocator)).toIndexedSeq
+  val vectors: IndexedSeq[FieldVector] = plan.fields.map(_.createVector(allocator)).toIndexedSeq
 
   /** Column, its place in the input, and what copies it. */
   private val blocks: Seq[(Int, Int, ColumnEncoder)] =
@@ -63,6 +63,9 @@ class BatchBuilder(plan: BatchPlan, allocator: BufferAllocator, isColumnar: Bool
 
   def rows: Int = count
 
+  /** Whether all rows are of one size. */
+  val isFixed: Boolean = vectors.forall(vector => vector.isInstanceOf[BaseFixedWidthVector])
+
   def sizeInBytes: Long = writer.fold(0L)(_._2.sizeInBytes()) + blocks.iterator.map(_._3.sizeInBytes).sum
 
   def append(row: InternalRow): Unit = {
@@ -82,13 +85,16 @@ class BatchBuilder(plan: BatchPlan, allocator: BufferAllocator, isColumnar: Bool
     count += rows
   }
 
-  /** All columns, ready to be sent. */
-  def finish(): VectorSchemaRoot = {
+  /** No more rows: the vectors are ready to be sent. */
+  def finish(): Unit = {
     blocks.foreach(_._3.finish())
     writer.foreach(_._2.finish())
     vectors.foreach(v => if (v.getValueCount != count) v.setValueCount(count))
-    new VectorSchemaRoot(plan.schema.getFields, vectors.asJava, count)
   }
+
+  /** Some of its columns; the vectors stay its own. */
+  def columns(places: Seq[Int]): VectorSchemaRoot =
+    new VectorSchemaRoot(places.map(vectors(_).getField).asJava, places.map(vectors).asJava, count)
 
   def close(): Unit = vectors.foreach(_.close())
 }

@@ -7,14 +7,16 @@ import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.vectorized.{ColumnarBatch, ColumnVector}
 
 /** Some rows on their way through the pools of an operator: collected, sent, answered, closed. */
-class Chunk(scorer: Scorer) {
-  private val made = ArrayBuffer.empty[Part]
-  private val kept: Option[BatchBuilder] =
+class Chunk(scorer: Scorer, maxRows: Int) {
+  private val made = ArrayBuffer.empty[Share]
+  private val shares: Seq[Share] =
     try {
-      scorer.calls.indices.foreach(i => made += new Part(scorer, i))
-      scorer.kept.map(_.newBuilder(scorer.allocator, true))
-    } catch { case error: Throwable => made.foreach(_.close()); throw error }
-  private val parts: Seq[Part] = made.toSeq
+      scorer.shares.foreach(plan => made += new Share(plan, scorer))
+      made.toSeq
+    } catch { case error: Throwable => made.foreach(_.builder.close()); throw error }
+  private val parts: Seq[Part] = scorer.calls.indices.map(i => new Part(scorer, i, shares(scorer.shareOf(i))))
+  // a row can be of any size, whatever those before it were
+  private val step = if (shares.forall(_.builder.isFixed)) BatchSize.Step else BatchSize.VariedStep
   private var count = 0
   private var keptBytes = 0L
   val keptRows = new ArrayBuffer[InternalRow]
@@ -22,21 +24,24 @@ class Chunk(scorer: Scorer) {
   def rows: Int = count
 
   /** Whether it has as many rows, or bytes, as should be sent at once. */
-  def isFull: Boolean = count >= BatchSize.Rows || sizeInBytes >= BatchSize.Bytes
+  def isFull: Boolean = count >= maxRows || sizeInBytes >= BatchSize.Bytes
 
-  private def sizeInBytes: Long =
-    keptBytes + parts.iterator.map(_.builder.sizeInBytes).sum + kept.fold(0L)(_.sizeInBytes)
+  private def sizeInBytes: Long = keptBytes + shares.iterator.map(_.builder.sizeInBytes).sum
 
   /** Rows that can be added before it is worth a look whether it is full: to count its bytes costs more than a row. */
   def room: Int = {
     val size = sizeInBytes
     if (count > 0) scorer.rowBytes = math.max(1L, size / count)
-    math.max(1L, math.min((BatchSize.Bytes - size) / scorer.rowBytes, BatchSize.Step)).toInt
+    val rows = math.min(math.min((BatchSize.Bytes - size) / scorer.rowBytes, step), (maxRows - count).toLong)
+    math.max(1L, rows).toInt
   }
+
+  /** Whether the rows that it keeps alone are enough to look whether it is full. */
+  def keepsMuch: Boolean = keptBytes >= BatchSize.Bytes
 
   /** Add a row of the input. */
   def append(row: InternalRow): Unit = {
-    parts.foreach(_.append(row))
+    shares.foreach(_.append(row))
     count += 1
   }
 
@@ -59,43 +64,39 @@ class Chunk(scorer: Scorer) {
   }
 
   private def take(batch: ColumnarBatch, from: Int, rows: Int): Unit = {
-    parts.foreach(_.append(batch, from, rows))
-    kept.foreach(_.append(batch, from, rows))
+    shares.foreach(_.append(batch, from, rows))
     count += rows
   }
 
   /** Send what was collected; every call's part goes to its own pool. */
   def send(): Unit = {
+    shares.foreach(_.builder.finish())
     parts.foreach(_.send())
-    kept.foreach(_.finish())
   }
 
   /** Wait for the predictions of all calls. */
   def receive(): Seq[ColumnVector] = parts.map(_.receive(count))
 
-  /** A column of the input that is put out again. */
-  def keptColumn(place: KeptPlace): ColumnVector = place match {
-    case KeptAlone(i) => scorer.wrap(kept.get.vectors(i))
-    case KeptInCall(call, i) => scorer.wrap(parts(call).builder.vectors(i))
+  /** The columns of the input that are put out again. */
+  def keptColumns: Seq[ColumnVector] = scorer.kept.map { case (share, place) =>
+    scorer.wrap(shares(share).builder.vectors(place))
   }
 
   /** Give up what is under way, and release all memory. Twice does no harm. */
   def close(): Unit = {
     parts.foreach(_.close())
-    kept.foreach(_.close())
+    shares.foreach(_.builder.close())
     keptRows.clear()
   }
 }
-
-/** Where a batch's copy of a column that is put out again is to be found. */
-sealed trait KeptPlace
-case class KeptAlone(column: Int) extends KeptPlace
-case class KeptInCall(call: Int, column: Int) extends KeptPlace
 
 /** How much is sent at once. */
 object BatchSize {
   val Rows = 16384
   val Bytes: Long = 8L << 20
+  val FirstRows = 256 // where a few rows may be all that is wanted; each chunk after it is twice as large
+  val Message: Long = 64L << 20 // as the protocol recommends
   val Step = 4096L
+  val VariedStep = 32L
   val UnknownRow: Long = 2L << 20 // what a row is taken for before one has been seen
 }

@@ -15,13 +15,17 @@ import org.apache.arrow.vector.types.pojo.Schema
 /** A record batch as the buffers of one encapsulated IPC message; holds their memory until it is closed. */
 class BatchMessage(root: VectorSchemaRoot) extends AutoCloseable {
   private val batch: ArrowRecordBatch = new VectorUnloader(root).getRecordBatch
+  private var isOpen = true
+
+  /** Bytes of its body. */
+  val length: Long = batch.computeBodyLength
 
   /** The message, gathered: Arrow's own writer would copy each buffer. */
   val buffers: Seq[ByteBuffer] = {
     val parts = ArrayBuffer(head(MessageSerializer.serializeMetadata(batch, IpcOption.DEFAULT)))
     var written = 0L
     def pad(until: Long): Unit = if (until > written) {
-      parts += ByteBuffer.allocateDirect((until - written).toInt)
+      parts += BatchMessage.zeros((until - written).toInt)
       written = until
     }
     batch.getBuffers.asScala.zip(batch.getBuffersLayout.asScala).foreach { case (buffer, place) =>
@@ -29,7 +33,7 @@ class BatchMessage(root: VectorSchemaRoot) extends AutoCloseable {
       if (place.getSize > 0) parts += buffer.nioBuffer(0, place.getSize.toInt)
       written += place.getSize
     }
-    pad(batch.computeBodyLength)
+    pad(length)
     parts.toSeq
   }
 
@@ -40,7 +44,19 @@ class BatchMessage(root: VectorSchemaRoot) extends AutoCloseable {
     made.rewind()
   }
 
-  override def close(): Unit = batch.close()
+  /** Twice does no harm. */
+  override def close(): Unit = if (isOpen) {
+    isOpen = false
+    batch.close()
+  }
+}
+
+object BatchMessage {
+  private val Zeros = ByteBuffer.allocateDirect(64).asReadOnlyBuffer
+
+  /** Buffers are padded to eight bytes; each message reads its own view. */
+  private def zeros(count: Int): ByteBuffer =
+    if (count > Zeros.capacity) ByteBuffer.allocateDirect(count) else Zeros.slice(0, count)
 }
 
 object Messages {

@@ -19,13 +19,15 @@ import org.apache.spark.sql.vectorized.ColumnarBatch
  * @param resultAttrs their results
  * @param kept columns of the child that are put out again, before the results
  * @param isColumnar whether batches of columns come in and go out, or rows
+ * @param isRamping whether somebody above may have enough after a few rows
  */
 case class ModelScoreExec(
     udfs: Seq[PythonUDF],
     resultAttrs: Seq[Attribute],
     kept: Seq[Attribute],
     child: SparkPlan,
-    isColumnar: Boolean = false)
+    isColumnar: Boolean = false,
+    isRamping: Boolean = false)
   extends UnaryExecNode {
 
   override def output: Seq[Attribute] = kept ++ resultAttrs
@@ -94,8 +96,8 @@ case class ModelScoreExec(
     val input = child.output
     val keep = if (isColumnar) kept else Nil
     val timeZone = conf.sessionLocalTimeZone
-    val counted = scoreMetrics
-    context => new Scorer(calls, input, keep, timeZone, isColumnar, context, counted)
+    val (counted, ramping) = (scoreMetrics, isRamping)
+    context => new Scorer(calls, input, keep, timeZone, isColumnar, ramping, context, counted)
   }
 
   override protected def withNewChildInternal(newChild: SparkPlan): ModelScoreExec = copy(child = newChild)

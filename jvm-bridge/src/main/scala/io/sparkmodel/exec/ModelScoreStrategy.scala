@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sparkmodel.exec
 
+import scala.annotation.tailrec
+
 import io.sparkmodel.call.{ModelCall, ScoreIf}
 import io.sparkmodel.plan.Settings
 import org.apache.spark.sql.catalyst.expressions._
 import org.apache.spark.sql.catalyst.plans.logical.{ArrowEvalPython, LogicalPlan, Project}
-import org.apache.spark.sql.catalyst.rules.Rule
-import org.apache.spark.sql.execution.{ColumnarRule, ProjectExec, SparkPlan, SparkStrategy}
+import org.apache.spark.sql.execution.{ProjectExec, SparkPlan, SparkStrategy}
 
 /** Plans the calls of models that Spark would give to its Python workers. */
 object ModelScoreStrategy extends SparkStrategy {
@@ -14,8 +15,8 @@ object ModelScoreStrategy extends SparkStrategy {
   override def apply(plan: LogicalPlan): Seq[SparkPlan] = plan match {
     case Project(list, eval: ArrowEvalPython) if isOurs(eval) =>
       val used = AttributeSet(list)
-      Seq(ProjectExec(list, score(eval, eval.child.output.filter(used.contains))))
-    case eval: ArrowEvalPython if isOurs(eval) => Seq(score(eval, eval.child.output))
+      Seq(ProjectExec(list, score(eval, used.contains)))
+    case eval: ArrowEvalPython if isOurs(eval) => Seq(score(eval, _ => true))
     case eval: ArrowEvalPython if isOn => split(eval).map(planLater).toSeq
     case _ => Nil
   }
@@ -23,15 +24,28 @@ object ModelScoreStrategy extends SparkStrategy {
   private def isOn: Boolean = Settings.isOn(Settings.BridgeEnabled)
 
   private def isOurs(eval: ArrowEvalPython): Boolean =
-    (isOn || eval.udfs.exists(isGuarded)) && eval.udfs.forall(udf => isOurs(udf) && !udf.children.exists(_.exists(_.isInstanceOf[PythonUDF])))
+    (isOn || isForBridge(eval)) && eval.udfs.forall(udf => isOurs(udf) && !udf.children.exists(_.exists(_.isInstanceOf[PythonUDF])))
 
   /** A plan that was made for the bridge stays with it, if the setting changes before it runs. */
-  private def isGuarded(udf: PythonUDF): Boolean = udf.children.lastOption.exists(_.isInstanceOf[ScoreIf])
+  private def isForBridge(eval: ArrowEvalPython): Boolean =
+    eval.udfs.size > 1 || eval.udfs.exists(_.children.lastOption.exists(_.isInstanceOf[ScoreIf]))
 
   private def isOurs(udf: PythonUDF): Boolean = ModelCall.unapply(udf).isDefined
 
-  private def score(eval: ArrowEvalPython, kept: Seq[Attribute]): SparkPlan =
-    ModelScoreExec(eval.udfs, eval.resultAttrs, kept, planLater(eval.child))
+  private def score(eval: ArrowEvalPython, isUsed: Attribute => Boolean): SparkPlan = {
+    val all = together(eval)
+    ModelScoreExec(all.udfs, all.resultAttrs, all.child.output.filter(isUsed), planLater(all.child))
+  }
+
+  /** Calls one above the other as one operator, where those above need no result of those below. */
+  @tailrec
+  private def together(eval: ArrowEvalPython): ArrowEvalPython = eval.child match {
+    case below: ArrowEvalPython
+        if isOurs(below) && eval.udfs.forall(_.references.intersect(AttributeSet(below.resultAttrs)).isEmpty) =>
+      together(ArrowEvalPython(
+        below.udfs ++ eval.udfs, below.resultAttrs ++ eval.resultAttrs, below.child, eval.evalType))
+    case _ => eval
+  }
 
   /** Functions of ours beside or around others': each kind in a node of its own, the inner ones first. */
   private def split(eval: ArrowEvalPython): Option[LogicalPlan] = {
@@ -54,16 +68,4 @@ object ModelScoreStrategy extends SparkStrategy {
       }
     }
   }
-}
-
-/** Lets columns in and out where the child has them; it is not known earlier. */
-object ScoreColumns extends ColumnarRule {
-  override def preColumnarTransitions: Rule[SparkPlan] = new Rule[SparkPlan] {
-    override def apply(plan: SparkPlan): SparkPlan = plan.transformUp {
-      case score: ModelScoreExec if score.child.supportsColumnar && canKeep(score) => score.copy(isColumnar = true)
-    }
-  }
-
-  /** Whether all columns that are put out again survive a copy in Arrow as they are. */
-  private def canKeep(score: ModelScoreExec): Boolean = score.kept.forall(a => KeptTypes.isExact(a.dataType))
 }

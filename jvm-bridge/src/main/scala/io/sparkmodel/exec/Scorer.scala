@@ -2,13 +2,14 @@
 package io.sparkmodel.exec
 
 import scala.collection.mutable
+import scala.jdk.CollectionConverters._
 
 import io.sparkmodel.wire.{ModelException, PoolClient, Schemas, Watch}
 import org.apache.arrow.memory.BufferAllocator
 import org.apache.arrow.vector.FieldVector
 import org.apache.arrow.vector.types.pojo.Schema
 import org.apache.spark.TaskContext
-import org.apache.spark.sql.catalyst.expressions.{Attribute, BasePredicate, Predicate}
+import org.apache.spark.sql.catalyst.expressions.Attribute
 import org.apache.spark.sql.execution.python.sparkmodel.ScoringFailure
 import org.apache.spark.sql.sparkmodel.{CatalystInternals, CoreInternals}
 import org.apache.spark.sql.types.{StructField, StructType}
@@ -20,6 +21,7 @@ import org.apache.spark.sql.vectorized.{ArrowColumnVector, ColumnVector}
  * All that it holds is released when the task ends, however that is.
  *
  * @param keep columns of the input that are put out again from Arrow copies; empty where rows are kept
+ * @param isRamping whether a few rows may be all that is wanted: the first chunks are small then
  */
 class Scorer(
     val calls: Seq[ScoreCall],
@@ -27,6 +29,7 @@ class Scorer(
     keep: Seq[Attribute],
     timeZone: String,
     val isColumnar: Boolean,
+    isRamping: Boolean,
     context: TaskContext,
     val metrics: ScoreMetrics) {
 
@@ -36,36 +39,39 @@ class Scorer(
   private var building: Chunk = _
   context.addTaskCompletionListener[Unit](_ => close())
 
-  val plans: Seq[BatchPlan] = calls.map(c => new BatchPlan(c.arguments, c.arrowSchema, input, context.partitionId()))
-  val guards: Seq[Option[BasePredicate]] = calls.map(_.guard.map { condition =>
-    val predicate = Predicate.create(condition, input)
-    predicate.initialize(context.partitionId())
-    predicate
-  })
   val clients: Seq[PoolClient] = calls.map(c => PoolClient.of(c.handle))
   val watch: Watch = () => CoreInternals.endIfKilled(context)
   private val depth = calls.map(_.options.limits.maxInFlight).max
+  private var chunkRows = if (isRamping) BatchSize.FirstRows else BatchSize.Rows
+  private var isAnswered = !isRamping
   private val schemas = mutable.Map.empty[String, Schema]
 
-  /** Places of the kept columns: what goes to a pool as it is need not be copied a second time. */
-  val keptPlaces: Seq[KeptPlace] = {
-    var alone = -1
-    keep.map { attribute =>
-      val ordinal = input.indexWhere(_.exprId == attribute.exprId)
-      val shared = for {
-        (call, i) <- calls.zipWithIndex.iterator if call.guard.isEmpty
-        column <- plans(i).ordinals.indexOf(ordinal) match { case -1 => None; case found => Some(found) }
-      } yield KeptInCall(i, column)
-      shared.nextOption().getOrElse { alone += 1; KeptAlone(alone) }
+  private val guards = calls.map(_.guard.map(_.canonicalized)).distinct ++ // all rows of a chunk are kept
+    Option.when(keep.nonEmpty && !calls.exists(_.guard.isEmpty))(None)
+
+  /** What the calls of one guard take, each column once. */
+  val shares: Seq[SharePlan] = guards.map { guard =>
+    new SharePlan(calls.flatMap(_.guard).find(one => guard.contains(one.canonicalized)), input, context.partitionId())
+  }
+
+  /** For each call its share. */
+  val shareOf: Seq[Int] = calls.map(call => guards.indexOf(call.guard.map(_.canonicalized)))
+
+  /** For each call the places of its arguments in the share. */
+  val columnsOf: Seq[Seq[Int]] = calls.zip(shareOf).map { case (call, share) =>
+    call.arguments.zip(call.arrowSchema.getFields.asScala).map { case (argument, field) =>
+      shares(share).add(argument, field)
     }
   }
 
-  /** How the columns that no call takes are kept. */
-  val kept: Option[BatchPlan] = {
-    val alone = keep.zip(keptPlaces).collect { case (attribute, _: KeptAlone) => attribute }
-    val schema = StructType(alone.zipWithIndex.map { case (a, i) => StructField(s"_$i", a.dataType) })
-    def arrow = CatalystInternals.arrowSchema(schema, timeZone, calls.head.largeVarTypes)
-    Option.when(alone.nonEmpty)(new BatchPlan(alone, arrow, input, context.partitionId()))
+  /** Share and place of each column that is put out again. */
+  val kept: Seq[(Int, Int)] = {
+    val schema = StructType(keep.zipWithIndex.map { case (a, i) => StructField(s"_$i", a.dataType) })
+    val fields = CatalystInternals.arrowSchema(schema, timeZone, calls.head.largeVarTypes).getFields.asScala
+    keep.zip(fields).map { case (attribute, field) =>
+      val share = guards.indexOf(None)
+      share -> shares(share).add(attribute, field)
+    }
   }
 
   /** Size of a row as the last chunk had them, where rows are of various sizes. */
@@ -92,7 +98,8 @@ class Scorer(
       last.close()
       last = null
     }
-    while (window.size < depth && send(collect)) {}
+    while (window.size < (if (isAnswered) depth else 1) && send(collect)) {}
+    isAnswered = true
     Option.when(window.nonEmpty) {
       last = window.dequeue()
       (last, last.receive())
@@ -100,7 +107,8 @@ class Scorer(
   }
 
   private def send(collect: Chunk => Boolean): Boolean = {
-    building = new Chunk(this)
+    building = new Chunk(this, chunkRows)
+    chunkRows = math.min(2 * chunkRows, BatchSize.Rows)
     val any = collect(building)
     if (any) {
       building.send()

@@ -13,7 +13,7 @@ class ColumnarScoring(scorer: Scorer, input: Iterator[ColumnarBatch]) extends It
 
   override def hasNext: Boolean = {
     if (ready.isEmpty) ready = scorer.next(collect).map { case (chunk, predictions) =>
-      new ColumnarBatch((scorer.keptPlaces.map(chunk.keptColumn) ++ predictions).toArray, chunk.rows)
+      new ColumnarBatch((chunk.keptColumns ++ predictions).toArray, chunk.rows)
     }
     ready.isDefined
   }
@@ -82,12 +82,16 @@ class RowScoring(
 
   private def collect(chunk: Chunk): Boolean = {
     var look = chunk.room
-    while ((chunk.rows < look || !chunk.isFull) && input.hasNext) {
-      if (chunk.rows >= look) look = chunk.rows + chunk.room
+    var isFull = false
+    while (!isFull && input.hasNext) {
       val row = input.next()
       chunk.append(row)
       val copy = kept(row).copy()
       chunk.keep(copy, copy.getSizeInBytes)
+      if (chunk.rows >= look || chunk.keepsMuch) {
+        isFull = chunk.isFull
+        look = chunk.rows + chunk.room
+      }
     }
     chunk.rows > 0
   }

@@ -19,9 +19,9 @@ private object KeptCalls {
 
   /** A statement that keeps a text, with its calls of models as ML_PREDICT. */
   def rewritten(session: SparkSession): PartialFunction[LogicalPlan, LogicalPlan] = {
-    case view: CreateView if !view.isAnalyzed =>
+    case view: CreateView if !view.query.resolved =>
       view.copy(originalText = view.originalText.map(query(session, _)), query = calls(session, view.query))
-    case view: AlterViewAs if !view.isAnalyzed =>
+    case view: AlterViewAs if !view.query.resolved =>
       view.copy(originalText = query(session, view.originalText), query = calls(session, view.query))
     case function: CreateUserDefinedFunction =>
       function.copy(

@@ -5,35 +5,14 @@ import java.util.concurrent.ConcurrentHashMap
 
 import scala.jdk.CollectionConverters._
 
-import io.sparkmodel.call.{Binding, CallSettings, Input, ModelAnalysisException, Named, Positional, Takes}
+import io.sparkmodel.call.{CallSettings, ModelAnalysisException}
 import io.sparkmodel.parse.CreateModel
-import io.sparkmodel.sparkml.SparkMlModel
-import io.sparkmodel.wire.ModelException
-import org.apache.spark.sql.catalyst.expressions.{CreateNamedStruct, Expression, GetStructField, Literal}
-import org.apache.spark.sql.types.StructType
+import io.sparkmodel.sparkml.{SparkMlFunction, SparkMlModel}
+import org.apache.spark.sql.SparkSession
+import org.apache.spark.sql.sparkmodel.SqlInternals
 
-/** A model that this JVM evaluates by itself, without a pool, as a function. */
-class LocalFunction(val statement: CreateModel, val model: SparkMlModel) extends (Seq[Expression] => Expression) {
-  private val takes = Takes(
-    statement.name, Some(model.inputs.map(field => Input(Some(field.name), None, required = true))))
-
-  override def apply(arguments: Seq[Expression]): Expression =
-    try model.call(Binding(takes, rowOf(arguments)) match {
-      case Named(columns) => columns.map(_._2)
-      case Positional(columns) => columns
-    })
-    catch { case error: ModelException => throw ModelAnalysisException.from(error) }
-
-  /** A struct in which somebody else has put all columns, as one that is made here. */
-  private def rowOf(arguments: Seq[Expression]): Seq[Expression] = arguments match {
-    case Seq(row) if model.inputs.size > 1 && !row.isInstanceOf[CreateNamedStruct] => row.dataType match {
-        case StructType(fields) => Seq(CreateNamedStruct(fields.toSeq.zipWithIndex.flatMap { case (field, i) =>
-            Seq(Literal(field.name), GetStructField(row, i, Some(field.name)))
-          }))
-        case _ => arguments
-      }
-    case _ => arguments
-  }
+/** A model that this JVM evaluates by itself, without a pool, as a statement has made it. */
+class LocalFunction(val statement: CreateModel, model: SparkMlModel) extends SparkMlFunction(statement.name, model) {
 
   def withSettings(settings: CallSettings): LocalFunction =
     if (settings.isEmpty) this
@@ -42,17 +21,30 @@ class LocalFunction(val statement: CreateModel, val model: SparkMlModel) extends
       "create another model with other options")
 }
 
-/** The models without a pool that all sessions of this driver can call. */
+/** The models without a pool: those of a session, which are its functions, and those of all sessions of this driver. */
 object LocalModels {
   private val models = new ConcurrentHashMap[String, LocalFunction]
 
+  /** What a name means in a session. */
+  def find(session: SparkSession, name: String): Option[LocalFunction] = SqlInternals.function(session, name) match {
+    case Some(local: LocalFunction) => Some(local)
+    case Some(_) => None
+    case None => find(name)
+  }
+
+  /** One of all sessions. */
   def find(name: String): Option[LocalFunction] = Option(models.get(name.toLowerCase))
 
   def put(model: LocalFunction): Unit = models.put(model.statement.name.toLowerCase, model)
 
   def remove(name: String): Boolean = models.remove(name.toLowerCase) != null
 
-  def all: Seq[LocalFunction] = models.values.asScala.toSeq.sortBy(_.statement.name)
+  /** All that a session can call. */
+  def all(session: SparkSession): Seq[LocalFunction] = {
+    val own = SqlInternals.functions(session).collect { case local: LocalFunction => local }
+    val hidden = own.map(_.statement.name.toLowerCase).toSet
+    (own ++ models.values.asScala.filterNot(one => hidden(one.statement.name.toLowerCase))).sortBy(_.statement.name)
+  }
 
-  def names: Seq[String] = all.map(_.statement.name)
+  def names: Seq[String] = models.values.asScala.map(_.statement.name).toSeq.sorted
 }

@@ -9,6 +9,7 @@ import org.apache.spark.sql.catalyst.expressions._
 import org.apache.spark.sql.catalyst.plans.logical.{DescribeFunction, LogicalPlan, Project, ShowFunctions}
 import org.apache.spark.sql.catalyst.rules.Rule
 import org.apache.spark.sql.catalyst.trees.TreePattern._
+import org.apache.spark.unsafe.types.UTF8String
 
 /**
  * Finds models among the functions that a query names, and makes calls of ML_PREDICT of them.
@@ -27,11 +28,17 @@ class ModelNames(session: SparkSession) extends Rule[LogicalPlan] {
       case show @ ShowFunctions(UnresolvedNamespace(Seq(catalog), _), _, true, _, _)
           if CatalogModels.isCatalog(session, catalog) => show.copy(systemScope = false)
       case node => node.transformExpressionsWithPruning(_.containsPattern(UNRESOLVED_FUNCTION)) {
-        case call: UnresolvedFunction if isPredict(call.nameParts) => PredictCall.starAsRow(call)
+        case call: UnresolvedFunction if isPredict(call.nameParts) => filled(PredictCall.starAsRow(call))
         case call: UnresolvedFunction if Targets.isModel(session, call.nameParts, call.arguments) =>
-          PredictCall(call)
+          filled(PredictCall(call))
       }
     }
+
+  private def filled(call: UnresolvedFunction): UnresolvedFunction = call.arguments match {
+    case Seq(Literal(model: UTF8String, _)) =>
+      call.copy(arguments = call.arguments ++ Targets.columns(session, model.toString))
+    case _ => call
+  }
 
   private def isPredict(name: Seq[String]): Boolean = name.size == 1 && name.head.equalsIgnoreCase(MlPredict.Name)
 }

@@ -2,9 +2,10 @@
 package io.sparkmodel.models
 
 import io.sparkmodel.call.{CallSettings, ModelAnalysisException, ModelFunction}
+import io.sparkmodel.sparkml.SparkMlFunction
 import org.apache.spark.sql.{AnalysisException, SparkSession}
-import org.apache.spark.sql.catalyst.analysis.Star
-import org.apache.spark.sql.catalyst.expressions.Expression
+import org.apache.spark.sql.catalyst.analysis.{Star, UnresolvedAttribute}
+import org.apache.spark.sql.catalyst.expressions.{Expression, NamedArgumentExpression}
 import org.apache.spark.sql.sparkmodel.SqlInternals
 
 /** Which model a name in a query means. */
@@ -22,13 +23,24 @@ object Targets {
       session: SparkSession, name: Seq[String], arguments: Seq[Expression], isKept: Boolean = false): Boolean = name match {
     case Seq(simple) => SqlInternals.function(session, simple) match {
         case Some(_: ModelFunction) => isKept || arguments.exists(_.isInstanceOf[Star])
-        case Some(_: LocalFunction) => isKept
+        case Some(_: SparkMlFunction) => isKept || arguments.isEmpty || arguments.exists(_.isInstanceOf[Star])
         case Some(_) => false
         case None => LocalModels.find(simple).isDefined || Deployed.find(session, simple, isCertain = false).isDefined
       }
     case catalog +: _ => CatalogModels.isCatalog(session, catalog)
     case _ => false
   }
+
+  /** The columns of a call without any, where they must be known before the call is resolved. */
+  def columns(session: SparkSession, name: String): Seq[Expression] =
+    parts(session, name) match {
+      case Seq(simple) =>
+        val found = SqlInternals.function(session, simple).orElse(LocalModels.find(simple))
+        found.collect { case function: SparkMlFunction => function.model.inputs }.toSeq.flatten.map { field =>
+          NamedArgumentExpression(field.name, UnresolvedAttribute(Seq(field.name)))
+        }
+      case _ => Nil
+    }
 
   /** The function that a name means, for one call's settings. */
   def function(session: SparkSession, name: String, settings: CallSettings): Seq[Expression] => Expression =
@@ -48,6 +60,7 @@ object Targets {
       case Some(function: ModelFunction) if settings.isEmpty => function
       case Some(function: ModelFunction) => Deployed.ofFunction(session, function, settings)
       case Some(function: LocalFunction) => function.withSettings(settings)
+      case Some(function: SparkMlFunction) if settings.isEmpty => function
       case _ => LocalModels.find(name) match {
           case Some(local) => local.withSettings(settings)
           case None =>

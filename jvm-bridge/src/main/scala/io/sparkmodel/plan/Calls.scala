@@ -5,6 +5,7 @@ import io.sparkmodel.call.{ModelCall, ScoreIf}
 import io.sparkmodel.wire.CallOptions
 import org.apache.spark.sql.catalyst.expressions._
 import org.apache.spark.sql.catalyst.expressions.aggregate.AggregateExpression
+import org.apache.spark.sql.catalyst.plans.logical.ArrowEvalPython
 import org.apache.spark.sql.catalyst.trees.TreePattern.PYTHON_UDF
 import org.apache.spark.sql.sparkmodel.CoreInternals
 import org.apache.spark.sql.types.DataType
@@ -27,6 +28,9 @@ object Calls {
       case _ => None
     }
   }
+
+  /** Whether an operator makes calls of models only. */
+  def isOurs(node: ArrowEvalPython): Boolean = node.udfs.forall(ModelCall.handleOf(_).isDefined)
 
   def keyOf(call: PythonUDF): CallKey = {
     val handle = ModelCall.handleOf(call).get

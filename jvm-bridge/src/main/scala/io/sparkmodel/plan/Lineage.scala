@@ -67,8 +67,18 @@ private object Lineage {
     at >= 0 && expand.projections.forall(_(at).semanticEquals(attribute))
   }
 
+  /** An operator over a child that has more columns than before, wherever they are. */
+  def over(operator: LogicalPlan, child: LogicalPlan): LogicalPlan = operator match {
+    case generate: Generate => // it tells by their places which columns it drops
+      val dropped = generate.unrequiredChildIndex.map(generate.child.output(_).exprId)
+      val places = dropped.map(id => child.output.indexWhere(_.exprId == id)).filter(_ >= 0)
+      generate.copy(child = child, unrequiredChildIndex = places)
+    case other => other.withNewChildren(Seq(child))
+  }
+
   def withColumn(expand: Expand, column: Supplied): Expand =
-    Expand(expand.projections.map(_ :+ column.value), expand.output :+ column.value, column.plan)
+    if (passes(expand, AttributeSet(column.value))) expand.copy(child = column.plan)
+    else Expand(expand.projections.map(_ :+ column.value), expand.output :+ column.value, column.plan)
 
   def withSide(join: Join, old: LogicalPlan, side: LogicalPlan): Join =
     if (old eq join.left) join.copy(left = side) else join.copy(right = side)

@@ -8,16 +8,25 @@ import org.apache.spark.sql.catalyst.plans.logical.statsEstimation.EstimationUti
 import org.apache.spark.sql.catalyst.plans._
 import org.apache.spark.sql.internal.SQLConf
 
-/** Where a call is made. */
-private object Placement {
+/**
+ * Where a call is made.
+ *
+ * @param joins whether calls that do not need each other become one operator
+ */
+private class Placement(joins: Boolean) {
   private val ClearlyFewer = 2 // estimates are rough, and rows that a join drops would be scored for nothing
 
-  /** Right above a plan. */
+  /** Right above a plan; with calls that are made there already, if it needs none of their results. */
   def here(plan: LogicalPlan, call: PythonUDF, guard: Option[Expression]): Supplied = {
     val name = ModelCall.handleOf(call).get.name
     val result = AttributeReference(name, call.dataType)()
     val sent = call.copy(children = call.children ++ guard.map(ScoreIf(_)))
-    Supplied(ArrowEvalPython(Seq(sent), Seq(result), plan, call.evalType), result)
+    require(sent.references.subsetOf(plan.outputSet), s"$sent cannot be computed above ${plan.nodeName}")
+    plan match {
+      case node: ArrowEvalPython if joins && Calls.isOurs(node) && sent.references.subsetOf(node.child.outputSet) =>
+        Supplied(node.copy(udfs = node.udfs :+ sent, resultAttrs = node.resultAttrs :+ result), result)
+      case _ => Supplied(ArrowEvalPython(Seq(sent), Seq(result), plan, call.evalType), result)
+    }
   }
 
   /** Right above a plan, or below a join or an expansion in it where there are clearly fewer rows. */

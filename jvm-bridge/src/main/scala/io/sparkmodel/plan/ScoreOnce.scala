@@ -25,9 +25,12 @@ object ScoreOnce extends Rule[LogicalPlan] {
     case subquery: Subquery if subquery.correlated => plan
     case _ if !plan.containsPattern(PYTHON_UDF) => plan
     case _ =>
-      val rewritten = new ScoreOnce(Rules.ofSession).rewrite(plan)
-      // a scan takes its columns from a projection right above it, where there is a call now
-      if (rewritten.fastEquals(plan)) plan else CollapseProject(ColumnPruning(rewritten))
+      val rules = Rules.ofSession
+      Checked(plan) { plan =>
+        val rewritten = new ScoreOnce(rules).rewrite(plan)
+        // a scan takes its columns from a projection right above it, where there is a call now
+        if (rewritten.fastEquals(plan)) plan else CollapseProject(ColumnPruning(rewritten))
+      }
   }
 }
 
@@ -35,7 +38,10 @@ private class ScoreOnce(rules: Rules) extends PredicateHelper {
   private val scoring = new Scoring(rules)
 
   def rewrite(plan: LogicalPlan): LogicalPlan =
-    if (rules.scoreOnce) Ranges.exchangeBelow(rewriteAll(TopRows.scoreLate(InferredFilters.drop(plan))))
+    if (rules.scoreOnce) {
+      val late = TopRows.scoreInTasks(TopRows.scoreLate(InferredFilters.drop(plan)))
+      Ranges.exchangeBelow(rewriteAll(late))
+    }
     else rewriteAll(plan)
 
   private def rewriteAll(plan: LogicalPlan): LogicalPlan = plan.transformUpWithPruning(_.containsPattern(PYTHON_UDF)) {
@@ -48,7 +54,7 @@ private class ScoreOnce(rules: Rules) extends PredicateHelper {
     case aggregate: Aggregate => rewriteAggregate(aggregate)
     case _: Project | _: Sort | _: Window | _: Generate | _: RepartitionByExpression =>
       val (child, values) = scoring.score(operator.expressions, operator.children.head)
-      withOutput(operator.output, replaced(operator, values).withNewChildren(Seq(child)))
+      withOutput(operator.output, Lineage.over(replaced(operator, values), child))
     case _ => operator
   }
 
@@ -61,16 +67,21 @@ private class ScoreOnce(rules: Rules) extends PredicateHelper {
     val (free, fixed) = splitConjunctivePredicates(filter.condition).span(_.deterministic)
     val (called, plain) = free.partition(Calls.contains)
     val below = plain.reduceOption(And(_, _)).fold(filter.child)(Filter(_, filter.child))
-    fixed.foldLeft(filterEach(called, below))((plan, condition) => filterOne(condition, plan))
+    val (done, others) = called.partition(scoring.isFree(_, below))
+    val filtered = filterEach(others, done.foldLeft(below)((plan, condition) => filterOne(condition, plan)), Set.empty)
+    fixed.foldLeft(filtered)((plan, condition) => filterOne(condition, plan))
   }
 
+  /** First those whose calls are made for a condition before. */
   @tailrec
-  private def filterEach(conditions: Seq[Expression], plan: LogicalPlan): LogicalPlan =
+  private def filterEach(conditions: Seq[Expression], plan: LogicalPlan, made: Set[CallKey]): LogicalPlan =
     if (conditions.isEmpty) plan
     else {
-      val next = conditions.find(scoring.isFree(_, plan)).getOrElse(conditions.head)
-      filterEach(conditions.filterNot(_ eq next), filterOne(next, plan))
+      val next = conditions.find(keysOf(_).subsetOf(made)).getOrElse(conditions.head)
+      filterEach(conditions.filterNot(_ eq next), filterOne(next, plan), made ++ keysOf(next))
     }
+
+  private def keysOf(condition: Expression): Set[CallKey] = Calls.in(condition).map(Calls.keyOf).toSet
 
   private def filterOne(condition: Expression, plan: LogicalPlan): LogicalPlan = {
     val (child, values) = scoring.score(Seq(condition), plan, forFilter = true)

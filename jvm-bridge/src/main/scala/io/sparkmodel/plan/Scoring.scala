@@ -21,6 +21,7 @@ private class Scoring(rules: Rules) {
   private type Open = VectorMap[CallKey, Seq[Occurrence]]
   private type Values = Map[CallKey, Attribute]
 
+  private val placement = new Placement(rules.together)
   private val ofFilters = mutable.Set[ExprId]()
 
   // whether a result that is there may serve an operator above, is for one rule or the other to say
@@ -28,8 +29,9 @@ private class Scoring(rules: Rules) {
 
   /** Whether a condition asks for no scoring: all its calls have been made. */
   def isFree(condition: Expression, plan: LogicalPlan): Boolean =
-    score(Seq(condition), plan)._1.collect { case made: ArrowEvalPython => made }.size ==
-      plan.collect { case made: ArrowEvalPython => made }.size
+    countOf(score(Seq(condition), plan)._1) == countOf(plan)
+
+  private def countOf(plan: LogicalPlan): Int = plan.collect { case made: ArrowEvalPython => made.udfs.size }.sum
 
   /**
    * The calls that an operator makes on the rows of one child: the child with their results, and which attribute is the
@@ -81,7 +83,7 @@ private class Scoring(rules: Rules) {
 
   private def make(plan: LogicalPlan, call: PythonUDF, guard: Option[Expression], forFilter: Boolean): Supplied =
     supply.find(plan, call, guard).getOrElse {
-      val made = if (rules.join && guard.isEmpty) Placement.best(plan, call) else Placement.here(plan, call, guard)
+      val made = if (rules.join && guard.isEmpty) placement.best(plan, call) else placement.here(plan, call, guard)
       if (forFilter) ofFilters += made.value.exprId
       made
     }

@@ -21,13 +21,15 @@ object Settings {
 }
 
 /** Which rules apply to one plan; read once, so that a plan is not made by two minds. */
-case class Rules(scoreOnce: Boolean, conditional: Boolean, reuse: Boolean, join: Boolean)
+case class Rules(scoreOnce: Boolean, conditional: Boolean, together: Boolean, reuse: Boolean, join: Boolean)
 
 object Rules {
   def ofSession: Rules = Rules(
     scoreOnce = Settings.isOn(Settings.ScoreOnce),
     // Spark's Python path would send the condition to the model as one more argument
     conditional = Settings.isOn(Settings.BridgeEnabled) && Settings.isOn(Settings.Conditional),
+    // a Python worker takes one function over batches at a time
+    together = Settings.isOn(Settings.BridgeEnabled),
     reuse = Settings.isOn(Settings.Reuse),
     join = Settings.isOn(Settings.Join))
 }

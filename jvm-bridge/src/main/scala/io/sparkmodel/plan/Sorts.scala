@@ -9,6 +9,7 @@ import org.apache.spark.sql.internal.SQLConf
 
 /** Moves calls above a sort of which only the first rows are wanted: the others need no prediction. */
 private object TopRows {
+  private val Many = 32768L
 
   def scoreLate(plan: LogicalPlan): LogicalPlan = plan.transformUpWithPruning(_.containsPattern(PYTHON_UDF)) {
     case limit @ (_: GlobalLimit | _: LocalLimit | _: Offset) if !limit.isStreaming =>
@@ -27,6 +28,27 @@ private object TopRows {
           Project(list, limit.withNewChildren(Seq(child)))
         case _ => limit
       }
+  }
+
+  /**
+   * Many first rows come in one partition, which is no task to score them in: they are spread, and sorted once more.
+   */
+  def scoreInTasks(plan: LogicalPlan): LogicalPlan =
+    if (SQLConf.get.numShufflePartitions == 1) plan
+    else plan.transformDownWithPruning(_.containsPattern(PYTHON_UDF)) {
+      case above @ Project(list, limit)
+          if list.exists(Calls.contains) && !limit.isStreaming && limit.maxRows.exists(_ > Many) =>
+        orderOf(limit).filter(_.forall(_.references.subsetOf(AttributeSet(list.collect { case a: Attribute => a }))))
+          .fold[LogicalPlan](above) { order =>
+            val spread = Repartition(SQLConf.get.numShufflePartitions, shuffle = true, limit)
+            Sort(order, global = true, above.copy(child = spread))
+          }
+    }
+
+  private def orderOf(plan: LogicalPlan): Option[Seq[SortOrder]] = plan match {
+    case sort: Sort if sort.global && sort.order.forall(_.deterministic) => Some(sort.order)
+    case _: GlobalLimit | _: LocalLimit | _: Offset => orderOf(plan.children.head)
+    case _ => None
   }
 
   private def canPass(list: Seq[NamedExpression], order: SortOrder): Boolean = list.forall { one =>

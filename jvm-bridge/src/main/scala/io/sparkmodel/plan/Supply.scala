@@ -10,7 +10,7 @@ import org.apache.spark.sql.catalyst.plans.logical._
  *
  * @param isAllowed whether a result that was found may be taken
  */
-private class Supply(isAllowed: Attribute => Boolean) {
+private class Supply(isAllowed: Attribute => Boolean) extends PredicateHelper {
 
   /** The plan that puts out the result, for all rows, or for those of the guard at least; None if it was not made. */
   def find(plan: LogicalPlan, call: PythonUDF, guard: Option[Expression]): Option[Supplied] = (plan match {
@@ -24,14 +24,14 @@ private class Supply(isAllowed: Attribute => Boolean) {
         find(side, call, guard).map(found => found.in(Lineage.withSide(join, side, found.plan)))
       }
     case Lineage.PassThrough(child) if covers(child, call, guard) =>
-      find(child, call, guard).map(found => found.in(plan.withNewChildren(Seq(found.plan))))
+      find(child, call, guard).map(found => found.in(Lineage.over(plan, found.plan)))
     case _ => None
   }).filter(found => found.plan.outputSet.contains(found.value))
 
   private def fromNode(node: ArrowEvalPython, call: PythonUDF, guard: Option[Expression]): Option[Supplied] =
     node.udfs.indexWhere(made => isSame(made, call, node.child)) match {
       case at if at >= 0 && isAllowed(node.resultAttrs(at)) =>
-        widened(node.udfs(at), guard).map { made =>
+        widened(node.udfs(at), guard, node.child).map { made =>
           Supplied(node.copy(udfs = node.udfs.updated(at, made)), node.resultAttrs(at))
         }
       case _ if covers(node.child, call, guard) =>
@@ -43,16 +43,23 @@ private class Supply(isAllowed: Attribute => Boolean) {
    * The call, made to score as well the rows that another operator asks for: with a wider guard, or without; None if
    * the other guard cannot be computed where this call is made.
    */
-  private def widened(made: PythonUDF, guard: Option[Expression]): Option[PythonUDF] = made.children.lastOption match {
-    case Some(ScoreIf(own)) => guard match {
-      case None => Some(made.copy(children = made.children.init))
-      case Some(other) if other.semanticEquals(own) => Some(made)
-      // rows that a filter has taken out before the other operator sees them must do no harm here
-      case Some(other) if Calls.isHarmless(other) =>
-        Some(made.copy(children = made.children.init :+ ScoreIf(Or(own, other))))
-      case _ => None
+  private def widened(made: PythonUDF, guard: Option[Expression], child: LogicalPlan): Option[PythonUDF] =
+    made.children.lastOption match {
+      case Some(ScoreIf(own)) => guard match {
+        case None => Some(made.copy(children = made.children.init))
+        case Some(other) if implies(other, own) => Some(made)
+        // rows that a filter has taken out before the other operator sees them must do no harm here
+        case Some(other) if Calls.isHarmless(other) && other.references.subsetOf(child.outputSet) =>
+          Some(made.copy(children = made.children.init :+ ScoreIf(Or(own, other))))
+        case _ => None
+      }
+      case _ => Some(made)
     }
-    case _ => Some(made)
+
+  /** Whether a condition is one of several, all of which are part of another; that may use the call's own result. */
+  private def implies(condition: Expression, other: Expression): Boolean = {
+    val parts = splitConjunctivePredicates(condition)
+    splitConjunctivePredicates(other).forall(part => parts.exists(_.semanticEquals(part)))
   }
 
   private def fromProject(project: Project, call: PythonUDF, guard: Option[Expression]): Option[Supplied] =
@@ -71,18 +78,21 @@ private class Supply(isAllowed: Attribute => Boolean) {
       }
     }
 
-  /** All inputs must have it; the new last column of each is the new last column of the union. */
+  /** All inputs must have it: in one place, else it is the new last column of each, and of the union. */
   private def fromUnion(union: Union, call: PythonUDF, guard: Option[Expression]): Option[Supplied] = {
     val found = union.children.map { child =>
       val names = union.output.map(_.exprId).zip(child.output).toMap
       def inChild(expression: Expression) = expression.transform { case a: AttributeReference => names(a.exprId) }
-      Lineage.asCall(inChild(call)).flatMap(find(child, _, guard.map(inChild)))
-        .map(result => Project(child.output :+ result.value, result.plan))
+      Lineage.asCall(inChild(call)).flatMap(find(child, _, guard.map(inChild))).map(_ -> child.output)
     }
+    def over(add: Supplied => Seq[NamedExpression]) =
+      union.copy(children = found.flatten.map { case (one, output) => Project(output ++ add(one), one.plan) })
     if (found.exists(_.isEmpty) || union.byName) None
-    else {
-      val wider = union.copy(children = found.flatten)
-      Some(Supplied(wider, wider.output.last))
+    else found.flatten.map { case (one, output) => output.indexWhere(_.exprId == one.value.exprId) }.distinct match {
+      case Seq(place) if place >= 0 => Some(Supplied(over(_ => Nil), union.output(place)))
+      case _ => // under a name of its own: what an input puts out already is no second column to Spark
+        val wider = over(one => Seq(Alias(one.value, one.value.name)()))
+        Some(Supplied(wider, wider.output.last))
     }
   }
 

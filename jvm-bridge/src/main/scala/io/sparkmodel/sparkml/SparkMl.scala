@@ -83,7 +83,7 @@ object SparkMl {
   /** Load a saved model and make it a function of a session. */
   def register(spark: SparkSession, name: String, path: String, options: Map[String, String]): SparkMlModel = {
     val model = load(spark, name, path, options)
-    SqlInternals.setFunction(spark, name, model.call)
+    SqlInternals.setFunction(spark, name, new SparkMlFunction(name, model))
     model
   }
 }

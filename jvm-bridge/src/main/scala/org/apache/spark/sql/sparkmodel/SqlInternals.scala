@@ -40,6 +40,14 @@ object SqlInternals {
 
   private lazy val isQualified = FunctionRegistry.builtin.listFunction().head.catalog.isDefined
 
+  /** What makes expressions of the temporary functions of a session that are ours. */
+  def functions(session: SparkSession): Seq[Seq[Expression] => Expression] = {
+    val registry = state(session).functionRegistry
+    registry.listFunction().filter { name =>
+      registry.lookupFunction(name).exists(info => Option(info.getClassName).exists(_.startsWith("io.sparkmodel.")))
+    }.flatMap(registry.lookupFunctionBuilder(_))
+  }
+
   private object Foreign extends (Seq[Expression] => Expression) {
     override def apply(arguments: Seq[Expression]): Expression = throw new UnsupportedOperationException
   }
