@@ -11,11 +11,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from sparkmodel.errors import UnsupportedTypeError
 from sparkmodel.schema import is_ml_vector, is_variant
 from sparkmodel.wire.client import client_of
 from sparkmodel.wire.handle import Handle
 
 CALL_MARKER = "sparkmodel.call.v1"  # near the start of the command of a function of ours; a handle's text follows
+_MONTHS = 21  # Arrow's number of the type of intervals of months, which is all that is said of it
 _JOIN_ROWS = 10_000  # as spark.sql.execution.arrow.maxRecordsPerBatch
 _JOIN_BYTES = 1 << 23
 
@@ -37,7 +39,8 @@ class Forward:
         return f"Forward({self.handle!r})"
 
     def __call__(self, arguments: Iterator[pa.Array]) -> Iterator[pa.Array]:
-        batches = _Batches(arguments, self.handle.call.names, self.handle.call.by_name)
+        call, what = self.handle.call, f"Cannot score with '{self.handle.name}'"
+        batches = _Batches(arguments, call.names, call.by_name, what)
         first = next(batches, None)
         if first is None:
             return
@@ -78,15 +81,17 @@ class _Batches:
         by_name: Whether these bind.
     """
 
-    def __init__(self, arguments: Iterator[Any], names: Sequence[str] = (), by_name: bool = False) -> None:
-        self._arguments, self._names = iter(arguments), list(names)
+    def __init__(
+        self, arguments: Iterator[Any], names: Sequence[str] = (), by_name: bool = False, what: str = "Cannot score"
+    ) -> None:
+        self._arguments, self._names, self._what = iter(arguments), list(names), what
         self.by_name = by_name
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         return self
 
     def __next__(self) -> pa.RecordBatch:
-        given = next(self._arguments)
+        given = _readable(self._arguments, self._what)
         if not self._names and isinstance(given, pa.StructArray) and not _is_value(given.type):
             self.by_name = True
             return pa.RecordBatch.from_struct_array(given)
@@ -97,6 +102,20 @@ class _Batches:
         """All batches, the first of which was looked at already."""
         yield first
         yield from self
+
+
+def _readable(arguments: Iterator[Any], what: str) -> Any:
+    """The next arguments, in types that Arrow has in Python."""
+    try:
+        return next(arguments)
+    except KeyError as error:
+        if error.args != (_MONTHS,):
+            raise
+        raise UnsupportedTypeError(
+            what,
+            "an argument is INTERVAL YEAR TO MONTH, and Arrow has no such type in Python",
+            "pass EXTRACT(YEAR FROM x) and EXTRACT(MONTH FROM x)",
+        ) from error
 
 
 def _is_value(type_: pa.DataType) -> bool:

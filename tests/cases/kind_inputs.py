@@ -249,4 +249,15 @@ CASES = [
         result_type="double",
         entries=("bridge", "python", "transform", "predict"),
     ),
+    Case(
+        name="months",
+        wish="issue: INTERVAL without internal errors, the same on both paths",
+        source=of_object(lambda: kinds),
+        columns={"a": "int", "b": "int"},
+        rows=[(1, 1)],
+        wanted=Refused("UNSUPPORTED_TYPE", "INTERVAL YEAR TO MONTH"),
+        call="make_ym_interval(a, b), b",
+        result_type="string",
+        entries=("bridge", "python"),
+    ),
 ]

@@ -14,7 +14,10 @@ object CheckCalls extends Rule[LogicalPlan] {
   }
 
   private def check(expression: Expression): Unit = expression match {
-    case ModelCall(call) if call.childrenResolved => Fit.check(ModelCall.handleOf(call).get, call.children)
+    case ModelCall(call) if call.childrenResolved =>
+      val handle = ModelCall.handleOf(call).get
+      Sendable.check(handle, call.children)
+      Fit.check(handle, call.children)
     case _ =>
   }
 }
