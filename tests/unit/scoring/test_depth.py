@@ -159,7 +159,7 @@ def convert(place: str, values: list[Any], type_: pa.DataType) -> list[Any]:
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize(("values", "type_", "wanted"), TAKEN, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("values", "type_", "wanted"), TAKEN)
 def test_what_fits_is_taken_everywhere(place: str, values: list[Any], type_: pa.DataType, wanted: list[Any]) -> None:
     assert same(convert(place, values, type_), [PLACES[place][2](value) for value in wanted])
 
@@ -178,7 +178,7 @@ def test_what_would_be_lost_is_refused_everywhere_by_row_and_value(place: str, v
         convert(place, [None, None, value, None, value], type_)
 
 
-@pytest.mark.parametrize(("values", "type_", "wanted"), TAKEN, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("values", "type_", "wanted"), TAKEN)
 def test_a_value_does_not_depend_on_the_rows_beside_it(
     values: list[Any], type_: pa.DataType, wanted: list[Any]
 ) -> None:
