@@ -172,7 +172,7 @@ def _words(value: Any) -> str:
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize(("value", "type_"), REFUSED, ids=str)
+@pytest.mark.parametrize(("value", "type_"), REFUSED)
 def test_what_would_be_lost_is_refused_everywhere_by_row_and_value(place: str, value: Any, type_: pa.DataType) -> None:
     with pytest.raises(WrongResultTypeError, match=f"row 2 is .*{re.escape(_words(value))}"):
         convert(place, [None, None, value, None, value], type_)
