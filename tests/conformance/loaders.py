@@ -34,11 +34,17 @@ _LOGGED: dict[str, Any] = {"python_model": _Logged(), "signature": _SIGNATURE, "
 
 @dataclasses.dataclass(frozen=True)
 class Loader:
-    """A source in a directory, the options it needs, and whether the model has a signature to check calls against."""
+    """A source in a directory, the options it needs, and what there is to check calls against.
+
+    Attributes:
+        is_signed: Whether the model has a signature.
+        is_around: Whether a function stands around the model, which may want other columns than that knows.
+    """
 
     make: Callable[[pathlib.Path], Any]
     options: dict[str, Any]
     is_signed: bool = False
+    is_around: bool = False
 
 
 def _mlflow_uri(home: pathlib.Path) -> str:
@@ -92,12 +98,12 @@ LOADERS: dict[str, Loader] = {
     "mlflow_uri": Loader(_mlflow_uri, {}, is_signed=True),
     "mlflow_directory": Loader(_mlflow_directory, {}, is_signed=True),
     "table": Loader(_table, {}, is_signed=True),
-    "directory": Loader(_directory, {**_TEXT, "load": _load_directory, "predict": predict}),
+    "directory": Loader(_directory, {**_TEXT, "load": _load_directory, "predict": predict}, is_around=True),
     "pickle_file": Loader(_pickle_file, _FILE),
     "cloudpickle_file": Loader(_cloudpickle_file, _FILE),
     "joblib_file": Loader(_joblib_file, _FILE),
     "import_path": Loader(lambda home: "python:tests.conformance.teller:Teller", _TEXT),
     "object": Loader(lambda home: Teller(), _TEXT),
     "function": Loader(lambda home: tell, _TEXT),
-    "pair": Loader(lambda home: (load, predict), _TEXT),
+    "pair": Loader(lambda home: (load, predict), _TEXT, is_around=True),
 }
