@@ -132,16 +132,21 @@ def _name_of(column: Column | str, signature: Signature) -> str | None:
 
 def _reference(column: Any) -> tuple[str | None, bool]:
     """The text of a reference or an alias in an expression tree, classic or Connect; PySpark has no word for it."""
-    if hasattr(column, "_expr"):
-        kind, node = type(column._expr).__name__, column._expr
+    inside = vars(column)  # a Column has any attribute that it is asked for: a field of its struct
+    if "_expr" in inside:
+        kind, node = type(inside["_expr"]).__name__, inside["_expr"]
         if kind == "ColumnReference":
             return str(node._unparsed_identifier), False
         return (str(node._alias[0]), True) if kind == "ColumnAlias" and len(node._alias) == 1 else (None, False)
-    node = column._jc.node()
+    node = inside["_jc"].node()
     kind = node.getClass().getSimpleName()
     if kind == "UnresolvedAttribute":
         parts = node.nameParts()
         return str(parts.apply(parts.size() - 1)), True
+    if kind == "ExpressionColumnNode":  # a frame's own column, `df.b`
+        expression = node.expression()
+        is_named = expression.getClass().getSimpleName() in ("AttributeReference", "Alias")
+        return (str(expression.name()), True) if is_named else (None, False)
     if kind == "Alias" and node.name().size() == 1:
         return str(node.name().apply(0)), True
     return None, False

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs many generated cases and tells where ways differ; ends with 1 if any do.
 
-    python -m tests.fuzz --plans 2000 [--seed 0] [--first 0]
+    python -m tests.fuzz --plans 2000 --signatures 2000 [--seed 0] [--first 0]
 
 Case n of a seed is always the same: `--seed S --first N --plans 1` runs one again.
 """
@@ -22,6 +22,7 @@ from pyspark.sql import SparkSession
 import sparkmodel as sm
 from tests import bridge
 from tests.fuzz.plans import Plans
+from tests.fuzz.signatures import signatures
 from tests.fuzz.ways import WAYS, outcome, refused, tables
 
 # What a kind of case does: from a session, a folder, the seed, the first case and how many: a text for each case that
@@ -54,7 +55,7 @@ def plans(spark: SparkSession, home: pathlib.Path, seed: int, first: int, count:
     print(f"outcomes: {dict(kinds)}")
 
 
-KINDS: dict[str, Kind] = {"plans": plans}
+KINDS: dict[str, Kind] = {"plans": plans, "signatures": signatures}
 
 
 def session(home: pathlib.Path) -> SparkSession:

@@ -12,6 +12,7 @@ import pytest
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as f
 
 import sparkmodel as sm
 from tests.cases.sources import of_mlflow
@@ -39,9 +40,12 @@ def moved(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iter
     model = sm.register(spark, "ab", first, num_cpus=0.1)
     rows = spark.createDataFrame([(1.0, 2.0), (3.0, 4.0)], "a double, b double").coalesce(1)
     rows.createOrReplaceTempView("ab_rows")
+    rows = spark.table("ab_rows")
     made = {
         "transform": model.transform(rows, "p"),
         "columns": rows.select(model("b", "a").alias("p")),
+        "own columns": rows.select(model(rows["b"], f.col("a")).alias("p")),
+        "aliases": rows.select(model((rows["b"] + 0).alias("B"), f.col("ab_rows.a")).alias("p")),
         "none": rows.select(model().alias("p")),
         **{
             name: spark.sql(f"SELECT {call} AS p FROM ab_rows")
@@ -59,8 +63,11 @@ def moved(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iter
     model.drop()
 
 
+KINDS = ["transform", "columns", "own columns", "aliases", "none", "sql", "named", "struct", "star", "empty"]
+
+
 @pytest.mark.parametrize("by_bridge", [True, False], ids=["bridge", "python"])
-@pytest.mark.parametrize("kind", ["transform", "columns", "none", "sql", "named", "struct", "star", "empty"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_version_with_its_columns_in_another_order(
     spark: SparkSession, moved: dict[str, DataFrame], kind: str, by_bridge: bool
 ) -> None:
@@ -70,6 +77,15 @@ def test_a_version_with_its_columns_in_another_order(
         assert [row.p for row in moved[kind].select("p").collect()] == WANTED  # planned anew
     finally:
         spark.conf.unset(BRIDGE)
+
+
+def test_a_name_in_anothers_place_is_refused_at_the_call(moved: dict[str, DataFrame]) -> None:
+    model = sm.get("ab")
+    for columns in (("x", "b"), ("a", f.lit(1.0))):  # v2's places are b, a
+        with pytest.raises(sm.SparkModelError, match="by its name, and argument"):
+            model(*columns)
+    with pytest.raises(sm.SparkModelError, match="column 'a' is missing"):
+        model("b")
 
 
 def test_a_stream_that_runs_while_the_version_moves(

@@ -337,7 +337,7 @@ def test_bad_calls_are_errors_before_any_row_is_scored(
     ours: Udf, spark: SparkSession, table: DataFrame, uris: dict[str, str]
 ) -> None:
     udf = ours(spark, uris["regressor"])
-    with pytest.raises(PySparkException, match=r"SCHEMA_MISMATCH.*the model takes 2 columns"):
+    with pytest.raises(sm.SparkModelError, match=r"SCHEMA_MISMATCH.*column 'b' is missing"):
         answers(table, udf("a"))
     with pytest.raises(PySparkException, match=r"SCHEMA_MISMATCH.*column 'b' is missing"):
         answers(table, udf(f.struct("a", "n")))
