@@ -136,7 +136,7 @@ CASES: dict[str, Case] = {
     "a dict in another order": Case(lambda x: {"y": 2 * x, "x": x}, type=XY),
     "rows in another order": Case(rows, type=XY),
     "a dict with more": Case(lambda x: {"x": x, "y": x, "z": x}, type=XY),
-    "rows with more": Case(lambda x: rows(x, "z"), type=XY),
+    "rows with more": Case(lambda x: rows(x, "z"), type=XY, row="a name more in lists of dicts"),
     "a dict with less": Case(lambda x: {"x": x}, type=XY),
     "columns of other lengths": Case(lambda x: {"x": x, "y": x[1:]}, type=XY),
     "an array for a struct": Case(pairs, type=XY),

@@ -224,7 +224,7 @@ REUSE = {
     ),
     "over a union": (
         "SELECT max(f(x)) FROM ((SELECT x, f(x) AS p FROM t ORDER BY p, id LIMIT 20) UNION ALL "
-        "(SELECT y, f(y) AS p FROM d ORDER BY p LIMIT 4))",
+        "(SELECT x, f(x) AS p FROM (SELECT y AS x FROM d) ORDER BY p LIMIT 4))",
         (1010, 0),
         (1034, 0),
     ),

@@ -108,7 +108,7 @@ WRONG_USES: list[WrongUse] = [
         (
             "a damaged pickle",
             "CREATE MODEL x RETURNS double LOCATION '{home}/broken.pkl' OPTIONS (trust_pickle = true)",
-            LOAD,
+            SOURCE,
         ),
         (
             "a missing pickle",

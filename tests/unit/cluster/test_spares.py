@@ -20,7 +20,7 @@ from sparkmodel.cluster import spares as spares_module
 from sparkmodel.cluster.answers import unwrap
 from sparkmodel.cluster.children import Child, ChildLost
 from sparkmodel.cluster.spares import Spares
-from sparkmodel.cluster.worker_process import Seat
+from sparkmodel.cluster.worker_process import Seat, Started
 from sparkmodel.errors import ModelLoadError
 from sparkmodel.wire.service import Directory
 from tests.unit.pool.toys import HOST, TOKEN, client_for, eventually, score, spec_of
@@ -46,8 +46,8 @@ def make(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ma
 def start(child: Child, source: Any, root: pathlib.Path, **options: Any) -> tuple[str, int]:
     spec, payload = spec_of(source, **options)
     seat = Seat(spec=spec, version=1, token=TOKEN, root=root, host=HOST)
-    endpoint: tuple[str, int] = unwrap(child.start(seat, payload.data, None).result(60))
-    return endpoint
+    started: Started = unwrap(child.start(seat, payload.data, None).result(60))
+    return started.endpoint
 
 
 def draw(frame: Any) -> Any:

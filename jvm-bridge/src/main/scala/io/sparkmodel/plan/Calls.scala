@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sparkmodel.plan
 
-import io.sparkmodel.call.{ModelCall, ScoreIf}
+import io.sparkmodel.call.{ArgumentRow, ModelCall, ScoreIf, Signatures}
 import io.sparkmodel.wire.CallOptions
 import org.apache.spark.sql.catalyst.expressions._
 import org.apache.spark.sql.catalyst.expressions.aggregate.AggregateExpression
@@ -34,7 +34,17 @@ object Calls {
 
   def keyOf(call: PythonUDF): CallKey = {
     val handle = ModelCall.handleOf(call).get
-    CallKey(handle.pool.poolId, handle.call, call.dataType, call.children.map(_.canonicalized))
+    val options = handle.call.copy(names = Nil, byName = false)
+    CallKey(handle.pool.poolId, options, call.dataType, argumentsOf(call).map(_.canonicalized))
+  }
+
+  /** The arguments in one form, whether Python has put their names beside them or SQL into a row. */
+  def argumentsOf(call: PythonUDF): Seq[Expression] = {
+    val names = ModelCall.handleOf(call).get.call.names
+    val (arguments, guard) = call.children.span(!_.isInstanceOf[ScoreIf])
+    val isRow = names.size == arguments.size &&
+      (names.size > 1 || names.size == 1 && !Signatures.isRowOfNumbers(arguments.head.dataType))
+    if (isRow) ArgumentRow.of(names.zip(arguments)) +: guard else call.children
   }
 
   def isGuarded(call: PythonUDF): Boolean = call.children.lastOption.exists(_.isInstanceOf[ScoreIf])

@@ -101,7 +101,7 @@ private class Supply(isAllowed: Attribute => Boolean) extends PredicateHelper {
       val plain = made.copy(children = made.children.filterNot(_.isInstanceOf[ScoreIf]))
       val (one, other) = (Calls.keyOf(plain), Calls.keyOf(call))
       one == other || (one.copy(arguments = Nil) == other.copy(arguments = Nil) &&
-        Lineage.origin(plain.children, child) == Lineage.origin(call.children, child))
+        Lineage.origin(Calls.argumentsOf(plain), child) == Lineage.origin(Calls.argumentsOf(call), child))
     }
 
   private def covers(child: LogicalPlan, call: PythonUDF, guard: Option[Expression]): Boolean =
