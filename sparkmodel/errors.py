@@ -246,6 +246,36 @@ class NoPreviousVersionError(SparkModelError):
     condition = "NO_PREVIOUS_VERSION"
 
 
+class InputsChangedError(SparkModelError):
+    """A new version's inputs or output differ from the registered function's in a way that plans of before get wrong."""
+
+    condition = "INPUTS_CHANGED"
+
+
+class WrongVersionError(SparkModelError):
+    """A worker was asked for a version that it does not hold; clients go to one that does, so users seldom see it."""
+
+    condition = "WRONG_VERSION"
+
+
+class VersionRetiredError(SparkModelError):
+    """The version that a query or a plan is held to has ended, and cannot be started again."""
+
+    condition = "VERSION_RETIRED"
+
+
+class RevisionChangedError(SparkModelError):
+    """A change was asked for on what the pool was, and somebody else changed it first."""
+
+    condition = "REVISION_CHANGED"
+
+
+class ControlTimeoutError(SparkModelError):
+    """A change was not answered in time. It is cancelled: it is not applied later."""
+
+    condition = "CONTROL_TIMEOUT"
+
+
 class ProtocolError(SparkModelError):
     """The other side broke the wire protocol."""
 

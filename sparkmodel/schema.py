@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+from collections.abc import Sequence
 
 import pyarrow as pa
 
@@ -77,6 +79,54 @@ def declare(what: str, own: Signature, inputs: tuple[Column, ...] | None) -> Sig
             "declare those, or none",
         )
     return own
+
+
+def digest_of(inputs: Sequence[Column] | None, result_type: pa.DataType) -> str:
+    """What plans that call a model rest on, in 16 hex digits: equal where a plan of the one is right for the other.
+
+    The order of named inputs is not in it: calls bind them by name.
+    """
+    told = [f"{c.name}|{c.type}|{c.required}|{c.shape}" for c in inputs or ()]
+    if inputs and all(column.name is not None for column in inputs):
+        told.sort()
+    text = "\n".join(["any" if inputs is None else "inputs", *told, str(result_type)])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def changes_for_plans(
+    old: Sequence[Column] | None, new: Sequence[Column] | None, old_result: pa.DataType, new_result: pa.DataType
+) -> list[str]:
+    """What plans that were made for one signature would get wrong, or fail at, with another; nothing if all is well.
+
+    Another order of named inputs is none of it, nor an input that may be left out, nor a type to which the old one
+    widens.
+
+    Returns:
+        Sentences without a final stop, such as "input 'age' is new and required".
+    """
+    found = []
+    if old_result != new_result:
+        found.append(f"the result was {old_result} and is {new_result}")
+    if old is None or new is None:
+        return found  # a model that does not say what it takes checks each call itself
+    if any(column.name is None for column in (*old, *new)):
+        if len(old) != len(new):
+            found.append(f"there were {len(old)} inputs and are {len(new)}")
+        pairs = [(f"input {i + 1}", before, after) for i, (before, after) in enumerate(zip(old, new, strict=False))]
+    else:
+        after_by_name = {column.name: column for column in new}
+        before_names = {column.name for column in old}
+        found += [f"input '{c.name}' is gone" for c in old if c.name not in after_by_name]
+        found += [f"input '{c.name}' is new and required" for c in new if c.name not in before_names and c.required]
+        pairs = [(f"input '{c.name}'", c, after_by_name[c.name]) for c in old if c.name in after_by_name]
+    for what, before, after in pairs:
+        if after.required and not before.required:
+            found.append(f"{what} could be left out and is required")
+        if before.shape != after.shape:
+            found.append(f"{what} had the shape {before.shape} and has {after.shape}")
+        if before.type is not None and after.type is not None and not can_widen(before.type, after.type):
+            found.append(f"{what} was {before.type} and is {after.type}")
+    return found
 
 
 def element(type_: pa.DataType) -> pa.DataType:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from sparkmodel.options import PoolOptions
-from sparkmodel.schema import Column, Signature
+from sparkmodel.schema import Column, Signature, digest_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,6 +75,11 @@ class ModelSpec:
     declared: tuple[Column, ...] | None = None
     comment: str = ""
     statement: Mapping[str, Any] | None = None
+
+    @property
+    def digest(self) -> str:
+        """Of what plans rest on: see `sparkmodel.schema.digest_of`."""
+        return digest_of(self.signature.inputs, self.result_type)
 
 
 def answer_type(result_type: pa.DataType, on_error: str) -> pa.DataType:

@@ -16,7 +16,7 @@ from sparkmodel.cluster.children import ChildLost
 from sparkmodel.cluster.host import Host
 from sparkmodel.cluster.worker_process import Seat
 from sparkmodel.errors import SparkModelError
-from sparkmodel.wire.service import Directory
+from sparkmodel.wire.directory import Directory
 
 CONTROL_S = 10.0  # for a worker to answer a control call; its batches go elsewhere meanwhile
 _DOES_NOT_ANSWER = (ray.exceptions.RayError, ChildLost, SparkModelError, FutureTimeoutError, CancelledError)

@@ -22,7 +22,7 @@ from sparkmodel.pool.follower import Follower
 from sparkmodel.pool.master import Master
 from sparkmodel.spec import ModelSpec
 from sparkmodel.wire.server import Server
-from sparkmodel.wire.service import Directory
+from sparkmodel.wire.directory import Directory
 from sparkmodel.wire.tls import Identity
 
 _MOVES = 64  # deploys at a time; each waits for its workers in a thread of its own

@@ -14,7 +14,7 @@ from sparkmodel.cluster.answers import host, wrap
 from sparkmodel.cluster.payloads import Unboxed
 from sparkmodel.cluster.scratch import ROOT
 from sparkmodel.cluster.worker_process import Seat, Started, WorkerProcess
-from sparkmodel.wire.service import Directory
+from sparkmodel.wire.directory import Directory
 
 
 class WorkerHost:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sparkmodel.cluster.scratch import Scratch
 from sparkmodel.loaders.threads import limit_imports, limit_loaded, limit_threads
 from sparkmodel.spec import ModelSpec
-from sparkmodel.wire.service import Directory
+from sparkmodel.wire.directory import Directory
 from sparkmodel.wire.tls import Identity
 
 _HUNG = 70  # exit code of a worker whose model hangs: EX_SOFTWARE

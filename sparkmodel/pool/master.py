@@ -24,7 +24,7 @@ from sparkmodel.pool.launcher import Launcher, Member
 from sparkmodel.schema import Column
 from sparkmodel.scoring.tally import summarize
 from sparkmodel.spec import ModelSpec
-from sparkmodel.wire.service import Directory
+from sparkmodel.wire.directory import Directory
 
 _log = logging.getLogger(__name__)
 _GRACE_S = 0.5  # callers of an old version learn the new endpoints from its answers before it stops

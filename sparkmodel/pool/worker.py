@@ -23,7 +23,7 @@ from sparkmodel.scoring.stream import ScoringStream, model_traceback
 from sparkmodel.scoring.tally import Tally, WorkerStats
 from sparkmodel.spec import ModelSpec
 from sparkmodel.wire.server import Server
-from sparkmodel.wire.service import Directory
+from sparkmodel.wire.directory import Directory
 from sparkmodel.wire.tls import Identity
 
 

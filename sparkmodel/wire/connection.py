@@ -21,7 +21,7 @@ from sparkmodel.errors import BatchTooLargeError, ProtocolError, SparkModelError
 from sparkmodel.version import __version__
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.handle import NO_OPTIONS, CallOptions
-from sparkmodel.wire.service import Directory
+from sparkmodel.wire.directory import Directory
 
 _CONNECT_S = 5.0
 

@@ -6,19 +6,17 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
 from sparkmodel.errors import ProtocolError
 from sparkmodel.schema import Column
+from sparkmodel.wire.directory import Directory
+from sparkmodel.wire.limits import DEFAULT_LIMITS, NAMES, Limits
 from sparkmodel.wire.protocol import schema_from_text, schema_to_text
-from sparkmodel.wire.service import Directory
 
-if TYPE_CHECKING:
-    from sparkmodel.options import PoolOptions
-
-MARKER = "sparkmodel.handle.v1"  # what the text of a handle starts with; JSON follows it
+MARKER = "sparkmodel.handle.v2"  # what the text of a handle starts with; JSON follows it
 
 _RESULT = "prediction"
 
@@ -61,37 +59,13 @@ class Contract:
         result_type: Arrow type of one row's answer.
         inputs: The signature's inputs, by which the JVM checks and binds a call's columns; None where there are none.
         like_mlflow: Whether columns go by position as in `mlflow.pyfunc.spark_udf`, those beyond the signature unread.
+        digest: Of what plans rest on (`sparkmodel.schema.digest_of`): a version that does not accept it is not asked.
     """
 
     result_type: pa.DataType
     inputs: tuple[Column, ...] | None = dataclasses.field(default=None, repr=False)
     like_mlflow: bool = False
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Limits:
-    """How much and how long a caller asks of a pool.
-
-    Attributes:
-        max_in_flight: Batches sent and not answered, for each caller.
-        max_retries: Times a batch may lose its worker and go to another.
-        timeout_s: Longest time in the model for one batch.
-        ready_timeout_s: Longest wait for a pool whose workers are all being replaced.
-    """
-
-    max_in_flight: int = 2
-    max_retries: int = 3
-    timeout_s: float = 60.0
-    ready_timeout_s: float = 300.0
-
-    @staticmethod
-    def of(options: PoolOptions) -> Limits:
-        """Those that a pool was registered with."""
-        return Limits(**{name: getattr(options, name) for name in _LIMITS})
-
-
-_LIMITS = tuple(field.name for field in dataclasses.fields(Limits))
-DEFAULT_LIMITS = Limits()
+    digest: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,8 +80,9 @@ class CallOptions:
         by_name: Whether `names` bind, rather than only say what the columns are called.
         case_sensitive: Whether names in upper case differ from those in lower case also where no other fits.
         timeout_s: Deadline of each batch, from when it is sent; None waits as long as its worker is alive.
-        limits: Those of the caller. They are a call's and not a client's: the pool may be registered anew with others
-            while processes go on that have called it.
+        app: Which Spark application calls, so that queries of two are told apart; empty where it is not known.
+        query: What is scored by one version from the first row to the last; empty where each batch is for itself.
+        limits: Those that held when the handle was made; the pool's directory has those of now.
     """
 
     params: str = ""
@@ -117,11 +92,13 @@ class CallOptions:
     by_name: bool = False
     case_sensitive: bool = False
     timeout_s: float | None = None
+    app: str = ""
+    query: str = ""
     limits: Limits = DEFAULT_LIMITS
 
     def told(self) -> CallOptions:
         """The same of what a worker is told: calls that differ in the rest alone can share what was opened."""
-        return dataclasses.replace(self, names=(), by_name=False, timeout_s=None, limits=DEFAULT_LIMITS)
+        return dataclasses.replace(self, names=(), by_name=False, timeout_s=None, app="", limits=DEFAULT_LIMITS)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form of what a worker is told, of what was asked for only."""
@@ -179,6 +156,7 @@ class Handle:
             "tls": self.credential.tls,
             "inputs": None if inputs is None else _inputs_to_dict(inputs),
             "like_mlflow": self.contract.like_mlflow,
+            "digest": self.contract.digest,
         }
         return MARKER + json.dumps(value)
 
@@ -194,7 +172,7 @@ class Handle:
             raise ProtocolError(what, f"it does not start with {MARKER}", "write it with this release")
         try:
             value = json.loads(text[len(MARKER) :])
-            limits = Limits(**{key: value[key] for key in _LIMITS})
+            limits = Limits(**{key: value[key] for key in NAMES})
             return Handle(
                 pool=PoolRef(
                     name=value["name"],
@@ -207,6 +185,7 @@ class Handle:
                     result_type=schema_from_text(value["result"], what).field(0).type,
                     inputs=_inputs_from_dict(value["inputs"], what) if value.get("inputs") else None,
                     like_mlflow=bool(value.get("like_mlflow")),
+                    digest=str(value.get("digest") or ""),
                 ),
                 call=CallOptions(**{**value["call"], "names": tuple(value["call"].get("names", ())), "limits": limits}),
             )

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 from sparkmodel.wire.connection import Connection
-from sparkmodel.wire.service import Directory
+from sparkmodel.wire.directory import Directory
 
 _AVOID_S = 1.0  # how long an endpoint that failed is left alone while another one works
 

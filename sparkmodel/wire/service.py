@@ -13,37 +13,8 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from sparkmodel.errors import DeadlineExceededError, PoolBusyError, WorkerStoppingError
+from sparkmodel.wire.directory import Directory
 
-
-@dataclasses.dataclass(frozen=True)
-class Directory:
-    """Where a pool is reached now. A greater epoch is newer.
-
-    Attributes:
-        epoch: Number of this list.
-        endpoints: The workers' (host, port).
-        state: `ready`, `healing` (workers are being replaced) or `stopped`.
-        version: The model version that the endpoints serve.
-    """
-
-    epoch: int = 0
-    endpoints: tuple[tuple[str, int], ...] = ()
-    state: str = "healing"
-    version: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form."""
-        return dataclasses.asdict(self)
-
-    @staticmethod
-    def from_dict(value: dict[str, Any]) -> Directory:
-        """The directory in a message."""
-        return Directory(
-            int(value["epoch"]),
-            tuple((str(host), int(port)) for host, port in value["endpoints"]),
-            str(value["state"]),
-            int(value["version"]),
-        )
 
 
 class Stream(Protocol):
@@ -68,7 +39,27 @@ class Service(Protocol):
         """The newest list of the pool's endpoints."""
 
     def open(self, schema: pa.Schema, options: dict[str, Any]) -> tuple[Stream, pa.Schema]:
-        """A stream for batches of `schema`, and the schema of its answers."""
+        """A stream for batches of `schema`, and the schema of its answers.
+
+        Of the options, `pin` and `digest` say which version is meant, and `query` what the batches belong to.
+
+        Raises:
+            WrongVersionError: another version is meant than is served here.
+        """
+
+    def pin(self, query: str, digest: str, deadline: float) -> int:
+        """The version that a query is held to, settled now if it was not; only a master does this.
+
+        Args:
+            query: What is scored by one version from the first row to the last; empty holds nothing.
+            digest: Of the plan: the version must answer it right.
+            deadline: Monotonic time until which a version that has no workers may take to start.
+
+        Raises:
+            PoolGoneError: this is a worker.
+            VersionRetiredError: no version answers such a plan any more.
+            PoolNotReadyError, PoolNotPlacedError: its workers did not start in time.
+        """
 
 
 class Gate:

@@ -17,7 +17,7 @@ import pytest
 from sparkmodel.errors import AuthenticationError
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.server import Server
-from sparkmodel.wire.service import Directory
+from sparkmodel.wire.directory import Directory
 from tests.bridge import JvmError
 from tests.unit.bridge.conftest import Client
 from tests.unit.wire.liar import Liar, dead_endpoint, hang_up, say_nothing

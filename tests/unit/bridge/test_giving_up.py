@@ -15,7 +15,7 @@ import pytest
 
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.server import Server
-from sparkmodel.wire.service import Directory
+from sparkmodel.wire.directory import Directory
 from tests.bridge import JvmError
 from tests.unit.bridge.conftest import Client
 from tests.unit.bridge.test_faults import GREETING, OPENED

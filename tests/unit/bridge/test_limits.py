@@ -12,7 +12,7 @@ import pytest
 
 from sparkmodel.wire.handle import Handle
 from sparkmodel.wire.server import Server
-from sparkmodel.wire.service import Directory
+from sparkmodel.wire.directory import Directory
 from tests.bridge import Jvm, JvmError
 from tests.unit.bridge.conftest import Client, text_of
 from tests.unit.wire.liar import Liar, dead_endpoint, hang_up, say_nothing

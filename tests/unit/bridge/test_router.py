@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sparkmodel.wire.router import Router
-from sparkmodel.wire.service import Directory
+from sparkmodel.wire.directory import Directory
 from tests.bridge import Jvm
 
 

@@ -22,7 +22,7 @@ from sparkmodel.cluster.children import Child, ChildLost
 from sparkmodel.cluster.spares import Spares
 from sparkmodel.cluster.worker_process import Seat, Started
 from sparkmodel.errors import ModelLoadError
-from sparkmodel.wire.service import Directory
+from sparkmodel.wire.directory import Directory
 from tests.unit.pool.toys import HOST, TOKEN, client_for, eventually, score, spec_of
 
 Make = Callable[..., Spares]

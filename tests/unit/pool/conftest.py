@@ -11,7 +11,7 @@ import pytest
 
 from sparkmodel.pool import master
 from sparkmodel.pool.worker import Worker
-from sparkmodel.wire.service import Directory
+from sparkmodel.wire.directory import Directory
 from tests.unit.pool.toys import HOST, TOKEN, RunningPool, Serve, client_for, spec_of
 from tests.unit.wire.toys import HandleClient
 

@@ -27,7 +27,7 @@ from sparkmodel.errors import (
 from sparkmodel.loaders import Calls, LoadedModel
 from sparkmodel.pool.worker import Worker
 from sparkmodel.schema import Column, Signature
-from sparkmodel.wire.service import Directory
+from sparkmodel.wire.directory import Directory
 from tests import models
 from tests.unit.pool.toys import HOST, TOKEN, Serve, score, spec_of
 

@@ -21,7 +21,7 @@ from sparkmodel.schema import Signature
 from sparkmodel.spec import ModelSpec, answer_type
 from sparkmodel.wire.handle import CallOptions, Contract, Credential, Handle, Limits, PoolRef
 from sparkmodel.wire.server import Server
-from sparkmodel.wire.service import Directory
+from sparkmodel.wire.directory import Directory
 from tests.unit.wire.toys import HandleClient
 
 NAME, TOKEN, HOST = "toy", "secret", "127.0.0.1"

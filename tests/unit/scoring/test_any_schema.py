@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from sparkmodel.pool.worker import Worker
 from sparkmodel.schema import Column, Signature
-from sparkmodel.wire.service import Directory
+from sparkmodel.wire.directory import Directory
 from tests.unit.pool.toys import HOST, TOKEN, client_for, spec_of
 from tests.unit.scoring.test_round_trip import TEXTS, integers
 from tests.unit.wire.toys import HandleClient

@@ -13,7 +13,7 @@ from pyspark.errors import PySparkException
 from sparkmodel.errors import ExecutorEnvironmentError
 from sparkmodel.spark import session
 from sparkmodel.wire.handle import Contract, Credential, Handle, PoolRef
-from sparkmodel.wire.service import Directory
+from sparkmodel.wire.directory import Directory
 
 
 class Session:

@@ -28,7 +28,7 @@ from sparkmodel.errors import (
 from sparkmodel.wire import client as client_module
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.server import Server
-from sparkmodel.wire.service import Directory
+from sparkmodel.wire.directory import Directory
 from tests.unit.wire.liar import Liar, dead_endpoint, hang_up, say_nothing
 from tests.unit.wire.test_client import idle, in_flight, score
 from tests.unit.wire.toys import RESULT, HandleClient, ToyService, double, numbers, wait_until

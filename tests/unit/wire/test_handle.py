@@ -15,7 +15,7 @@ from sparkmodel.options import PoolOptions
 from sparkmodel.schema import Column
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.handle import MARKER, CallOptions, Contract, Credential, Handle, Limits, PoolRef
-from sparkmodel.wire.service import Directory
+from sparkmodel.wire.directory import Directory
 
 WHOLE = Handle(
     pool=PoolRef(

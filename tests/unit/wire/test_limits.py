@@ -16,7 +16,7 @@ from sparkmodel.wire import client as client_module
 from sparkmodel.wire.client import client_of, forget
 from sparkmodel.wire.handle import Handle
 from sparkmodel.wire.server import Server
-from sparkmodel.wire.service import Directory
+from sparkmodel.wire.directory import Directory
 from tests.unit.wire.liar import Liar, dead_endpoint, hang_up, say_nothing
 from tests.unit.wire.toys import ToyService, handle_of, numbers, wait_until
 

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from sparkmodel.wire.router import Route, Router, is_here
-from sparkmodel.wire.service import Directory
+from sparkmodel.wire.directory import Directory
 
 A, B, C = ("h", 1), ("h", 2), ("h", 3)
 

@@ -15,7 +15,7 @@ import pytest
 from sparkmodel.errors import PredictError, SchemaMismatchError
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.server import Server
-from sparkmodel.wire.service import Directory
+from sparkmodel.wire.directory import Directory
 from tests.unit.wire.test_protocol import damage
 from tests.unit.wire.toys import RawClient, ToyService, numbers, wait_until
 

@@ -18,7 +18,7 @@ from sparkmodel.errors import PredictError, SparkModelError
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.connection import StreamKey
 from sparkmodel.wire.server import Server
-from sparkmodel.wire.service import Directory
+from sparkmodel.wire.directory import Directory
 from tests.unit.wire.toys import RawClient, ToyService, double
 
 HERE = pathlib.Path(__file__).parents[2] / "vectors"

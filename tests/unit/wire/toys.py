@@ -16,7 +16,7 @@ import pyarrow as pa
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.client import PoolClient
 from sparkmodel.wire.handle import CallOptions, Contract, Credential, Handle, Limits, PoolRef
-from sparkmodel.wire.service import Directory
+from sparkmodel.wire.directory import Directory
 
 RESULT = pa.schema([pa.field("prediction", pa.float64())])
 WAIT_S = 120.0  # how long a test waits for what must happen; long, for a loaded machine

@@ -93,7 +93,7 @@ case class Handle(pool: PoolRef, credential: Credential, contract: Contract, cal
 }
 
 object Handle {
-  val Marker = "sparkmodel.handle.v1"
+  val Marker = "sparkmodel.handle.v2"
 
   private val marker = (Marker + "{").getBytes(UTF_8)
   private[wire] val json = new ObjectMapper()
