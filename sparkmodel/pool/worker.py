@@ -156,8 +156,8 @@ class Worker:
         revision = self.directory.revision
         return self._tally.read(
             queued=gate.load if gate else 0,
-            wait_s=getattr(gate, "waited_s", 0.0),
-            oldest_wait_s=getattr(gate, "oldest_wait_s", 0.0),
+            wait_s=gate.waited_s if gate else 0.0,
+            oldest_wait_s=gate.oldest_wait_s if gate else 0.0,
             incarnation=revision.incarnation,
             number=revision.number,
         )

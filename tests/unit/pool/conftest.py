@@ -12,8 +12,17 @@ import pytest
 from sparkmodel.pool import core, tending
 from sparkmodel.pool.worker import Worker
 from sparkmodel.wire.directory import Directory, Revision, Served
-from tests.unit.pool.toys import HOST, TOKEN, RunningPool, Serve, client_for, spec_of
+from tests.unit.pool.toys import HOST, TOKEN, Killed, RunningPool, Serve, client_for, spec_of
 from tests.unit.wire.toys import HandleClient
+
+
+@pytest.fixture(autouse=True)
+def silent_death(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads of a master that was killed end without a word."""
+    tell = threading.excepthook
+    monkeypatch.setattr(
+        threading, "excepthook", lambda arguments: None if arguments.exc_type is Killed else tell(arguments)
+    )
 
 
 @pytest.fixture

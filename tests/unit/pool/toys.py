@@ -21,9 +21,9 @@ from sparkmodel.pool.master import Master
 from sparkmodel.pool.worker import Worker
 from sparkmodel.schema import Signature
 from sparkmodel.spec import ModelSpec, answer_type
+from sparkmodel.wire.directory import Directory
 from sparkmodel.wire.handle import CallOptions, Contract, Credential, Handle, PoolRef
 from sparkmodel.wire.limits import Limits
-from sparkmodel.wire.directory import Directory
 from sparkmodel.wire.server import Server
 from tests.unit.wire.toys import HandleClient
 
@@ -351,8 +351,8 @@ class RunningPool:
                 self.kill_master()
                 raise Killed
 
-        launcher, store = ThreadLauncher(self.house, leash), MemoryStore(self.house, leash)
-        self.master = Master(NAME, launcher, store, on_step=on_step, **self._rest)
+        self.hands, store = ThreadLauncher(self.house, leash), MemoryStore(self.house, leash)
+        self.master = Master(NAME, self.hands, store, on_step=on_step, **self._rest)
         if self.door is not None:
             self.master.door = self.door.endpoint
         self.thread = threading.Thread(target=self.master.run, daemon=True)
@@ -376,11 +376,6 @@ class RunningPool:
         adopted = self.master.adopt()
         self.supervise()
         return adopted
-
-    @property
-    def launcher(self) -> House:
-        """What the tests of before called so: slots and members."""
-        return self.house
 
     @property
     def directory(self) -> Directory:
