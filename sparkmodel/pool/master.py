@@ -168,7 +168,9 @@ class Master:
             PoolGoneError: the pool was dropped.
             SparkModelError: it cannot be done; the pool is as it was.
         """
-        return self._changes.apply(intent, payload)
+        applied = self._changes.apply(intent, payload)
+        self._tending.see_off()
+        return applied
 
     def outcome(self, intent_id: str) -> Applied | None:
         """What an intent has led to, waiting for one that is under way; None for one that was not done."""
