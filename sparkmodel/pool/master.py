@@ -43,7 +43,8 @@ class Master:
         budget: How soon dead workers are replaced; None is a budget for each version.
         clock: Gives the time in seconds.
         on_step: Called at each named step of a change: `reserved`, `started`, `loaded`, `recorded` (from here on it
-            is done, come what may), `published`, `draining`, `retired`; `scaling`, `scaled` for another size.
+            is done, come what may), `published`, `draining`, `retired`; `scaling`, `scaled` for another size;
+            `adopting`, `adopted`.
         now: Gives the time in seconds since 1970.
     """
 
