@@ -83,7 +83,8 @@ private[wire] final class Connection private (
     while (head == null && fill(in)) {
       val next = Frames.readHead(in.flip(), what)
       in.clear()
-      if (next.seq != seq && !(next.status == Frames.Error && next.seq == 0)) { // 0: about the connection
+      val isOfConnection = next.seq == 0 && (next.status == Frames.Error || next.status == Frames.Retry)
+      if (next.seq != seq && !isOfConnection) {
         // Spark cannot see rows in the wrong order, so a wrong number must never pass
         throw Frames.broken(what, s"batch ${text(seq)} was asked, ${text(next.seq)} was answered")
       }
