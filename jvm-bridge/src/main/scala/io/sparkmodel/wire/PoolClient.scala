@@ -175,13 +175,14 @@ class PoolClient private[wire] (ref: PoolRef, credential: Credential, silenceS: 
   /** The worker for a batch, None if somebody has to be asked. The caller holds the lock. */
   private def routeFor(ticket: Ticket): Option[Route] = {
     val search = ticket.search
-    val wanted = ticket.stream.pin.orElse(ticket.version).orElse {
-      ticket.version = router.choose(ticket.stream.digest)
-      ticket.version
+    def again = {
+      ticket.version = router.choose(ticket.stream.digest, search.failed)
+      ticket.version.flatMap(router.pick(_, search.failed))
     }
     // each that does not answer costs seconds: the master may know by now that they are dead
     if (search.failed.nonEmpty && search.silentS > goneS) None
-    else wanted.flatMap(router.pick(_, search.failed))
+    else if (ticket.stream.pin.isDefined) ticket.stream.pin.flatMap(router.pick(_, search.failed))
+    else ticket.version.flatMap(router.pick(_, search.failed)).orElse(again)
   }
 
   /** A batch's worker cannot be reached: it goes to another one. */

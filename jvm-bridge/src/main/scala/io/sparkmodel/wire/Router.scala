@@ -49,9 +49,9 @@ private[wire] final class Router(clock: () => Long = () => System.nanoTime, isLo
       before.values.filterNot(route => routes.contains(route.endpoint)).flatMap(takeIdle).toSeq
     }
 
-  /** The version for a call that is held to none, by weight; None if none answers plans of that digest. */
-  def choose(digest: String): Option[Int] = {
-    val open = suiting(digest)
+  /** The version for a call that is held to none, by weight; None if none that answers its plan has a worker that works. */
+  def choose(digest: String, except: Endpoint => Boolean = _ => false): Option[Int] = {
+    val open = suiting(digest).filter(served => usable(served.version, except).nonEmpty)
     if (open.sizeIs <= 1) open.headOption.map(_.version)
     else {
       val at = ThreadLocalRandom.current.nextDouble(open.map(_.weight).sum)
@@ -68,10 +68,14 @@ private[wire] final class Router(clock: () => Long = () => System.nanoTime, isLo
 
   /** The worker of a version for the next batch, None if none works. */
   def pick(version: Int, except: Endpoint => Boolean = _ => false): Option[Route] = {
+    val found = usable(version, except)
+    lessLoadedOfTwo(if (found.exists(r => r.isLocal && r.isFree)) found.filter(_.isLocal) else found)
+  }
+
+  private def usable(version: Int, except: Endpoint => Boolean): IndexedSeq[Route] = {
     val now = clock()
-    val usable = directory.endpointsOf(version).iterator.filterNot(except).flatMap(routes.get)
+    directory.endpointsOf(version).iterator.filterNot(except).flatMap(routes.get)
       .filter(_.failedAtNs.forall(now - _ > AvoidNs)).toIndexedSeq
-    lessLoadedOfTwo(if (usable.exists(r => r.isLocal && r.isFree)) usable.filter(_.isLocal) else usable)
   }
 
   /** Leave an endpoint alone for a while; returns its idle connections, which lead to the same dead end. */

@@ -169,7 +169,8 @@ object ClientMain {
   private def chosen(a: JsonNode): java.util.Map[Int, Int] = {
     val router = new Router()
     router.update(Directory(a.required("directory")))
-    (1 to 1000).flatMap(_ => router.choose(a.required("digest").asText)).groupMapReduce(identity)(_ => 1)(_ + _).asJava
+    val except = a.path("except").elements.asScala.map(_.asInt).toSet
+    (1 to 1000).flatMap(_ => router.choose(a.required("digest").asText, e => except(e.port))).groupMapReduce(identity)(_ => 1)(_ + _).asJava
   }
 
   /** Many batches, one after the other in each of many threads; the answers' distinct payloads. */
