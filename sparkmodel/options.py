@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The options of a pool, with the names that Ray, MLflow and Triton users know."""
+"""The options of a pool, with the names that Ray, MLflow and Triton users know, and which can be changed how."""
 
 from __future__ import annotations
 
@@ -12,6 +12,30 @@ from typing import Any
 from sparkmodel.errors import InvalidNameError, InvalidOptionError, suggest
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_RANGE = re.compile(r"(\d+)\s*\.\.\s*(\d+)")
+
+Workers = int | tuple[int, int]
+
+# What can be changed while the model stays loaded: its workers are told. All else is a new version, with workers of its
+# own; but for what a pool has for life.
+LIVE = frozenset(
+    {
+        "workers",
+        "idle_s",
+        "batch_size",
+        "batch_wait_s",
+        "max_concurrency",
+        "max_in_flight",
+        "max_queued",
+        "timeout_s",
+        "ready_timeout_s",
+        "max_retries",
+        "on_error",
+        "error_threshold",
+        "refresh_s",
+    }
+)
+FOR_LIFE = frozenset({"tls", "detached"})
 
 
 def check_name(name: object) -> str:
@@ -34,7 +58,8 @@ class PoolOptions:
     """How many workers, with what each, and how their work is bounded.
 
     Attributes:
-        workers: Number of worker processes; each holds the model once.
+        workers: Number of worker processes, each of which holds the model once; or the least and the most of them, as
+            `(min, max)`: then there are as many as the calls keep busy, none at all with a least of 0.
         num_cpus: CPUs reserved for each worker (Ray); fractions are allowed.
         num_gpus: GPUs reserved for each worker (Ray); fractions are allowed.
         memory: Bytes of memory reserved for each worker (Ray); None reserves none.
@@ -61,12 +86,14 @@ class PoolOptions:
         error_threshold: Largest share of such rows, of the last 10,000 of a caller, before the query fails after all.
         refresh_s: Seconds between looks at the registry for where the source's alias or `latest` points to; the pool
             follows it. None looks only at `Model.update`.
+        idle_s: Seconds without a call after which workers beyond the least end; a call to a pool that has none starts
+            one, and waits for it.
         detached: Keep the pool after the driver's end (needs a Ray cluster that outlives the driver).
         tls: Encrypt what callers and the pool send each other; fixed when the pool is made.
         trust_pickle: Allow a loose pickle, cloudpickle or joblib file to be loaded.
     """
 
-    workers: int = 1
+    workers: Workers = 1
     num_cpus: float = 1.0
     num_gpus: float = 0.0
     memory: int | None = None
@@ -87,11 +114,14 @@ class PoolOptions:
     on_error: str = "fail"
     error_threshold: float = 1.0
     refresh_s: float | None = None
+    idle_s: float = 60.0
     detached: bool = False
     tls: bool = False
     trust_pickle: bool = False
 
     def __post_init__(self) -> None:
+        if isinstance(self.workers, list):  # as JSON has it
+            object.__setattr__(self, "workers", tuple(self.workers))
         for key, (claim, holds) in _RULES.items():
             value = getattr(self, key)
             if not holds(value):
@@ -115,6 +145,16 @@ class PoolOptions:
         return cls(**given)
 
     @property
+    def min_workers(self) -> int:
+        """The fewest workers that the pool has."""
+        return self.workers if isinstance(self.workers, int) else self.workers[0]
+
+    @property
+    def max_workers(self) -> int:
+        """The most workers that the pool has."""
+        return self.workers if isinstance(self.workers, int) else self.workers[1]
+
+    @property
     def bundle(self) -> dict[str, float]:
         """The Ray resources reserved for one worker."""
         asked = {
@@ -124,6 +164,36 @@ class PoolOptions:
             **{key: float(value) for key, value in (self.resources or {}).items()},
         }
         return {key: value for key, value in asked.items() if value > 0}
+
+
+def parse_workers(text: str) -> Workers | None:
+    """The number or range of workers that a text such as `3` or `0..3` says; None if it says none."""
+    text = text.strip()
+    match = _RANGE.fullmatch(text)
+    if match:
+        return int(match[1]), int(match[2])
+    return int(text) if re.fullmatch(r"[+-]?\d+", text) else None
+
+
+def workers_text(workers: Workers) -> str:
+    """The number or range of workers as SQL has it."""
+    return str(workers) if isinstance(workers, int) else f"{workers[0]}..{workers[1]}"
+
+
+def check_workers(what: str, workers: object) -> Workers:
+    """Return `workers` if a pool can have so many.
+
+    Raises:
+        InvalidOptionError: it is neither a number of at least 1 nor a least and a most.
+    """
+    if isinstance(workers, list):
+        workers = tuple(workers)
+    claim, holds = _RULES["workers"]
+    if not holds(workers):
+        hint = "a least of 0, as in (0, 1), lets it end its workers while nobody calls it" if workers == 0 else ""
+        raise InvalidOptionError(what, f"{workers!r} is not {claim}", hint)
+    taken: Workers = workers  # type: ignore[assignment]  # as the rule has seen
+    return taken
 
 
 def _is_int(value: object, low: int) -> bool:
@@ -144,6 +214,12 @@ def _not_negative(value: Any) -> bool:
 
 def _positive(value: Any) -> bool:
     return _is_number(value) and value > 0
+
+
+def _are_workers(value: Any) -> bool:
+    if not isinstance(value, tuple):
+        return _is_int(value, 1)
+    return len(value) == 2 and _is_int(value[0], 0) and _is_int(value[1], 1) and value[0] <= value[1]
 
 
 def _is_mapping(value: Any) -> bool:
@@ -170,7 +246,7 @@ ENV_MANAGERS = ("local", "virtualenv", "uv")
 ON_ERROR = ("fail", "null", "struct")
 
 _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "workers": ("a whole number of at least 1", _at_least_one),
+    "workers": ("a whole number of at least 1, or a least of at least 0 and a most", _are_workers),
     "num_cpus": ("a number of at least 0", _not_negative),
     "num_gpus": ("a number of at least 0", _not_negative),
     "memory": ("a whole number of bytes or None", lambda value: value is None or _is_int(value, 1)),
@@ -191,6 +267,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "on_error": _one_of(*ON_ERROR),
     "error_threshold": ("a number from 0 to 1", lambda value: _not_negative(value) and value <= 1),
     "refresh_s": ("a number of seconds above 0 or None", lambda value: value is None or _positive(value)),
+    "idle_s": ("a number of seconds above 0", _positive),
     "detached": ("True or False", lambda value: isinstance(value, bool)),
     "tls": ("True or False", lambda value: isinstance(value, bool)),
     "trust_pickle": ("True or False", lambda value: isinstance(value, bool)),

@@ -73,6 +73,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "loaders.mlflow_values": frozenset({"mlflow", "numpy", "pandas"}),
     "loaders.predictor": frozenset({"cloudpickle", "mlflow"}),
     "loaders.registry": frozenset({"mlflow"}),
+    "loaders.successor": frozenset({"pyarrow"}),
     "loaders.stores": frozenset({"mlflow"}),
     "loaders.threads": frozenset({"threadpoolctl"}),
     "model": frozenset({"pyspark"}),

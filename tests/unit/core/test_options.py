@@ -11,10 +11,19 @@ from typing import Any
 import pytest
 
 from sparkmodel.errors import InvalidNameError, InvalidOptionError
-from sparkmodel.options import _RULES, PoolOptions, check_name
+from sparkmodel.options import (
+    _RULES,
+    FOR_LIFE,
+    LIVE,
+    PoolOptions,
+    check_name,
+    check_workers,
+    parse_workers,
+    workers_text,
+)
 
 REFUSED: dict[str, list[Any]] = {
-    "workers": [0, -1, 1.5, 2.0, True, "2", None, (1, 8)],
+    "workers": [0, -1, 1.5, 2.0, True, "2", None, (-1, 2), (3, 2), (0, 0), (1,), (1, 2, 3), (1, None), (0.0, 1)],
     "num_cpus": [-0.1, "1", None, True, math.nan],
     "num_gpus": [-1, "1", None, False, math.nan],
     "memory": [0, -1, 1e9, "1g", True],
@@ -35,13 +44,14 @@ REFUSED: dict[str, list[Any]] = {
     "on_error": ["raise", None, "NULL", True],
     "error_threshold": [-0.1, 1.1, None, "1%", math.nan],
     "refresh_s": [0, -1, "30", True, math.nan],
+    "idle_s": [0, -1, None, "60", True, math.nan],
     "detached": [0, 1, "yes", None],
     "tls": [0, 1, "yes", None],
     "trust_pickle": [0, 1, "true", None],
 }
 
 ACCEPTED: dict[str, list[Any]] = {
-    "workers": [1, 64],
+    "workers": [1, 64, (0, 1), (2, 2), (1, 8)],
     "num_cpus": [0, 0.25, 4],
     "num_gpus": [0, 0.5, 2],
     "memory": [None, 1, 2**33],
@@ -62,6 +72,7 @@ ACCEPTED: dict[str, list[Any]] = {
     "on_error": ["fail", "null", "struct"],
     "error_threshold": [0, 0.01, 1],
     "refresh_s": [None, 0.5, 3600],
+    "idle_s": [0.5, 600],
     "detached": [True, False],
     "tls": [True, False],
     "trust_pickle": [True, False],
@@ -84,6 +95,34 @@ def test_a_wrong_value_is_refused_with_the_name_of_its_option(key: str, value: A
 @pytest.mark.parametrize(("key", "value"), cases(ACCEPTED))
 def test_a_right_value_is_kept(key: str, value: Any) -> None:
     assert getattr(PoolOptions.of({key: value}), key) == value
+
+
+@pytest.mark.parametrize(("given", "least", "most"), [(3, 3, 3), ((0, 3), 0, 3), ([1, 4], 1, 4)])
+def test_workers_are_a_number_or_a_range(given: Any, least: int, most: int) -> None:
+    options = PoolOptions.of({"workers": given})
+    assert (options.min_workers, options.max_workers) == (least, most)
+    assert check_workers("Cannot scale", given) == options.workers
+    assert parse_workers(workers_text(options.workers)) == options.workers
+    assert hash(options) == hash(PoolOptions.of({"workers": options.workers}))
+
+
+@pytest.mark.parametrize("text", ["", "two", "1.5", "1..", "..3", "1...3", "0..3..4", "-1..3"])
+def test_a_text_that_says_no_number_of_workers(text: str) -> None:
+    assert parse_workers(text) is None
+
+
+def test_no_workers_for_good_is_refused_with_a_way() -> None:
+    with pytest.raises(InvalidOptionError, match=r"^\[INVALID_OPTION\] Cannot scale: 0 is not .*Hint: .*\(0, 1\)"):
+        check_workers("Cannot scale", 0)
+    with pytest.raises(InvalidOptionError, match=r"'3' is not a whole number"):
+        check_workers("Cannot scale", "3")
+
+
+def test_each_option_takes_effect_in_one_way() -> None:
+    fields = {field.name for field in dataclasses.fields(PoolOptions)}
+    assert fields >= LIVE | FOR_LIFE
+    assert not LIVE & FOR_LIFE
+    assert LIVE & {"num_cpus", "memory", "extra_env", "env_manager", "null_input"} == set()
 
 
 @pytest.mark.parametrize("key", ["timeout_s", "ready_timeout_s", "num_cpus"])
