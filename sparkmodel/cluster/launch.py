@@ -14,7 +14,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import ray
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
@@ -41,6 +41,7 @@ from sparkmodel.wire.tls import Identity
 _LOCAL_PLACE_S = 5.0  # a local Ray does not grow: what is not free by then will not be soon
 _FIRST_LOOK_S, _LOOK_S = 0.02, 0.25
 _PATIENCE_S = 0.5  # for Ray to place a worker before other pools are asked to give way
+Room = Literal["made", "later", "none"]
 _ADOPT_S = 3.0  # for an actor to say who it is: the pool waits for its supervisor
 
 
@@ -53,7 +54,7 @@ class RayLauncher:
         token: The pool's secret.
         nodes: Where forks live.
         identity: What workers serve TLS with, if at all.
-        make_room: Has other pools give way to this one; whether one did.
+        make_room: Has other pools give way to this one; whether one did, may later, or none ever will.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class RayLauncher:
         token: str,
         nodes: Nodes,
         identity: Identity | None,
-        make_room: Callable[[], bool] = lambda: False,
+        make_room: Callable[[], Room] = lambda: "none",
     ) -> None:
         self._name, self._pool_id, self._token, self._nodes = name, pool_id, token, nodes
         self._identity, self._make_room = identity, make_room
@@ -84,9 +85,9 @@ class RayLauncher:
                     look_s = _LOOK_S
                     if stopped.is_set():
                         raise PoolGoneError(f"Cannot place model '{self._name}'", "its pool was dropped")
-                    if waited_s > _PATIENCE_S and not _has_room(bundle) and self._make_room():
-                        continue
-                    is_hopeless = self._nodes.is_local and waited_s > _LOCAL_PLACE_S and not _has_room(bundle)
+                    is_full = waited_s > _PATIENCE_S and not _has_room(bundle)
+                    room = self._make_room() if is_full else "made"
+                    is_hopeless = self._nodes.is_local and waited_s > _LOCAL_PLACE_S and room == "none"
                     if is_hopeless or waited_s > timeout_s:
                         raise self._not_placed(count, bundle, waited_s, before)
         except BaseException:

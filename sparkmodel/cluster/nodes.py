@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import pathlib
 import threading
+from collections.abc import Collection
 from concurrent.futures import Future
 from typing import Any
 
@@ -18,6 +20,7 @@ from sparkmodel.cluster.home import Home
 from sparkmodel.cluster.host import Host, HostActor
 from sparkmodel.cluster.members import CONTROL_S, DOES_NOT_ANSWER, Far, Near, Node
 from sparkmodel.cluster.orphans import orphan_s
+from sparkmodel.cluster.reservations import give_back, reserved
 from sparkmodel.cluster.worker_process import Seat, Started
 
 BOUND, DETACHED = "sparkmodel-bound-", "sparkmodel-detached-"  # what the names of supervisors begin with
@@ -83,11 +86,18 @@ class Nodes:
         self._adopted = [one for one in self._adopted if one[1].pool_id != pool_id]
         return mine
 
-    def disown(self) -> None:
-        """End those that no pool has claimed."""
+    def disown(self, pool_ids: Collection[str]) -> None:
+        """End what is left of pools but these."""
         adopted, self._adopted = self._adopted, []
         for node, seat, _ in adopted:
             node.ask("kill", seat.key)
+        for name in named(self.namespace, f"{self.label}:worker:"):
+            if name.split(":")[2] not in pool_ids:
+                with contextlib.suppress(ValueError):  # it has just ended
+                    ray.kill(ray.get_actor(name, namespace=self.namespace))
+        for slot in reserved(f"{self.label}:"):
+            if slot.split(":")[1] not in pool_ids:
+                give_back(slot)
 
     def of(self, node: str | None) -> Node:
         """The node of that id; for a worker that reserves nothing, one after the other."""
