@@ -17,8 +17,8 @@ import pytest
 from sparkmodel.errors import PredictError, SparkModelError
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.connection import StreamKey
-from sparkmodel.wire.server import Server
 from sparkmodel.wire.directory import Directory
+from sparkmodel.wire.server import Server
 from tests.unit.wire.toys import RawClient, ToyService, double
 
 HERE = pathlib.Path(__file__).parents[2] / "vectors"
