@@ -213,9 +213,7 @@ class Changes:
             try:
                 return accepting(generation, current, False)
             except InputsChangedError as error:
-                raise InputsChangedError(
-                    error.what, error.fact, "update without traffic: no query is for both"
-                ) from None
+                raise InputsChangedError(error.what, error.fact, "update without traffic") from None
         return accepting(generation, current, allowed)
 
     def _count(self, generation: Generation, intent: Intent) -> int:
@@ -288,7 +286,7 @@ class Changes:
         canary = Canary(
             version=generation.version, traffic=intent.traffic, max_error_rate=intent.max_error_rate, workers=count
         )
-        entries = turned(record.entries, record.canary and record.canary.version, "old", now)
+        entries = turned(record.entries, record.canary.version if record.canary else None, "old", now)
         changes = {
             "canary": canary,
             "generations": {**record.generations, generation.version: generation},
@@ -301,7 +299,7 @@ class Changes:
         self, intent: Intent, generation: Generation, members: Sequence[Member], count: int, entries: Any
     ) -> Applied:
         """Make a version the primary."""
-        core, record, now = self._core, self._core.record, self._core.now()
+        record, now = self._core.record, self._core.now()
         version, old = generation.version, record.primary
         over = [v for v in record.serving if v != version]
         state = "rolled back" if intent.kind == "rollback" else "old"
@@ -365,8 +363,7 @@ class Changes:
             generation = accepting(generation, current, False)
         count = self._count(generation, dataclasses.replace(intent, traffic=None))
         has = crew.of(version)
-        for member in has:
-            member.configure(generation.spec)
+        core.configure(has, generation.spec)
         self.phase = "placing"
         try:
             missing = max(0, count - len(has))
@@ -421,10 +418,8 @@ class Changes:
         except BaseException:
             crew.dismiss(current.version, members, [member.slot for member in members])
             raise
-        if next_.spec.options != current.spec.options:
-            for version in core.record.serving:
-                for member in crew.of(version):
-                    member.configure(core.record.generations[version].spec)
+        for version in core.record.serving if next_.spec.options != current.spec.options else ():
+            core.configure(crew.of(version), core.record.generations[version].spec)
         return applied
 
     # --- the point of no return ---
@@ -457,9 +452,11 @@ class Changes:
         core, crew = self._core, self._crew
         record = core.record
         revision = core.next_revision
-        canary = changes.get("canary", record.canary)
-        primary = changes.get("primary", record.primary)
-        applied = Applied(canary.version if canary and intent.kind in ("source", "replace") else primary, revision)
+        canary: Canary | None = changes.get("canary", record.canary)
+        version: int = changes.get("primary", record.primary or 0)
+        if canary is not None and intent.kind in ("source", "replace"):
+            version = canary.version
+        applied = Applied(version, revision)
         before = record.payloads()
         with core.lock:
             living = {*crew.versions(), *over}

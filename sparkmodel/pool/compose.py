@@ -9,28 +9,10 @@ from typing import Any
 
 from sparkmodel.errors import InvalidOptionError
 from sparkmodel.loaders.successor import successor
-from sparkmodel.options import PoolOptions
+from sparkmodel.options import FOR_LIFE, LIVE, PoolOptions
 from sparkmodel.pool.intents import Intent
 from sparkmodel.spec import ModelSpec
 
-LIMITS = frozenset(
-    {
-        "workers",
-        "timeout_s",
-        "ready_timeout_s",
-        "max_in_flight",
-        "max_retries",
-        "max_queued",
-        "max_concurrency",
-        "batch_size",
-        "batch_wait_s",
-        "on_error",
-        "error_threshold",
-        "refresh_s",
-        "idle_s",
-    }
-)
-"""Options that a worker takes without loading its model anew."""
 _WORDS = frozenset({"comment", "statement"})  # fields of a spec that change nothing that is served
 
 
@@ -69,18 +51,13 @@ def compose(intent: Intent, current: ModelSpec | None) -> Next:
     assert current is not None
     if intent.kind in ("source", "follow"):
         assert intent.source is not None
-        given, output = current, intent.source.signature.output
-        if intent.allow_new_inputs and output is not None and current.signature.output == current.result_type:
-            given = dataclasses.replace(  # its own new type, as the first version's was its own
-                current, result_type=output, signature=dataclasses.replace(current.signature, output=output)
-            )
-        return Next(successor(given, intent.source), reloads=True, is_new=True)
+        return Next(successor(current, intent.source, intent.allow_new_inputs), reloads=True, is_new=True)
     options = dict(intent.options) if intent.kind == "options" else {"workers": intent.workers}
     fields = dict(intent.fields) if intent.kind == "options" else {}
     spec = _with(current, options, fields)
     changed = {key for key, value in options.items() if getattr(current.options, key) != value}
     others = {key for key, value in fields.items() if getattr(current, key) != value}
-    return Next(spec, reloads=bool(changed - LIMITS or others - _WORDS))
+    return Next(spec, reloads=bool(changed - LIVE or others - _WORDS))
 
 
 def with_limits(spec: ModelSpec, options: PoolOptions) -> ModelSpec:
@@ -90,7 +67,7 @@ def with_limits(spec: ModelSpec, options: PoolOptions) -> ModelSpec:
 
 def limits_of(options: PoolOptions) -> dict[str, Any]:
     """The options that belong to the pool, whichever version it serves."""
-    return {field.name: getattr(options, field.name) for field in dataclasses.fields(options) if field.name in LIMITS}
+    return {field.name: getattr(options, field.name) for field in dataclasses.fields(options) if field.name in LIVE}
 
 
 def _with(current: ModelSpec, options: Mapping[str, Any], fields: Mapping[str, Any]) -> ModelSpec:
@@ -105,9 +82,13 @@ def _with(current: ModelSpec, options: Mapping[str, Any], fields: Mapping[str, A
 
 
 def _check_fixed(options: PoolOptions, current: ModelSpec | None) -> None:
-    if current is not None and options.tls != current.options.tls:
-        raise InvalidOptionError(
-            "Cannot change option 'tls'",
-            f"the pool of model '{current.name}' is serving {'with' if current.options.tls else 'without'} it",
-            "call sm.unregister first",
-        )
+    if current is None:
+        return
+    for key in sorted(FOR_LIFE):
+        was, would_be = getattr(current.options, key), getattr(options, key)
+        if was != would_be:
+            raise InvalidOptionError(
+                f"Cannot change option '{key}'",
+                f"the pool of model '{current.name}' has {was} for life, {would_be} was asked",
+                "call sm.unregister first",
+            )

@@ -9,12 +9,14 @@ import threading
 from collections.abc import Callable, Sequence
 
 from sparkmodel.errors import PoolNotReadyError, VersionRetiredError
+from sparkmodel.pool.counters import at_once
 from sparkmodel.pool.crew import Crew
 from sparkmodel.pool.generations import Generation
 from sparkmodel.pool.launcher import Launcher, Member, Store
 from sparkmodel.pool.leases import Assignments
 from sparkmodel.pool.record import Ledger, Record
 from sparkmodel.pool.sizes import bounds
+from sparkmodel.spec import ModelSpec
 from sparkmodel.wire.directory import Directory, Endpoint, Revision, Served
 from sparkmodel.wire.limits import Limits
 
@@ -156,6 +158,17 @@ class Core:
             limits=None if current is None else Limits.of(current.spec.options),
         )
 
+    def configure(self, members: Sequence[Member], spec: ModelSpec) -> None:
+        """Push limits. A worker that does not take them is dead or stuck, and its successor starts with them."""
+
+        def push(member: Member) -> None:
+            try:
+                member.configure(spec)
+            except Exception:
+                _log.warning("a worker of '%s' did not take its limits", self.name, exc_info=True)
+
+        at_once(push, members)
+
     def end_later(self, members: Sequence[Member], grace_s: float = GRACE_S) -> None:
         """End workers that were counted out, when their callers have had time to learn where to go instead."""
         if members:
@@ -180,4 +193,4 @@ class Core:
 
 def share_of(query: str, version: int) -> float:
     """Where a query stands between 0 and 1, anew for each canary: the same whoever asks, and evenly spread."""
-    return int.from_bytes(hashlib.sha256(f"{version}|{query}".encode()).digest()[:8]) / 2**64
+    return int.from_bytes(hashlib.sha256(f"{version}|{query}".encode()).digest()[:8], "big") / 2**64

@@ -89,7 +89,7 @@ class Master:
     def serving(self) -> ModelSpec | None:
         """What new queries get, None before the first version."""
         current = self._core.record.current
-        return current and current.spec
+        return None if current is None else current.spec
 
     @property
     def seen(self) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from sparkmodel.pool.launcher import Store
 from sparkmodel.wire.directory import Revision
 
 FORMAT = 1
+NEVER = Revision()
 _APPLIED, _ENTRIES, _GENERATIONS, _SHIPPED = 100, 100, 10, 3
 
 
@@ -91,8 +92,8 @@ class Record:
     entries: tuple[Entry, ...] = ()
     applied: Mapping[str, Applied] = dataclasses.field(default_factory=dict)
     seen: tuple[str, str] = ("", "")
-    changed: Revision = Revision()
-    moved: Revision = Revision()
+    changed: Revision = NEVER
+    moved: Revision = NEVER
     counters: Mapping[int, Mapping[str, float]] = dataclasses.field(default_factory=dict)
 
     @property
@@ -103,7 +104,8 @@ class Record:
     @property
     def serving(self) -> tuple[int, ...]:
         """The versions that new queries may get."""
-        return tuple(version for version in (self.primary, self.canary and self.canary.version) if version is not None)
+        canary = () if self.canary is None else (self.canary.version,)
+        return canary if self.primary is None else (self.primary, *canary)
 
     def trimmed(self, living: Collection[int]) -> Record:
         """Without what is too old to go back to; versions with workers stay."""

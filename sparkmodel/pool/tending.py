@@ -10,6 +10,7 @@ from sparkmodel.pool.core import GRACE_S, Core
 from sparkmodel.pool.counters import at_once
 from sparkmodel.pool.healing import Healer
 from sparkmodel.pool.intents import Intent
+from sparkmodel.pool.launcher import Member
 from sparkmodel.pool.leases import LEASE_S
 from sparkmodel.pool.sizes import Autoscaler, Load, bounds
 
@@ -118,13 +119,13 @@ class Tending:
                 return
             if count > wanted:
                 self._crew.wanted[version] = count
-                leaving = []
+                leaving: list[Member] = []
             else:
                 leaving = self._shrink(version, count)
         core.end_later(leaving)
         self._healer.fill()
 
-    def _shrink(self, version: int, count: int) -> list[object]:
+    def _shrink(self, version: int, count: int) -> list[Member]:
         self._crew.wanted[version] = count
         leaving = self._crew.leave(version, count)
         self._core.publish()

@@ -30,8 +30,8 @@ from sparkmodel.scoring.outputs import to_array
 from sparkmodel.scoring.stream import ScoringStream, model_traceback
 from sparkmodel.scoring.tally import Tally, WorkerStats
 from sparkmodel.spec import ModelSpec
-from sparkmodel.wire.server import Server
 from sparkmodel.wire.directory import Directory
+from sparkmodel.wire.server import Server
 from sparkmodel.wire.tls import Identity
 
 
