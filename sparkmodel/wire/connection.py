@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import select
 import socket
 import struct
 import time
@@ -20,28 +21,43 @@ import pyarrow as pa
 from sparkmodel.errors import BatchTooLargeError, ProtocolError, SparkModelError
 from sparkmodel.version import __version__
 from sparkmodel.wire import protocol as p
-from sparkmodel.wire.handle import NO_OPTIONS, CallOptions
 from sparkmodel.wire.directory import Directory
+from sparkmodel.wire.handle import NO_OPTIONS, CallOptions
 
 _CONNECT_S = 5.0
+_SILENCE_S = 5.0  # a master says every second that it lives
+_LATE_S = 0.2  # for the rest of an answer that has begun to come when the deadline passes
+_GRACE_S = 0.5  # for an answer that says by name why the time was not enough
 
 
 @dataclasses.dataclass(frozen=True)
 class StreamKey:
-    """What a stream is opened with; two calls with equal keys can share one opened connection."""
+    """What a stream is opened with; two calls with equal keys can share one opened connection.
+
+    Attributes:
+        schema: Of the batches.
+        by_name: Whether column names mean anything.
+        call: What was asked for, and the query that the batches belong to.
+        pin: The version that the query is held to, None where any may answer.
+        digest: What the caller's plan rests on; empty where nothing is known.
+    """
 
     schema: pa.Schema
     by_name: bool
     call: CallOptions = NO_OPTIONS
+    pin: int | None = None
+    digest: str = ""
 
     def to_json(self) -> bytes:
-        """The payload of an open request. `pin` is kept free for the version that a query is held to."""
+        """The payload of an open request."""
+        told = {"digest": self.digest, "query": self.call.query}
         return p.to_json(
             {
                 **self.call.to_dict(),
+                **{key: value for key, value in told.items() if value},
                 "schema": p.schema_to_text(self.schema),
                 "binding": "name" if self.by_name else "position",
-                "pin": None,
+                "pin": self.pin,
             }
         )
 
@@ -56,6 +72,7 @@ class Connection:
 
     def __init__(self, name: str, endpoint: tuple[str, int], token: str, tls: str | None = None) -> None:
         self.endpoint = endpoint
+        self.idle_since = time.monotonic()
         self._what = f"Cannot score with '{name}'"
         self._stream: StreamKey | None = None
         self._result_schema: pa.Schema | None = None
@@ -99,6 +116,29 @@ class Connection:
         self.directory = Directory.from_dict(self._expect_info())
         return self.directory
 
+    def pin(self, query: str, digest: str, budget_s: float) -> int:
+        """Ask a master for the version that a query is held to; it may have to start its workers for this.
+
+        Args:
+            query: What is held; empty only asks for a version that may be called.
+            digest: Of the plan that calls.
+            budget_s: Longest wait; the master is silent for some seconds at most meanwhile.
+
+        Raises:
+            PoolGoneError: the other side is no master.
+            SparkModelError: there is no such version, or it did not start in time.
+        """
+        until = time.monotonic() + budget_s + _GRACE_S
+        asked = p.to_json({"query": query, "digest": digest})
+        self._limit(_SILENCE_S)
+        p.send(self._sock, p.pack_request(p.PIN, 0, asked, max(1, int(budget_s * 1000))))
+        reply = self._expect_info(until)
+        try:
+            self.directory = Directory.from_dict(reply)
+            return int(reply["pinned"])
+        except (KeyError, ValueError, TypeError) as error:
+            raise ProtocolError(self._what, f"a master's answer cannot be read: {error!r}") from error
+
     def open(self, stream: StreamKey, timeout_s: float) -> None:
         """Make the connection ready for batches of a schema; nothing is sent if it is already."""
         if self._stream is not stream and self._stream != stream:
@@ -140,16 +180,17 @@ class Connection:
                 answer = p.read_answer(self._sock, self._what)
             except BlockingIOError as error:
                 raise TimeoutError from error
-            if answer.seq != self._seq and (answer.status, answer.seq) != (p.ERROR, 0):  # 0: about the connection
+            about_all = answer.seq == 0 and answer.status in (p.ERROR, p.RETRY)  # the connection as a whole
+            if answer.seq != self._seq and not about_all:
                 # Spark cannot see rows in the wrong order, so a wrong number must never pass
                 raise ProtocolError(self._what, f"batch {self._seq} was asked, {answer.seq} was answered")
             if answer.status != p.ALIVE:
                 return answer
             if self._deadline is not None:
                 left = self._deadline - time.monotonic()
-                if left <= 0:
+                if left <= 0 and not self._has_more():
                     raise TimeoutError
-                self._limit(min(left, self._timeout_s))
+                self._limit(min(max(left, _LATE_S), self._timeout_s))
 
     def decode(self, answer: p.Answer) -> pa.Array:
         """The predictions in an answer."""
@@ -170,6 +211,13 @@ class Connection:
             return True
         return True
 
+    def _has_more(self) -> bool:
+        """Whether more has come, such as the answer behind a sign of life."""
+        pending = getattr(self._sock, "pending", None)  # what TLS has read already
+        if pending is not None and pending():
+            return True
+        return bool(select.select([self._sock], [], [], 0)[0])
+
     def close(self) -> None:
         """Close the connection; the worker drops what it has not begun."""
         with contextlib.suppress(OSError):
@@ -187,9 +235,14 @@ class Connection:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
 
-    def _expect_info(self) -> dict[str, Any]:
+    def _expect_info(self, until: float = math.inf) -> dict[str, Any]:
         answer = p.read_answer(self._sock, self._what)
-        while answer.status == p.ALIVE:  # the worker is slow to answer, and says so
+        while answer.status == p.ALIVE:  # the other side is slow to answer, and says so
+            left = until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            if left < _SILENCE_S:
+                self._limit(left)
             answer = p.read_answer(self._sock, self._what)
         if answer.status in (p.ERROR, p.RETRY):
             raise self.error(answer)

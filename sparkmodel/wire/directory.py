@@ -23,6 +23,9 @@ class Revision(NamedTuple):
     number: int = 0
 
 
+NO_REVISION = Revision()  # older than any
+
+
 @dataclasses.dataclass(frozen=True)
 class Served:
     """One version that has workers, or gets some as soon as it is asked for.
@@ -58,7 +61,7 @@ class Directory:
         limits: Of all calls of the pool, as they are now; None is as the handle says.
     """
 
-    revision: Revision = Revision()
+    revision: Revision = NO_REVISION
     state: str = "healing"
     version: int = 0
     served: tuple[Served, ...] = ()

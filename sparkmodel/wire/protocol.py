@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of the wire protocol, version 1. The page docs/protocol.md is its specification.
+"""Frames of the wire protocol, version 2. The page docs/protocol.md is its specification.
 
 Integers are big-endian (network order). Only Arrow IPC messages and JSON cross the wire; nothing is unpickled.
 """
@@ -16,15 +16,18 @@ from typing import Any
 import pyarrow as pa
 
 from sparkmodel.errors import BatchTooLargeError, ProtocolError, ProtocolVersionError
+from sparkmodel.wire.directory import NO_REVISION, Revision
+from sparkmodel.wire.messages import is_compressed, storage_of
 
 MAGIC = b"SPKM"
-VERSION = 1
+VERSION = 2
 PREFACE = struct.Struct(">4sHH")  # magic, version, zero
 
 REQUEST = struct.Struct(">BxxxIIxxxxQ")  # type, seq, budget_ms, length
-HELLO, OPEN, BATCH = 0, 1, 2
+HELLO, OPEN, BATCH, PIN = 0, 1, 2, 3
 
-ANSWER = struct.Struct(">BxxxIIIIIQ")  # status, seq, epoch, queue_us, predict_us, load, length
+# status, incarnation, seq, number, queue_us, predict_us, load, length
+ANSWER = struct.Struct(">BxHIIIIIQ")
 OK, ERROR, RETRY, ALIVE, INFO = 0, 1, 2, 3, 4
 
 MAX_JSON_BYTES = 1 << 20
@@ -32,7 +35,7 @@ MAX_BATCH_BYTES = 1 << 28
 KEEPALIVE_S = 1.0
 _U32 = 0xFFFFFFFF
 # EOFError: Arrow's own, for an empty message; a session must not take it for the end of its connection
-_ARROW_ERRORS = (ValueError, TypeError, OSError, EOFError, pa.ArrowException)
+_ARROW_ERRORS = (ValueError, TypeError, OSError, EOFError, struct.error, pa.ArrowException)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,11 +50,21 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """One frame from worker to client. Times are microseconds; `load` counts the worker's unfinished batches."""
+    """One frame from worker to client.
+
+    Attributes:
+        status: Which of the five kinds it is.
+        seq: Number of the request; 0 may mean the connection as a whole.
+        revision: Of the newest directory that the worker knows.
+        queue_us: Microseconds that the batch waited.
+        predict_us: Microseconds that it was in the model.
+        load: The worker's unfinished batches, of all callers.
+        payload: Bytes-like.
+    """
 
     status: int
     seq: int
-    epoch: int = 0
+    revision: Revision = NO_REVISION
     queue_us: int = 0
     predict_us: int = 0
     load: int = 0
@@ -72,8 +85,9 @@ def pack_answer(answer: Answer) -> list[Any]:
     """An answer as buffers for `sendmsg`; the payload is not copied."""
     header = ANSWER.pack(
         answer.status,
+        answer.revision.incarnation,
         answer.seq,
-        answer.epoch,
+        answer.revision.number,
         min(answer.queue_us, _U32),
         min(answer.predict_us, _U32),
         answer.load,
@@ -103,7 +117,7 @@ def read_preface(sock: socket.socket, what: str) -> None:
 def read_request(sock: socket.socket, max_bytes: int, what: str) -> Request:
     """Read one request; the size is checked before anything is allocated for it."""
     type_, seq, budget_ms, length = REQUEST.unpack(receive_exactly(sock, REQUEST.size))
-    if type_ not in (HELLO, OPEN, BATCH):
+    if type_ not in (HELLO, OPEN, BATCH, PIN):
         raise ProtocolError(what, f"unknown request type {type_}")
     limit = max_bytes if type_ == BATCH else MAX_JSON_BYTES
     if length > limit:
@@ -118,9 +132,9 @@ def read_answer(sock: socket.socket, what: str) -> Answer:
     header = ANSWER.unpack(receive_exactly(sock, ANSWER.size))
     if header[0] not in (OK, ERROR, RETRY, ALIVE, INFO):
         raise ProtocolError(what, f"unknown answer status {header[0]}")
-    status, seq, epoch, queue_us, predict_us, load, length = header
+    status, incarnation, seq, number, queue_us, predict_us, load, length = header
     payload = receive_exactly(sock, length)
-    return Answer(status, seq, epoch, queue_us, predict_us, load, payload)
+    return Answer(status, seq, Revision(incarnation, number), queue_us, predict_us, load, payload)
 
 
 def send(sock: socket.socket, buffers: list[Any]) -> None:
@@ -187,13 +201,13 @@ def schema_to_text(schema: pa.Schema) -> str:
 
 
 def schema_from_text(text: Any, what: str) -> pa.Schema:
-    """The Arrow schema that `schema_to_text` wrote.
+    """The Arrow schema that `schema_to_text` wrote; in the place of an extension type there is what it is stored as.
 
     Raises:
         ProtocolError: it cannot be read.
     """
     try:
-        return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text, validate=True)))
+        return storage_of(pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text, validate=True))))
     except _ARROW_ERRORS as error:
         raise ProtocolError(what, f"the schema cannot be read: {error}") from error
 
@@ -207,9 +221,11 @@ def batch_from_buffer(payload: Any, schema: pa.Schema, what: str) -> pa.RecordBa
     """The record batch in a payload, checked in full: a corrupt one must not reach native code.
 
     Raises:
-        ProtocolError: it cannot be read or does not hold together.
+        ProtocolError: it cannot be read, does not hold together, or is compressed: a few bytes would become many.
     """
     try:
+        if is_compressed(payload):
+            raise ProtocolError(what, "a batch is compressed", "write it without compression")
         batch = pa.ipc.read_record_batch(pa.py_buffer(payload), schema)
         batch.validate(full=True)
     except _ARROW_ERRORS as error:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which worker gets the next batch: the client's own choice, with no master on the way.
+"""Which version and which worker get the next batch: the client's own choice, with no master on the way.
 
+A call that is held to no version goes to one that answers its plan right, by weight, and stays there.
 As long as a worker on this host is free, only those on this host are asked; else all are. Of two of them at random, the
 one with fewer of our batches is taken, then the one on this host, then the one that was less loaded when it last
 answered. So a model that keeps up stays near, and one that does not uses all workers.
@@ -13,10 +14,10 @@ import ipaddress
 import random
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from sparkmodel.wire.connection import Connection
-from sparkmodel.wire.directory import Directory
+from sparkmodel.wire.directory import Directory, Endpoint, Revision
 
 _AVOID_S = 1.0  # how long an endpoint that failed is left alone while another one works
 
@@ -25,7 +26,7 @@ _AVOID_S = 1.0  # how long an endpoint that failed is left alone while another o
 class Route:
     """One endpoint as this process sees it."""
 
-    endpoint: tuple[str, int]
+    endpoint: Endpoint
     is_local: bool = False
     in_flight: int = 0
     load: int = 0  # the worker's own count in its last answer: other callers' batches are in it
@@ -49,23 +50,39 @@ class Router:
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, is_local: Callable[[str], bool] | None = None
     ) -> None:
-        self.directory = Directory(epoch=-1)
-        self.routes: dict[tuple[str, int], Route] = {}
+        self.directory = Directory(revision=Revision(-1, 0))
+        self.routes: dict[Endpoint, Route] = {}
+        self._by_version: dict[int, list[Route]] = {}
         self._clock, self._is_local = clock, is_local or is_here
 
     def update(self, directory: Directory) -> list[Connection]:
         """Take a newer directory; returns the idle connections to workers that are no longer in it."""
-        if directory.epoch <= self.directory.epoch:
+        if directory.revision <= self.directory.revision:
             return []
         self.directory = directory
-        dropped = [route for key, route in self.routes.items() if key not in directory.endpoints]
-        self.routes = {key: self.routes.get(key) or Route(key, self._is_local(key[0])) for key in directory.endpoints}
-        return [connection for route in dropped for connection in route.idle]
+        before, endpoints = self.routes, dict.fromkeys(directory.endpoints)
+        self.routes = {key: before.get(key) or Route(key, self._is_local(key[0])) for key in endpoints}
+        self._by_version = {
+            served.version: [self.routes[endpoint] for endpoint in served.endpoints] for served in directory.served
+        }
+        return [connection for key, route in before.items() if key not in endpoints for connection in route.idle]
 
-    def pick(self) -> Route | None:
-        """The worker for the next batch, None if none works."""
-        now = self._clock()
-        usable = [route for route in self.routes.values() if route.avoid_until <= now]
+    def choose(self, digest: str, failed: Collection[Endpoint] = ()) -> int | None:
+        """The version for a call that is held to none, None if none that suits its plan has a worker that works."""
+        suited = [served for served in self.directory.served if served.weight > 0 and served.takes(digest)]
+        able = [served for served in suited if self._usable(served.version, failed)]
+        if len(able) < 2:
+            return able[0].version if able else None
+        return random.choices(able, [served.weight for served in able])[0].version
+
+    def pick(self, version: int, failed: Collection[Endpoint] = ()) -> Route | None:
+        """The worker of a version for the next batch, None if none works.
+
+        Args:
+            version: What is to answer it.
+            failed: Endpoints that are not to be tried.
+        """
+        usable = self._usable(version, failed)
         if not usable:
             return None
         if any(route.is_local and route.is_free for route in usable):
@@ -76,6 +93,11 @@ class Router:
         if first.cost == second.cost:
             return first if random.random() < 0.5 else second
         return first if first.cost < second.cost else second
+
+    def _usable(self, version: int, failed: Collection[Endpoint]) -> list[Route]:
+        now = self._clock()
+        routes = self._by_version.get(version, ())
+        return [route for route in routes if route.avoid_until <= now and route.endpoint not in failed]
 
     def avoid(self, endpoint: tuple[str, int], seconds: float = _AVOID_S) -> list[Connection]:
         """Leave an endpoint alone for a while; returns its idle connections, which lead to the same dead end."""

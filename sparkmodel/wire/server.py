@@ -12,12 +12,14 @@ from collections.abc import Callable
 
 from sparkmodel.errors import PredictTimeoutError, SparkModelError
 from sparkmodel.wire import protocol as p
+from sparkmodel.wire.gate import Gate
 from sparkmodel.wire.joiner import Joiner
-from sparkmodel.wire.service import Gate, Service
+from sparkmodel.wire.service import Service
 from sparkmodel.wire.session import Session
 from sparkmodel.wire.tls import Identity, server_context
 
 _log = logging.getLogger(__name__)
+_FAREWELL_S = 0.3  # for clients to hang up once they were told: what they send meanwhile would reset the connection
 _LINGER_S = 0.5  # time for those who wait to be sent elsewhere before a hung worker exits; they look every 0.2 s
 
 
@@ -26,7 +28,8 @@ class Server:
 
     Args:
         service: What answers.
-        host: Address to bind; the port is the system's choice.
+        host: Address to bind.
+        port: Port to bind, such as the one of a server that has ended; 0 is the system's choice.
         max_concurrency: Batches in the model at once.
         max_queued: Batches that may wait for the model.
         timeout_s: Longest stay of one batch in the model.
@@ -43,6 +46,7 @@ class Server:
         service: Service,
         host: str,
         *,
+        port: int = 0,
         max_concurrency: int = 1,
         max_queued: int = 100,
         timeout_s: float = 60.0,
@@ -61,7 +65,8 @@ class Server:
         self._sessions: set[Session] = set()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        self._listener = socket.create_server((host, 0), backlog=512)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, port), family=family, backlog=512)
         self.endpoint: tuple[str, int] = self._listener.getsockname()[:2]
         for target in (self._accept, self._watch):
             threading.Thread(target=target, name=f"sparkmodel-{target.__name__}", daemon=True).start()
@@ -70,19 +75,46 @@ class Server:
         host, port = self.endpoint
         return f"Server({self.service.name!r} on {host}:{port}, {len(self._sessions)} connections)"
 
+    def configure(
+        self,
+        *,
+        max_concurrency: int,
+        max_queued: int,
+        timeout_s: float,
+        join_rows: int | None = None,
+        join_wait_s: float = 0.0,
+    ) -> None:
+        """Take other limits, for what is waiting or in the model too."""
+        self._timeout_s = timeout_s
+        self.gate.resize(max_concurrency, max_queued)
+        self._joiner.configure(join_rows, join_wait_s)
+
     def close(self, drain_s: float = 0.0) -> None:
-        """Refuse new batches, send waiting ones elsewhere, let running ones finish for `drain_s`, then close."""
+        """Send what waits and what comes elsewhere, then close.
+
+        Args:
+            drain_s: Longest time for what is in the model to be finished, and its answers to be sent; the clients are
+                told before their connections close. With 0 they are cut.
+        """
         self.gate.stopping = True
         deadline = time.monotonic() + drain_s
-        while self.gate.load and time.monotonic() < deadline:
-            time.sleep(0.01)
+        while drain_s and not self._dismiss() and time.monotonic() < deadline:
+            time.sleep(0.005)
         self._stopped.set()
         with contextlib.suppress(OSError):
             # close() alone leaves a thread in accept(), and with it the port
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        deadline = min(deadline, time.monotonic() + _FAREWELL_S)
+        while drain_s and self._open_sessions() and time.monotonic() < deadline:
+            self._dismiss()  # those that came meanwhile
+            time.sleep(0.005)
         for session in self._open_sessions():
             session.close()
+
+    def _dismiss(self) -> bool:
+        """Whether no session has an answer to send any more."""
+        return all([session.dismiss() for session in self._open_sessions()])
 
     def _open_sessions(self) -> list[Session]:
         with self._lock:
@@ -123,8 +155,7 @@ class Server:
     def _watch(self) -> None:
         """Tell callers that wait that the worker lives; end a batch, and the worker, that hangs."""
         told = time.monotonic()
-        tick = min(p.KEEPALIVE_S, self._timeout_s / 4)
-        while not self._stopped.wait(tick):
+        while not self._stopped.wait(min(p.KEEPALIVE_S, self._timeout_s / 4)):
             now = time.monotonic()
             if any(now - stay.started > self._timeout_s for stay in self.gate.running()):
                 self._hang()
@@ -139,6 +170,7 @@ class Server:
         for session in self._open_sessions():
             session.fail_running(self._timeout_s, self._timeout_error())
         time.sleep(_LINGER_S)
+        self._dismiss()
         self._on_hang()
 
     def _timeout_error(self) -> SparkModelError:

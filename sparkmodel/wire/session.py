@@ -22,12 +22,13 @@ from sparkmodel.errors import (
     WorkerStoppingError,
 )
 from sparkmodel.wire import protocol as p
+from sparkmodel.wire.gate import Gate, Stay
 from sparkmodel.wire.joiner import Entry, Joiner
-from sparkmodel.wire.service import Gate, Service, Stay, Stream
+from sparkmodel.wire.service import Service, Stream
 from sparkmodel.wire.tls import refused_without, speaks_tls
 
 _HELLO_S = 10.0  # a stranger that connects and says nothing must not hold a thread
-_LINGER_S = 1.0
+_LINGER_S = 1.0  # for a client to read the last answer
 _RETRIABLE = (PoolBusyError, WorkerStoppingError)
 _HUNG_UP: int = getattr(select, "POLLRDHUP", 0)  # Linux only
 
@@ -47,7 +48,7 @@ class Session:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._sock, self._service, self._gate, self._tls = sock, service, gate, tls
-        self._is_closed = False
+        self._is_closed = self._is_greeted = self._is_dismissed = False
         self._max_batch_bytes = max_batch_bytes
         self._joiner = joiner or Joiner(gate)
         self._write_lock = threading.Lock()
@@ -65,6 +66,10 @@ class Session:
         except (EOFError, OSError):
             return  # the client has gone; nothing is owed to it
         except SparkModelError as error:
+            if self._is_dismissed:
+                with contextlib.suppress(OSError):
+                    self._linger()
+                return
             if self._pending is None:
                 self._pending = 0
             with contextlib.suppress(OSError):
@@ -85,6 +90,33 @@ class Session:
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()
+
+    def dismiss(self) -> bool:
+        """Tell the client that nothing more is read, unless a request is read and its answer not sent whole.
+
+        What it has sent behind the last answer was not scored, and now it knows.
+
+        Returns:
+            Whether the session is over but for the end of the connection.
+        """
+        if self._is_dismissed or self._is_closed:
+            return True
+        if not self._write_lock.acquire(blocking=False):
+            return False  # an answer is being sent
+        try:
+            if self._pending is not None:
+                return False
+            if self._is_greeted and not self._polls(select.POLLOUT):
+                return False  # it has not read yet what it was sent
+            self._is_dismissed = True
+            if self._is_greeted:
+                error = WorkerStoppingError(self._what, "the worker stops; nothing that came later was scored")
+                p.send(self._sock, p.pack_answer(self._head(p.RETRY, 0, payload=p.to_json(error.to_dict()))))
+        except OSError:
+            pass  # the client has gone
+        finally:
+            self._write_lock.release()
+        return True
 
     def is_gone(self) -> bool:
         """Whether the client closed its side."""
@@ -140,6 +172,7 @@ class Session:
             raise ProtocolError(self._what, "the first request is not a hello")
         self._handle(request)
         self._sock.settimeout(None)
+        self._is_greeted = True
 
     def _secure(self, context: ssl.SSLContext) -> None:
         """Shake hands; a client without TLS is told in plain."""
@@ -153,12 +186,17 @@ class Session:
         sock.do_handshake()
 
     def _handle(self, request: p.Request) -> None:
-        self._pending = request.seq
+        with self._write_lock:
+            if self._is_dismissed:
+                raise WorkerStoppingError(self._what, "the worker has stopped")  # it knows already
+            self._pending = request.seq
         try:
             if request.type == p.BATCH:
                 self._score(request)
             elif request.type == p.OPEN:
                 self._open(request)
+            elif request.type == p.PIN:
+                self._pin(request)
             else:
                 self._hello(request)
         except _RETRIABLE as error:
@@ -175,10 +213,19 @@ class Session:
         token = str(hello.get("token", ""))
         if not hmac.compare_digest(token.encode(errors="surrogatepass"), self._service.token.encode()):
             raise AuthenticationError(self._what, "the token is not this pool's", "take the handle from sm.get(name)")
-        self._answer_json(
-            request.seq,
-            {"max_batch_bytes": self._max_batch_bytes, **self._service.directory.to_dict()},
-        )
+        self._answer_json(request.seq, self._greeting())
+
+    def _greeting(self) -> dict[str, Any]:
+        return {"max_batch_bytes": self._max_batch_bytes, **self._service.directory.to_dict()}
+
+    def _pin(self, request: p.Request) -> None:
+        arrived = time.monotonic()
+        asked = p.from_json(request.payload, self._what)
+        query, digest = str(asked.get("query") or ""), str(asked.get("digest") or "")
+        budget_s = request.budget_ms / 1000 or float("inf")
+        with self._guarded():
+            version = self._service.pin(query, digest, arrived + budget_s)
+        self._answer_json(request.seq, {"pinned": version, **self._greeting()})
 
     def _open(self, request: p.Request) -> None:
         options = p.from_json(request.payload, self._what)
@@ -227,8 +274,8 @@ class Session:
             ) from error
 
     def _head(self, status: int, seq: int, queue_us: int = 0, predict_us: int = 0, payload: Any = b"") -> p.Answer:
-        epoch = self._service.directory.epoch
-        return p.Answer(status, seq, epoch, queue_us, predict_us, self._gate.load, payload)
+        revision = self._service.directory.revision
+        return p.Answer(status, seq, revision, queue_us, predict_us, self._gate.load, payload)
 
     def _answer_json(self, seq: int, value: dict[str, Any]) -> None:
         self._answer(self._head(p.INFO, seq, payload=p.to_json(value)))

@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable
 
 from sparkmodel.wire import protocol as p
-from tests.unit.wire.toys import RESULT
+from sparkmodel.wire.directory import Revision
+from tests.unit.wire.toys import RESULT, listing
 
 
 class Liar:
@@ -47,10 +48,10 @@ class Liar:
                     self.batches += 1
                     self._on_batch(sock, request.seq)
                     continue
-                greeting = {"max_batch_bytes": 1 << 20, "epoch": 1, "endpoints": [], "state": "ready", "version": 1}
+                greeting = {"max_batch_bytes": 1 << 20, **listing(1).to_dict(), "pinned": 1}
                 opened = {"schema": p.schema_to_text(RESULT), "version": 1}
-                reply = greeting if request.type == p.HELLO else opened
-                p.send(sock, p.pack_answer(p.Answer(p.INFO, request.seq, 1, payload=p.to_json(reply))))
+                reply = opened if request.type == p.OPEN else greeting
+                p.send(sock, p.pack_answer(p.Answer(p.INFO, request.seq, Revision(1, 1), payload=p.to_json(reply))))
 
 
 def hang_up(sock: socket.socket, _: int) -> None:

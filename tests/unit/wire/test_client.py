@@ -14,6 +14,7 @@ import pytest
 
 from sparkmodel.errors import BatchTooLargeError, PredictError, SparkModelError
 from sparkmodel.wire import client as client_module
+from sparkmodel.wire import payloads as payloads_module
 from sparkmodel.wire.client import PoolClient, client_of, forget
 from sparkmodel.wire.handle import Handle
 from sparkmodel.wire.server import Server
@@ -107,7 +108,7 @@ def test_nothing_is_sent_for_an_empty_batch(serve: Serve, pool: Pool, service: T
 def test_a_large_batch_goes_in_pieces_and_the_results_line_up(
     serve: Serve, pool: Pool, service: ToyService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "_PIECE_BYTES", 1000)
+    monkeypatch.setattr(payloads_module, "PIECE_BYTES", 1000)
     client = pool(serve(), max_in_flight=3)
     batches = [numbers(*range(n)) for n in (1000, 3, 1, 125, 126)]
     arrays = list(client.predict(batches, False))
@@ -263,7 +264,7 @@ def test_a_fork_while_another_thread_makes_a_client_does_not_lock_the_child(shar
     forked, done = threading.Event(), threading.Event()
 
     def hold_the_lock() -> None:
-        with client_module._clients_lock:
+        with client_module._clients.lock:
             forked.set()
             done.wait(0.5)  # longer than a fork takes
 

@@ -26,12 +26,12 @@ from sparkmodel.errors import (
     WorkerLostError,
 )
 from sparkmodel.wire import client as client_module
+from sparkmodel.wire import locator as locator_module
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.server import Server
-from sparkmodel.wire.directory import Directory
 from tests.unit.wire.liar import Liar, dead_endpoint, hang_up, say_nothing
 from tests.unit.wire.test_client import idle, in_flight, score
-from tests.unit.wire.toys import RESULT, HandleClient, ToyService, double, numbers, wait_until
+from tests.unit.wire.toys import RESULT, HandleClient, ToyService, double, listing, numbers, wait_until
 
 Serve = Callable[..., Server]
 Pool = Callable[..., HandleClient]
@@ -106,7 +106,7 @@ def test_a_batch_is_never_sent_twice_without_retries(pool: Pool, lie: Lie, serve
 
 def test_a_worker_that_cannot_be_reached_counts_as_no_loss(serve: Serve, pool: Pool, service: ToyService) -> None:
     server = serve()
-    directory = Directory(1, (dead_endpoint(), server.endpoint, dead_endpoint()), "ready", 1)
+    directory = listing(1, (dead_endpoint(), server.endpoint, dead_endpoint()), "ready", 1)
     client = pool(server, directory=directory, max_retries=0)
     assert [score(client, i) for i in range(20)] == [[2 * i] for i in range(20)]
     assert client.retries == 0
@@ -124,7 +124,7 @@ def test_a_kept_connection_that_was_closed_meanwhile_counts_as_no_loss(serve: Se
 
 
 def test_a_pool_of_which_nobody_answers_is_gone(serve: Serve, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "_GONE_S", 0.3)
+    monkeypatch.setattr(locator_module, "_GONE_S", 0.3)
     servers = [serve(ToyService()), serve(ToyService())]
     client = pool(*servers)
     assert score(client, 1) == [2]
@@ -137,8 +137,8 @@ def test_a_pool_of_which_nobody_answers_is_gone(serve: Serve, pool: Pool, monkey
 
 def test_a_pool_that_was_dropped_is_gone_at_once(serve: Serve, pool: Pool) -> None:
     master = ToyService()
-    master.directory = Directory(7, (), "stopped", 1)
-    client = pool(serve(master), directory=Directory(1, (dead_endpoint(),), "ready", 1))
+    master.directory = listing(7, (), "stopped", 1)
+    client = pool(serve(master), directory=listing(1, (dead_endpoint(),), "ready", 1))
     with pytest.raises(PoolGoneError, match="it was dropped"):
         score(client, 1)
 
@@ -167,44 +167,44 @@ def test_a_worker_whose_port_another_program_has_is_passed_over(serve: Serve, po
 
         threading.Thread(target=speak_http, daemon=True).start()
         live = serve()
-        client = pool(live, directory=Directory(1, (listener.getsockname(), live.endpoint), "ready", 1))
+        client = pool(live, directory=listing(1, (listener.getsockname(), live.endpoint), "ready", 1))
         assert [score(client, i) for i in range(10)] == [[2 * i] for i in range(10)]
         listener.shutdown(socket.SHUT_RDWR)
 
 
 def test_a_worker_of_another_protocol_version_is_named(pool: Pool, lie: Lie) -> None:
-    client = pool(lie(hang_up, version=2))
-    with pytest.raises(ProtocolVersionError, match="speaks protocol version 2, this side 1"):
+    client = pool(lie(hang_up, version=3))
+    with pytest.raises(ProtocolVersionError, match="speaks protocol version 3, this side 2"):
         score(client, 1)
 
 
 def test_a_stale_handle_heals_through_the_master(serve: Serve, pool: Pool, service: ToyService) -> None:
     live = serve()
     master = ToyService()
-    master.directory = Directory(5, (live.endpoint,), "ready", 1)
-    stale = Directory(1, (dead_endpoint(), dead_endpoint()), "ready", 1)
+    master.directory = listing(5, (live.endpoint,), "ready", 1)
+    stale = listing(1, (dead_endpoint(), dead_endpoint()), "ready", 1)
     client = pool(master=serve(master), directory=stale)
     assert score(client, 3) == [6]
-    assert client._router.directory.epoch == 5
+    assert client._router.directory.revision.number == 5
     assert (service.seen, master.opened) == ([3], [])
 
 
 def test_a_pool_that_heals_is_waited_for(serve: Serve, pool: Pool) -> None:
     live = serve()
     master = ToyService()
-    master.directory = Directory(2, (), "healing", 1)
+    master.directory = listing(2, (), "healing", 1)
     client = pool(master=serve(master), directory=master.directory)
     with ThreadPoolExecutor(1) as threads:
         result = threads.submit(score, client, 3)
         with pytest.raises(TimeoutError):
             result.result(0.3)
-        master.directory = Directory(3, (live.endpoint,), "ready", 1)
+        master.directory = listing(3, (live.endpoint,), "ready", 1)
         assert result.result(120) == [6]
 
 
 def test_a_pool_that_does_not_heal_in_time_is_gone(serve: Serve, pool: Pool) -> None:
     master = ToyService()
-    master.directory = Directory(2, (), "healing", 1)
+    master.directory = listing(2, (), "healing", 1)
     client = pool(master=serve(master), directory=master.directory, ready_timeout_s=0.2)
     with pytest.raises(PoolGoneError, match="no worker came back"):
         score(client, 3)
@@ -215,7 +215,7 @@ def test_callers_learn_new_workers_from_the_answers_of_old_ones(serve: Serve, po
     old_server, new_server = serve(old), serve(new)
     client = pool(old_server)
     assert score(client, 1) == [2]
-    old.directory = new.directory = Directory(2, (new_server.endpoint,), "ready", 2)
+    old.directory = new.directory = listing(2, (new_server.endpoint,), "ready", 2)
     assert score(client, 2) == [4], "the old worker still answers, and tells"
     assert [score(client, i) for i in (3, 4)] == [[6], [8]]
     assert (old.seen, new.seen) == ([1, 2], [3, 4])
@@ -295,7 +295,7 @@ def test_a_batch_that_hangs_fails_alone_and_those_behind_it_go_to_another_worker
         wait_until(lambda: hanging.seen == [666], "the batch is in the model")
         waiting = [threads.submit(score, client, i) for i in range(3)]
         wait_until(lambda: server.gate.load == 4, "three wait behind it")
-        hanging.directory = Directory(2, (serve(other).endpoint,), "ready", 1)
+        hanging.directory = listing(2, (serve(other).endpoint,), "ready", 1)
         with pytest.raises(PredictTimeoutError, match=r"timeout_s=0\.5"):
             victim.result(120)
         assert [r.result(120) for r in waiting] == [[0], [2], [4]]
@@ -338,7 +338,7 @@ def test_a_misfit_of_columns_is_seen_by_the_caller(serve: Serve, pool: Pool, ser
 
 def reply(status: int, payload: bytes, shift: int = 0) -> Callable[[socket.socket, int], None]:
     def on_batch(sock: socket.socket, seq: int) -> None:
-        p.send(sock, p.pack_answer(p.Answer(status, seq + shift, 1, payload=payload)))
+        p.send(sock, p.pack_answer(p.Answer(status, seq + shift, payload=payload)))
 
     return on_batch
 
@@ -374,6 +374,6 @@ def test_an_answer_with_another_number_of_rows_is_never_taken(pool: Pool, lie: L
 
 def test_an_error_about_the_connection_reaches_the_caller_although_it_has_no_number(pool: Pool, lie: Lie) -> None:
     error = AuthenticationError("Cannot score with 'toy'", "no longer welcome").to_dict()
-    client = pool(lie(lambda sock, _: p.send(sock, p.pack_answer(p.Answer(p.ERROR, 0, 1, payload=p.to_json(error))))))
+    client = pool(lie(lambda sock, _: p.send(sock, p.pack_answer(p.Answer(p.ERROR, 0, payload=p.to_json(error))))))
     with pytest.raises(AuthenticationError, match="no longer welcome"):
         score(client, 1)

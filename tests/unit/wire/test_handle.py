@@ -14,21 +14,23 @@ from sparkmodel.errors import ProtocolError
 from sparkmodel.options import PoolOptions
 from sparkmodel.schema import Column
 from sparkmodel.wire import protocol as p
-from sparkmodel.wire.handle import MARKER, CallOptions, Contract, Credential, Handle, Limits, PoolRef
-from sparkmodel.wire.directory import Directory
+from sparkmodel.wire.handle import MARKER, CallOptions, Contract, Credential, Handle, PoolRef
+from sparkmodel.wire.limits import Limits
+from tests.unit.wire.toys import listing
 
 WHOLE = Handle(
     pool=PoolRef(
         name="toy",
         pool_id="p1",
         master=("10.0.0.1", 1),
-        directory=Directory(3, (("10.0.0.2", 2),), "ready", 7),
+        directory=listing(3, (("10.0.0.2", 2),), version=7, limits=Limits(max_retries=1)),
     ),
     credential=Credential(token="secret", tls="a certificate"),
     contract=Contract(
         result_type=pa.float64(),
         inputs=(Column(name="a", type=pa.float64(), required=True, shape=None),),
         like_mlflow=True,
+        digest="0123456789abcdef",
     ),
     call=CallOptions(
         params='{"k": 1}',
@@ -38,6 +40,8 @@ WHOLE = Handle(
         by_name=True,
         case_sensitive=True,
         timeout_s=9.5,
+        app="app-1",
+        query="query:app-1:3",
         limits=Limits(max_in_flight=5, max_retries=6, timeout_s=7.5, ready_timeout_s=8.5),
     ),
 )
@@ -55,7 +59,15 @@ def test_the_text_is_flat_json_as_files_that_were_saved_have_it() -> None:
         "max_retries": 6,
         "timeout_s": 7.5,
         "ready_timeout_s": 8.5,
-        "directory": {"epoch": 3, "endpoints": [["10.0.0.2", 2]], "state": "ready", "version": 7},
+        "directory": {
+            "incarnation": 1,
+            "number": 3,
+            "state": "ready",
+            "version": 7,
+            "served": [{"version": 7, "endpoints": [["10.0.0.2", 2]], "weight": 1.0, "accepts": []}],
+            "master": None,
+            "limits": {"max_in_flight": 2, "max_retries": 1, "timeout_s": 60.0, "ready_timeout_s": 300.0},
+        },
         "call": {
             "params": '{"k": 1}',
             "on_error": "null",
@@ -64,9 +76,12 @@ def test_the_text_is_flat_json_as_files_that_were_saved_have_it() -> None:
             "by_name": True,
             "case_sensitive": True,
             "timeout_s": 9.5,
+            "app": "app-1",
+            "query": "query:app-1:3",
         },
         "tls": "a certificate",
         "like_mlflow": True,
+        "digest": "0123456789abcdef",
     }
     assert p.schema_from_text(result, "test") == pa.schema([("prediction", pa.float64())])
     assert p.schema_from_text(inputs["schema"], "test") == pa.schema([("a", pa.float64())])
@@ -117,4 +132,5 @@ def test_a_worker_is_told_neither_limits_nor_the_callers_deadline() -> None:
     told = WHOLE.call.told()
     parts = {"params": {"k": 1}, "on_error": "null", "time_zone": "UTC", "case_sensitive": True}
     assert told.to_dict() == WHOLE.call.to_dict() == parts
-    assert told == WHOLE.calling(timeout_s=1.0, limits=Limits(max_retries=0), names=("b",)).call.told()
+    assert told == WHOLE.calling(timeout_s=1.0, limits=Limits(max_retries=0), names=("b",), app="b").call.told()
+    assert told.query == WHOLE.call.query, "batches of two queries share no stream"

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from sparkmodel.errors import DeadlineExceededError, SparkModelError, WorkerStoppingError
+from sparkmodel.wire.gate import Gate
 from sparkmodel.wire.joiner import Entry, Joiner
-from sparkmodel.wire.service import Gate
 
 SCHEMA = pa.schema([("x", pa.int64())])
 

@@ -16,9 +16,8 @@ from sparkmodel.wire import client as client_module
 from sparkmodel.wire.client import client_of, forget
 from sparkmodel.wire.handle import Handle
 from sparkmodel.wire.server import Server
-from sparkmodel.wire.directory import Directory
 from tests.unit.wire.liar import Liar, dead_endpoint, hang_up, say_nothing
-from tests.unit.wire.toys import ToyService, handle_of, numbers, wait_until
+from tests.unit.wire.toys import ToyService, handle_of, listing, numbers, wait_until
 
 Serve = Callable[..., Server]
 POOL = "limits"
@@ -72,7 +71,7 @@ def test_the_window_is_that_of_the_calls_handle(serve: Serve) -> None:
 def test_the_wait_for_a_pool_that_heals_is_that_of_the_calls_handle(serve: Serve) -> None:
     live = serve()
     master = ToyService()
-    master.directory = Directory(2, (), "healing", 1)
+    master.directory = listing(2, (), "healing", 1)
     healing: dict[str, Any] = {"master": serve(master), "directory": master.directory, "pool_id": POOL}
     with pytest.raises(PoolGoneError, match="no worker came back"):
         ask(handle_of(**healing, ready_timeout_s=0.2), 1)
@@ -80,7 +79,7 @@ def test_the_wait_for_a_pool_that_heals_is_that_of_the_calls_handle(serve: Serve
         result = threads.submit(ask, handle_of(**healing, ready_timeout_s=60.0), 3)
         with pytest.raises(FutureTimeoutError):
             result.result(1)
-        master.directory = Directory(3, (live.endpoint,), "ready", 1)
+        master.directory = listing(3, (live.endpoint,), "ready", 1)
         assert result.result(60) == [6]
 
 
@@ -90,17 +89,17 @@ def test_a_newer_handle_of_a_pool_tells_its_client_where_the_pool_is_now(serve: 
     old.close()
     toy = ToyService()
     moved = serve(toy)
-    toy.directory = Directory(6, (moved.endpoint,), "ready", 1)
-    newer = handle_of(pool_id=POOL, master=moved, directory=Directory(5, (dead_endpoint(),), "ready", 1))
+    toy.directory = listing(6, (moved.endpoint,), "ready", 1)
+    newer = handle_of(pool_id=POOL, master=moved, directory=listing(5, (dead_endpoint(),), "ready", 1))
     assert ask(newer, 2) == [4], "its master is asked, not that of the handle that came first"
 
 
 def test_an_older_handle_does_not_take_a_client_back(serve: Serve) -> None:
     gone, live = dead_endpoint(), serve()
-    assert ask(handle_of(live, pool_id=POOL, directory=Directory(5, (live.endpoint,), "ready", 1)), 1) == [2]
-    stale = handle_of(live, pool_id=POOL, directory=Directory(1, (gone,), "ready", 1))
+    assert ask(handle_of(live, pool_id=POOL, directory=listing(5, (live.endpoint,), "ready", 1)), 1) == [2]
+    stale = handle_of(live, pool_id=POOL, directory=listing(1, (gone,), "ready", 1))
     assert ask(stale, 2) == [4]
-    assert client_of(stale)._router.directory.epoch == 5
+    assert client_of(stale)._router.directory.revision.number == 5
 
 
 def test_a_handle_with_another_token_has_no_share_in_anothers_connections(serve: Serve) -> None:

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from sparkmodel.wire.router import Route, Router, is_here
-from sparkmodel.wire.directory import Directory
+from tests.unit.wire.toys import listing
 
 A, B, C = ("h", 1), ("h", 2), ("h", 3)
 
@@ -25,39 +25,39 @@ class Clock:
 
 def router(*endpoints: tuple[str, int], clock: Clock | None = None) -> Router:
     made = Router(clock or Clock())
-    made.update(Directory(1, endpoints, "ready", 1))
+    made.update(listing(1, endpoints, "ready", 1))
     return made
 
 
 def test_nothing_is_picked_from_an_empty_pool() -> None:
-    assert Router().pick() is None
-    assert router().pick() is None
+    assert Router().pick(1) is None
+    assert router().pick(1) is None
 
 
 def test_the_worker_with_fewer_own_batches_is_picked_then_the_one_with_less_load() -> None:
     routes = router(A, B)
     routes.routes[A].in_flight = 1
     routes.routes[B].load = 50
-    assert {routes.pick().endpoint for _ in range(20)} == {B}  # type: ignore[union-attr]
+    assert {routes.pick(1).endpoint for _ in range(20)} == {B}  # type: ignore[union-attr]
     routes.routes[B].in_flight = 1
-    assert {routes.pick().endpoint for _ in range(20)} == {A}  # type: ignore[union-attr]
+    assert {routes.pick(1).endpoint for _ in range(20)} == {A}  # type: ignore[union-attr]
 
 
 def test_equal_workers_all_get_work() -> None:
     routes = router(A, B, C)
-    assert {routes.pick().endpoint for _ in range(200)} == {A, B, C}  # type: ignore[union-attr]
+    assert {routes.pick(1).endpoint for _ in range(200)} == {A, B, C}  # type: ignore[union-attr]
 
 
 def picked(routes: Router, times: int = 100) -> set[tuple[str, int]]:
     """The endpoints of so many choices."""
-    return {routes.pick().endpoint for _ in range(times)}  # type: ignore[union-attr]
+    return {routes.pick(1).endpoint for _ in range(times)}  # type: ignore[union-attr]
 
 
 @pytest.fixture
 def near_and_far() -> Router:
     """A is on this host, B and C are not."""
     made = Router(Clock(), is_local=lambda host: host == "near")
-    made.update(Directory(1, (NEAR, B, C), "ready", 1))
+    made.update(listing(1, (NEAR, B, C), "ready", 1))
     return made
 
 
@@ -77,7 +77,7 @@ def test_a_worker_on_this_host_that_lets_batches_wait_has_no_privilege_but_in_a_
     near = near_and_far.routes[NEAR]
     near.load = 1
     assert picked(near_and_far) == {NEAR, B, C}, "two others are drawn at times"
-    near_and_far.routes = {key: near_and_far.routes[key] for key in (NEAR, B)}
+    near_and_far.update(listing(2, (NEAR, B)))
     assert picked(near_and_far) == {NEAR}, "as many own batches: the near one"
     near.in_flight = 1
     assert picked(near_and_far) == {B}, "fewer own batches, although far"
@@ -85,7 +85,7 @@ def test_a_worker_on_this_host_that_lets_batches_wait_has_no_privilege_but_in_a_
 
 def test_of_several_workers_on_this_host_the_one_with_fewer_own_batches_is_picked() -> None:
     routes = Router(Clock(), is_local=lambda _: True)
-    routes.update(Directory(1, (A, B), "ready", 1))
+    routes.update(listing(1, (A, B), "ready", 1))
     routes.routes[A].load = 1  # when it last answered: it may have been a batch of ours
     routes.routes[B].in_flight = 1
     assert picked(routes) == {A}
@@ -112,21 +112,21 @@ def test_an_avoided_worker_rests_for_a_while_and_comes_back() -> None:
     clock = Clock()
     routes = router(A, B, clock=clock)
     routes.avoid(A, seconds=1)
-    assert {routes.pick().endpoint for _ in range(20)} == {B}  # type: ignore[union-attr]
+    assert {routes.pick(1).endpoint for _ in range(20)} == {B}  # type: ignore[union-attr]
     routes.avoid(B, seconds=5)
-    assert routes.pick() is None
+    assert routes.pick(1) is None
     clock.now += 1.5
-    assert {routes.pick().endpoint for _ in range(20)} == {A}  # type: ignore[union-attr]
+    assert {routes.pick(1).endpoint for _ in range(20)} == {A}  # type: ignore[union-attr]
     assert routes.avoid(("other", 9)) == []
 
 
 def test_only_a_newer_directory_is_taken() -> None:
     routes = router(A, B)
-    routes.update(Directory(1, (C,), "ready", 1))
+    routes.update(listing(1, (C,), "ready", 1))
     assert set(routes.routes) == {A, B}
-    routes.update(Directory(2, (C,), "ready", 2))
+    routes.update(listing(2, (C,), "ready", 2))
     assert set(routes.routes) == {C}
-    routes.update(Directory(1, (A,), "ready", 1))
+    routes.update(listing(1, (A,), "ready", 1))
     assert set(routes.routes) == {C}
 
 
@@ -134,6 +134,6 @@ def test_a_worker_that_stays_keeps_what_is_known_of_it() -> None:
     routes = router(A, B)
     known = routes.routes[B]
     known.in_flight = 3
-    routes.update(Directory(2, (B, C), "ready", 1))
+    routes.update(listing(2, (B, C), "ready", 1))
     assert routes.routes[B] is known
     assert routes.routes[C].in_flight == 0

@@ -14,10 +14,10 @@ import pytest
 
 from sparkmodel.errors import PredictError, SchemaMismatchError
 from sparkmodel.wire import protocol as p
+from sparkmodel.wire.directory import Revision
 from sparkmodel.wire.server import Server
-from sparkmodel.wire.directory import Directory
 from tests.unit.wire.test_protocol import damage
-from tests.unit.wire.toys import RawClient, ToyService, numbers, wait_until
+from tests.unit.wire.toys import RawClient, ToyService, listing, numbers, wait_until
 
 Raw = Callable[[Server], RawClient]
 Serve = Callable[..., Server]
@@ -47,13 +47,16 @@ def check_lives(server: Server) -> None:
 
 
 def test_the_greeting_tells_limits_and_directory(service: ToyService, server: Server, raw: Raw) -> None:
-    service.directory = Directory(4, (("h", 1), ("h", 2)), "healing", 3)
+    service.directory = listing(4, (("h", 1), ("h", 2)), "healing", 3)
     assert raw(server).hello() == {
         "max_batch_bytes": p.MAX_BATCH_BYTES,
-        "epoch": 4,
-        "endpoints": [["h", 1], ["h", 2]],
+        "incarnation": 1,
+        "number": 4,
         "state": "healing",
         "version": 3,
+        "served": [{"version": 3, "endpoints": [["h", 1], ["h", 2]], "weight": 1.0, "accepts": []}],
+        "master": None,
+        "limits": None,
     }
 
 
@@ -83,13 +86,13 @@ def test_a_batch_without_rows_is_answered_without_rows(client: RawClient) -> Non
     assert client.values(1) == []
 
 
-def test_the_answer_tells_the_time_in_the_model_and_the_epoch(client: RawClient, service: ToyService) -> None:
-    service.directory = Directory(9, (), "ready", 1)
+def test_the_answer_tells_the_time_in_the_model_and_the_revision(client: RawClient, service: ToyService) -> None:
+    service.directory = listing(9, (), "ready", 1)
     with service.held():
         client.batch(1, 1)
         assert client.answer(alive=True).status == p.ALIVE  # so at least a while has passed
     answer = client.answer()
-    assert (answer.status, answer.epoch) == (p.OK, 9)
+    assert (answer.status, answer.revision) == (p.OK, Revision(1, 9))
     assert answer.predict_us > answer.queue_us
     assert answer.predict_us > 100_000
 
@@ -170,7 +173,7 @@ GREETING = p.pack_preface() + b"".join(p.pack_request(p.HELLO, 0, p.to_json({"to
     [
         (b"GET / HTTP/1.1\r\n\r\n", "PROTOCOL_ERROR"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01", "PROTOCOL_ERROR"),  # a TLS client
-        (p.pack_preface(2), "PROTOCOL_VERSION_MISMATCH"),
+        (p.pack_preface(1), "PROTOCOL_VERSION_MISMATCH"),
         (p.pack_preface() + b"".join(p.pack_request(p.HELLO, 0, b"not json")), "PROTOCOL_ERROR"),
         (p.pack_preface() + b"".join(p.pack_request(p.HELLO, 0, b"[]")), "PROTOCOL_ERROR"),
         (p.pack_preface() + b"".join(p.pack_request(p.HELLO, 0, b"\xff\xff")), "PROTOCOL_ERROR"),
@@ -211,7 +214,7 @@ def test_a_stranger_is_answered_with_a_condition_and_hung_up_on(
         (p.pack_request(p.HELLO, 1, b'{"token":"other"}'), "AUTHENTICATION_FAILED"),
         ([p.REQUEST.pack(p.BATCH, 1, 0, p.MAX_BATCH_BYTES + 1)], "BATCH_TOO_LARGE"),
         ([p.REQUEST.pack(p.OPEN, 1, 0, p.MAX_JSON_BYTES + 1)], "BATCH_TOO_LARGE"),
-        ([struct.pack(">B3xII4xQ", 3, 1, 0, 0)], "PROTOCOL_ERROR"),
+        ([struct.pack(">B3xII4xQ", 4, 1, 0, 0)], "PROTOCOL_ERROR"),
     ],
 )
 def test_a_client_that_breaks_the_protocol_is_told_so_and_hung_up_on(

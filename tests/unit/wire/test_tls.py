@@ -29,8 +29,8 @@ from sparkmodel.errors import (
     PredictTimeoutError,
     ProtocolError,
 )
-from sparkmodel.wire import client as client_module
 from sparkmodel.wire import connection as connection_module
+from sparkmodel.wire import locator as locator_module
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.connection import Connection
 from sparkmodel.wire.handle import Handle
@@ -198,7 +198,7 @@ def test_a_mix_up_is_named_at_once(
     has_client: bool,
     fact: str,
 ) -> None:
-    monkeypatch.setattr(client_module, "_GONE_S", 1e9)  # who waits for an answer would wait for ever
+    monkeypatch.setattr(locator_module, "_GONE_S", 1e9)  # who waits for an answer would wait for ever
     server = serve(identity=identity if has_server else None)
     tls = make_identity("other").certificate if has_client else None
     with pytest.raises(AuthenticationError, match=fact):

@@ -13,10 +13,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from sparkmodel.errors import PoolGoneError, WrongVersionError
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.client import PoolClient
-from sparkmodel.wire.handle import CallOptions, Contract, Credential, Handle, Limits, PoolRef
-from sparkmodel.wire.directory import Directory
+from sparkmodel.wire.directory import Directory, Endpoint, Revision, Served
+from sparkmodel.wire.handle import CallOptions, Contract, Credential, Handle, PoolRef
+from sparkmodel.wire.limits import Limits
 
 RESULT = pa.schema([pa.field("prediction", pa.float64())])
 WAIT_S = 120.0  # how long a test waits for what must happen; long, for a loaded machine
@@ -44,14 +46,26 @@ def double(batch: pa.RecordBatch) -> pa.Array:
     return pa.array([None if value is None else value * 2 for value in batch.column(0).to_pylist()], pa.float64())
 
 
+def listing(
+    number: int, endpoints: Iterable[Endpoint] = (), state: str = "ready", version: int = 1, **parts: Any
+) -> Directory:
+    """The directory of a pool that serves one version, unless `served` lists others."""
+    served = parts.pop("served", (Served(version, tuple(endpoints)),))
+    return Directory(Revision(1, number), state, version, served, **parts)
+
+
 def handle_of(*servers: Any, master: Any = None, **parts: Any) -> Handle:
-    """A handle whose directory lists the servers; the first answers as the master, unless another is named."""
+    """A handle whose directory lists the servers by version; the first answers as the master, unless another does."""
+    by_version: dict[int, list[Endpoint]] = {}
+    for server in servers:
+        by_version.setdefault(getattr(getattr(server, "service", None), "version", 1), []).append(server.endpoint)
+    served = tuple(Served(version, tuple(endpoints)) for version, endpoints in by_version.items())
     given: dict[str, Any] = {
         "name": "toy",
         "pool_id": "toy",
         "token": "secret",
-        "master": (master or servers[0]).endpoint,
-        "directory": Directory(1, tuple(server.endpoint for server in servers), "ready", 1),
+        "master": parts.pop("master_endpoint", None) or (master or servers[0]).endpoint,
+        "directory": listing(1, version=max(by_version, default=1), served=served),
         "result_type": pa.float64(),
         **parts,
     }
@@ -85,13 +99,21 @@ class ToyService:
 
     Attributes:
         predict: The model; a test may replace it at any time.
+        accepts: The digests that it accepts; empty for all.
         seen: The first value of each batch that reached the model, in order.
         opened: The options of each opened stream.
+        versions: As a master: the version of each query.
+        asked: As a master: the query and the digest of each request for a version.
+        on_pin: As a master: called for each, may raise; `deadline` is its argument.
     """
 
     def __init__(self, name: str = "toy", token: str = "secret", version: int = 1) -> None:
         self.name, self.token, self.version = name, token, version
-        self.directory = Directory(epoch=1, state="ready", version=version)
+        self.directory = listing(1, version=version)
+        self.accepts: tuple[str, ...] = ()
+        self.versions: dict[str, int] = {}
+        self.asked: list[tuple[str, str]] = []
+        self.on_pin: Callable[[float], None] = lambda deadline: None
         self.predict: Callable[[pa.RecordBatch], pa.Array] = double
         self.on_open: Callable[[], None] = lambda: None
         self.seen: list[Any] = []
@@ -103,7 +125,16 @@ class ToyService:
         """A stream over this service's model."""
         self.on_open()
         self.opened.append(options)
+        is_ours = options.get("pin") in (None, self.version)
+        if not is_ours or (self.accepts and options.get("digest", "") not in ("", *self.accepts)):
+            raise WrongVersionError(f"Cannot score with '{self.name}'", f"this worker serves {self.version}")
         return ToyStream(self, schema), RESULT
+
+    def pin(self, query: str, digest: str, deadline: float) -> int:
+        """What it serves, or what the query was held to before."""
+        self.asked.append((query, digest))
+        self.on_pin(deadline)
+        return self.versions.setdefault(query, self.directory.version) if query else self.directory.version
 
     def hold(self) -> None:
         """Let no batch out of the model until `release`."""
@@ -127,6 +158,14 @@ class ToyService:
         self.seen.append(batch.column(0)[0].as_py() if batch.num_rows else None)
         self._free.wait()
         return self.predict(batch)
+
+
+class ToyWorker(ToyService):
+    """A service that is no master."""
+
+    def pin(self, query: str, digest: str, deadline: float) -> int:
+        """Refused."""
+        raise PoolGoneError(f"Cannot score with '{self.name}'", "a worker settles no version")
 
 
 class ToyStream:
@@ -171,10 +210,19 @@ class RawClient:
         p.read_preface(self.sock, "test")
         return self.info()
 
-    def open(self, schema: pa.Schema | None = None) -> dict[str, Any]:
+    def open(self, schema: pa.Schema | None = None, pin: int | None = None, **options: Any) -> dict[str, Any]:
         """Open a stream and return the worker's reply."""
+        self.ask_open(schema, pin, **options)
+        return self.info()
+
+    def ask_open(self, schema: pa.Schema | None = None, pin: int | None = None, **options: Any) -> None:
+        """Ask for a stream."""
         text = p.schema_to_text(schema or numbers().schema)
-        self.request(p.OPEN, 0, p.to_json({"schema": text, "binding": "position", "pin": None}))
+        self.request(p.OPEN, 0, p.to_json({"schema": text, "binding": "position", "pin": pin, **options}))
+
+    def pin(self, query: str, digest: str = "", budget_ms: int = 0) -> dict[str, Any]:
+        """Ask for a query's version and return the master's reply."""
+        self.request(p.PIN, 0, p.to_json({"query": query, "digest": digest}), budget_ms)
         return self.info()
 
     def batch(self, seq: int, *values: float, budget_ms: int = 0) -> None:
