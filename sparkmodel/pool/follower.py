@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
 
+from sparkmodel.loaders import Resolved
+from sparkmodel.pool.intents import Intent
 from sparkmodel.pool.master import Master
 from sparkmodel.spec import ModelSpec
 
@@ -19,17 +21,17 @@ class Follower:
     """Looks every `refresh_s` for what the served source means now.
 
     A version that cannot be loaded is tried once; the old one goes on, and the name is looked at again. After a
-    rollback the pool stays where it was rolled back to until the name moves.
+    rollback the pool stays where it was rolled back to until the name moves. What the name was last seen to mean is
+    the master's to know: the next master goes on from there.
 
     Args:
         master: Whose pool moves.
-        successor: Gives the spec of what the source means now, and what is shipped for it.
+        successor: Gives what the source means now, with the spec that it was settled for.
     """
 
-    def __init__(self, master: Master, successor: Callable[[ModelSpec], tuple[ModelSpec, Any]]) -> None:
+    def __init__(self, master: Master, successor: Callable[[ModelSpec], tuple[ModelSpec, Resolved]]) -> None:
         self.error: str | None = None
         self._master, self._successor = master, successor
-        self._seen: tuple[str, str] = ("", "")  # the name, and what it was last seen to mean
 
     def run(self) -> None:
         """Look until the pool is stopped."""
@@ -43,16 +45,21 @@ class Follower:
                 looked = time.monotonic()
 
     def look(self, spec: ModelSpec) -> None:
-        """Look once, and move the pool if the name has moved."""
+        """Look once, and have the pool move if the name has moved."""
         try:
-            following, _ = self._successor(spec)
-            uri = following.source.uri
-            if self._seen[0] != spec.source.given:
-                self._seen = (spec.source.given, spec.source.uri)
-            if uri != self._seen[1]:
-                self._seen = (spec.source.given, uri)
-                self._master.deploy(following, [])
-            if uri == self._master.current.spec.source.uri:
+            revision = self._master.directory.revision  # somebody may move the pool while the registry answers
+            _, resolved = self._successor(spec)
+            uri = resolved.source.uri
+            given, meant = self._master.seen
+            if given != spec.source.given:
+                meant = spec.source.uri
+            if uri != meant:
+                resolved = dataclasses.replace(resolved, payload=None, directory=None)
+                self._master.apply(
+                    Intent(kind="follow", source=resolved, expect=revision, by=f"the name {spec.source.given}")
+                )
+            serving = self._master.serving
+            if serving is not None and uri == serving.source.uri:
                 self.error = None
         except Exception as error:  # a registry that is down, a version that cannot be loaded: the old one goes on
             self.error = str(error)

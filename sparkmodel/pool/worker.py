@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,16 +15,23 @@ import pyarrow as pa
 
 from sparkmodel import loaders
 from sparkmodel.binding import Rules, bind
-from sparkmodel.errors import InvalidOptionError, ModelProbeError, SchemaMismatchError, SparkModelError
+from sparkmodel.errors import (
+    InvalidOptionError,
+    ModelProbeError,
+    PoolGoneError,
+    SparkModelError,
+    WrongVersionError,
+)
 from sparkmodel.loaders.names import names_around
 from sparkmodel.options import ON_ERROR
 from sparkmodel.params import from_json
+from sparkmodel.pool.worker_leases import Leases
 from sparkmodel.scoring.outputs import to_array
 from sparkmodel.scoring.stream import ScoringStream, model_traceback
 from sparkmodel.scoring.tally import Tally, WorkerStats
 from sparkmodel.spec import ModelSpec
-from sparkmodel.wire.server import Server
 from sparkmodel.wire.directory import Directory
+from sparkmodel.wire.server import Server
 from sparkmodel.wire.tls import Identity
 
 
@@ -35,6 +43,7 @@ class Worker:
         version: Number of what it serves.
         token: Secret that callers must show.
         host: Address to serve on.
+        accepts: Digests of the plans that it answers right, beside its own; the directory may name more.
         identity: What to serve TLS with, if at all.
         on_hang: Ends the process when the model hangs.
     """
@@ -46,16 +55,19 @@ class Worker:
         version: int,
         token: str,
         host: str,
+        accepts: Sequence[str] = (),
         identity: Identity | None = None,
         on_hang: Callable[[], None] = lambda: None,
     ) -> None:
         self.spec, self.name, self.token, self.version = spec, spec.name, token, version
         self.directory = Directory(version=version)
         self._host, self._identity, self._on_hang = host, identity, on_hang
+        self._accepts, self._leases = frozenset(accepts), Leases()
         self._tally = Tally(pid=os.getpid(), version=version)
         self._what = f"Cannot score with '{spec.name}'"
         self._model: loaders.LoadedModel | None = None
         self._server: Server | None = None
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"Worker({self.name!r} version {self.version}, {self._server!r})"
@@ -96,16 +108,59 @@ class Worker:
         return self._server.endpoint
 
     def publish(self, directory: Directory) -> None:
-        """Take the newest list of the pool's endpoints, to be handed to callers.
+        """Take the newest list of the pool's endpoints, to be handed to callers; an older one is not taken.
 
         A worker that was replaced by a newer version gets the new version's endpoints, and so sends its callers
         there; it keeps its own version number for what it still answers.
         """
-        self.directory = directory
+        with self._lock:
+            if directory.revision > self.directory.revision:
+                self.directory = directory
+
+    def configure(self, spec: ModelSpec) -> None:
+        """Take the limits of a spec that differs in nothing that would have to be loaded anew.
+
+        What is open goes on as it was opened, but for the size of what the model is given.
+        """
+        self.spec = spec
+        if self._server is not None:
+            options = spec.options
+            self._server.configure(
+                max_concurrency=options.max_concurrency,
+                max_queued=options.max_queued,
+                timeout_s=options.timeout_s,
+                join_rows=options.batch_size,
+                join_wait_s=options.batch_wait_s,
+            )
+
+    def hold(self, query: str) -> bool:
+        """Know that a query is held to this version."""
+        self._leases.touch(query)
+        return True
+
+    def leases(self) -> dict[str, float]:
+        """Queries that are held to this version, with the seconds since each was last active."""
+        return self._leases.read()
+
+    def pin(self, query: str, digest: str, deadline: float) -> int:
+        """Nothing that a worker does.
+
+        Raises:
+            PoolGoneError: always.
+        """
+        raise PoolGoneError(self._what, "a worker does not settle versions", "ask the pool's master")
 
     def stats(self) -> WorkerStats:
         """The counters now."""
-        return self._tally.read(self._server.gate.load if self._server else 0)
+        gate = self._server.gate if self._server else None
+        revision = self.directory.revision
+        return self._tally.read(
+            queued=gate.load if gate else 0,
+            wait_s=gate.waited_s if gate else 0.0,
+            oldest_wait_s=gate.oldest_wait_s if gate else 0.0,
+            incarnation=revision.incarnation,
+            number=revision.number,
+        )
 
     def close(self, drain_s: float = 0.0) -> None:
         """Send callers elsewhere, let batches in the model finish for `drain_s`, and stop serving."""
@@ -116,15 +171,17 @@ class Worker:
         """Settle how batches of `schema` become the model's input, with what a call asks for beyond the spec.
 
         Raises:
+            WrongVersionError: another version is meant, or the plan is none that this one answers right.
             SchemaMismatchError: the columns do not fit.
             InvalidOptionError: the model does not take the params.
         """
         assert self._model is not None
         spec = self.spec
-        if options.get("pin") not in (None, self.version):
-            raise SchemaMismatchError(
-                self._what, f"version {options['pin']} was asked, this worker serves {self.version}"
-            )
+        options = dict(options)
+        pin, digest, query = options.pop("pin", None), options.pop("digest", None), options.pop("query", None)
+        self._check_version(pin, digest or "")
+        if query:
+            self._leases.touch(query)
         by_name = options.get("binding") == "name"
         binding = bind(
             self._what,
@@ -148,9 +205,22 @@ class Worker:
             tally=self._tally,
             on_error=_known(self._what, options.get("on_error") or spec.options.on_error),
             time_zone=_zone_of(schema) or options.get("time_zone") or spec.time_zone,
-            key=(schema.serialize().to_pybytes(), json.dumps(options, sort_keys=True)),
+            key=(schema.serialize().to_pybytes(), json.dumps(options, sort_keys=True)),  # whatever the query
+            batch_size=lambda: self.spec.options.batch_size,
+            lease=lambda: self._leases.active(query),
         )
         return stream, stream.result_schema
+
+    def _check_version(self, pin: int | None, digest: str) -> None:
+        if pin is not None and pin != self.version:
+            raise WrongVersionError(self._what, f"version {pin} was asked, this worker serves {self.version}")
+        served = self.directory.of(self.version)
+        if digest and digest not in {self.spec.digest, *self._accepts, *(served.accepts if served else ())}:
+            raise WrongVersionError(
+                self._what,
+                f"the query was planned for other inputs or another output than version {self.version} has",
+                "run the query anew",
+            )
 
     def _names_for(self, schema: pa.Schema, by_name: bool) -> Sequence[str] | None:
         assert self._model is not None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 import time
@@ -37,6 +38,8 @@ class ScoringStream:
         on_error: What becomes of rows at fault.
         time_zone: Whose wall clock a timestamp without a zone shows.
         key: Equal for streams whose batches may be joined.
+        batch_size: Gives the rows that the model is given at most at once, as it is now.
+        lease: Entered for as long as a batch is here: its query is active.
     """
 
     def __init__(
@@ -52,8 +55,11 @@ class ScoringStream:
         on_error: str,
         time_zone: str,
         key: Hashable,
+        batch_size: Callable[[], int | None],
+        lease: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:
-        self.schema, self.key = schema, key
+        self.schema, self.key, self.active = schema, key, lease
+        self._batch_size = batch_size
         self.result_schema = result_schema(answer_type(spec.result_type, on_error))
         self._spec, self._version, self._binding, self._tally = spec, version, binding, tally
         self._on_error, self._time_zone = on_error, time_zone
@@ -73,7 +79,7 @@ class ScoringStream:
 
     def predict(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The predictions of one batch, with its cost counted."""
-        size = self._spec.options.batch_size or batch.num_rows
+        size = self._batch_size() or batch.num_rows
         started = time.monotonic()
         try:
             parts = [self._score(batch.slice(i, size)) for i in range(0, batch.num_rows, size)]

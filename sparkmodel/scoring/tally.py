@@ -30,6 +30,9 @@ class WorkerStats:
         rows_failed: Rows at fault that `on_error` turned into NULL or a struct.
         predict_s: Seconds in the model.
         queued: Batches waiting or in the model now.
+        wait_s: Seconds that batches have waited for the model, all together.
+        oldest_wait_s: How long the one that waits longest now has waited.
+        incarnation, number: Revision of the newest directory that it was sent; 0 if callers cannot know of it.
         seconds: Of each of the last 512 batches, in the model.
         last_error: Of the last batch or row that failed: `time` (seconds since 1970), `message`, `details`.
     """
@@ -45,6 +48,10 @@ class WorkerStats:
     rows_failed: int = 0
     predict_s: float = 0.0
     queued: int = 0
+    wait_s: float = 0.0
+    oldest_wait_s: float = 0.0
+    incarnation: int = 0
+    number: int = 0
     seconds: tuple[float, ...] = ()
     last_error: dict[str, Any] | None = None
 
@@ -76,14 +83,12 @@ class Tally:
         """Keep an error until there is a newer one."""
         self._last = (time.time(), error)
 
-    def read(self, queued: int = 0) -> WorkerStats:
-        """A copy of the counters."""
+    def read(self, **now: Any) -> WorkerStats:
+        """A copy of the counters, with those that others keep."""
         last = self._last
         error = last and {"time": last[0], "message": last[1].message, "details": last[1].details[-_DETAILS:]}
         with self._lock:
-            return dataclasses.replace(
-                self._stats, queued=queued, seconds=tuple(self._seconds), last_error=error or None
-            )
+            return dataclasses.replace(self._stats, **now, seconds=tuple(self._seconds), last_error=error or None)
 
 
 def summarize(workers: Sequence[dict[str, Any]]) -> dict[str, Any]:

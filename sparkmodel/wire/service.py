@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Hashable
 from typing import Any, Protocol
 
@@ -19,6 +20,9 @@ class Stream(Protocol):
 
     def predict(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The predictions of one batch, row by row."""
+
+    def active(self) -> contextlib.AbstractContextManager[None]:
+        """Entered from when a batch has come until it is scored, the time that it waits for its turn included."""
 
 
 class Service(Protocol):

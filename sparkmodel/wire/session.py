@@ -246,7 +246,7 @@ class Session:
         batch = p.batch_from_buffer(request.payload, self._stream.schema, self._what)
         entry = Entry(self._what, self._stream, batch, arrived + budget_s, self.is_gone, self._began)
         try:
-            with self._guarded():
+            with self._guarded(), self._stream.active():
                 result = self._joiner.score(entry)
             started = self._stay.started if self._stay else arrived
         finally:

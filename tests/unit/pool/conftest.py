@@ -9,11 +9,20 @@ from typing import Any
 
 import pytest
 
-from sparkmodel.pool import master
+from sparkmodel.pool import core, tending
 from sparkmodel.pool.worker import Worker
-from sparkmodel.wire.directory import Directory
-from tests.unit.pool.toys import HOST, TOKEN, RunningPool, Serve, client_for, spec_of
+from sparkmodel.wire.directory import Directory, Revision, Served
+from tests.unit.pool.toys import HOST, TOKEN, Killed, RunningPool, Serve, client_for, spec_of
 from tests.unit.wire.toys import HandleClient
+
+
+@pytest.fixture(autouse=True)
+def silent_death(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads of a master that was killed end without a word."""
+    tell = threading.excepthook
+    monkeypatch.setattr(
+        threading, "excepthook", lambda arguments: None if arguments.exc_type is Killed else tell(arguments)
+    )
 
 
 @pytest.fixture
@@ -38,7 +47,8 @@ def pool(make_pool: Callable[..., RunningPool]) -> RunningPool:
 @pytest.fixture
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests without callers: nobody needs the time to learn the new endpoints."""
-    monkeypatch.setattr(master, "_GRACE_S", 0.0)
+    monkeypatch.setattr(core, "GRACE_S", 0.0)
+    monkeypatch.setattr(tending, "GRACE_S", 0.0)
 
 
 @pytest.fixture
@@ -56,7 +66,7 @@ def serve() -> Iterator[Serve]:
         spec, payload = spec_of(source, **rest)
         worker = Worker(spec, version=version, token=TOKEN, host=HOST)
         endpoint = worker.start(payload.data)
-        worker.publish(Directory(1, (endpoint,), "ready", version))
+        worker.publish(Directory(Revision(1, 1), "ready", version, (Served(version, (endpoint,)),)))
         made.append((worker, client_for(worker.directory, endpoint, spec)))
         return made[-1]
 

@@ -48,7 +48,7 @@ def test_a_dead_worker_is_replaced_in_its_slot_and_no_call_fails(pool: RunningPo
     assert second in pool.serving
     assert {member.slot for member in pool.serving} == {first.slot, second.slot}
     assert pool.master.restarts == pool.master.stats()["restarts"] == 1
-    assert len(pool.launcher.members) == 3
+    assert len(pool.house.members) == 3
 
 
 def test_the_directory_says_healing_until_the_replacement_serves(pool: RunningPool, tmp_path: pathlib.Path) -> None:
@@ -58,14 +58,14 @@ def test_the_directory_says_healing_until_the_replacement_serves(pool: RunningPo
     first, second = pool.serving
     gate.unlink()
     first.kill()
-    eventually(lambda: len(pool.launcher.members) == 3)
+    eventually(lambda: len(pool.house.members) == 3)
     assert (pool.directory.state, pool.directory.endpoints) == ("healing", (second.endpoint,))
     assert pool.directory.version == 1
     gate.touch()
     eventually(lambda: is_whole(pool, 2))
     assert [directory.state for directory in second.published] == ["ready", "healing", "ready"]
-    epochs = [directory.epoch for directory in second.published]
-    assert epochs == sorted(set(epochs))
+    revisions = [directory.revision for directory in second.published]
+    assert revisions == sorted(set(revisions))
 
 
 def test_calls_wait_while_all_workers_are_being_replaced(pool: RunningPool) -> None:
@@ -92,7 +92,7 @@ def test_workers_that_die_again_and_again_cost_no_call(make_pool: MakePool) -> N
         eventually(lambda: is_whole(pool, 3))
     assert set(callers.seen) == {2.0}
     assert pool.master.restarts == 15
-    assert len(pool.launcher.slots) == 3
+    assert len(pool.house.slots) == 3
 
 
 def test_a_replacement_that_cannot_load_is_tried_again_with_growing_pauses(
@@ -111,7 +111,7 @@ def test_a_replacement_that_cannot_load_is_tried_again_with_growing_pauses(
     eventually(lambda: is_whole(pool, 1))
     assert score(pool.client(), [1.0]) == [2.0]
     assert pool.master.restarts == 1  # one worker died; its replacements never lived
-    assert all(member.is_closed for member in pool.launcher.members[1:-1])
+    assert all(member.is_closed for member in pool.house.members[1:-1])
 
 
 def test_the_master_waits_as_long_as_its_budget_says(make_pool: MakePool) -> None:
@@ -127,7 +127,7 @@ def test_the_master_waits_as_long_as_its_budget_says(make_pool: MakePool) -> Non
     assert pool.directory.state == "healing"
     pool.master.stop()
     join(waiting)
-    assert len(pool.launcher.members) == 1
+    assert len(pool.house.members) == 1
 
 
 def run(task: Callable[[], Any]) -> Any:
@@ -143,18 +143,18 @@ def test_an_old_worker_that_dies_during_an_update_costs_nothing(pool: RunningPoo
     pool.deploy(models.FactorModel(2), workers=2)
     with Callers(pool) as callers:
         update = run(lambda: pool.deploy(gated(gate, 3), workers=2))
-        eventually(lambda: len(pool.launcher.members) == 4)
+        eventually(lambda: len(pool.house.members) == 4)
         pool.serving[0].kill()
-        eventually(lambda: is_whole(pool, 2) and len(pool.launcher.members) == 5)
+        eventually(lambda: is_whole(pool, 2) and len(pool.house.members) == 5)
         callers.more(10)
         gate.touch()
         assert update.result(120) == 2
         callers.more(10)
     assert callers.seen[-1] == 3.0
     assert is_whole(pool, 2)
-    assert len(pool.launcher.alive) == 2
-    assert {member.version for member in pool.launcher.alive} == {2}
-    assert {member.slot for member in pool.serving} == set(pool.launcher.slots)
+    assert len(pool.house.alive) == 2
+    assert {member.version for member in pool.house.alive} == {2}
+    assert {member.slot for member in pool.serving} == set(pool.house.slots)
 
 
 def test_a_replacement_of_the_old_version_that_comes_too_late_is_closed(
@@ -165,8 +165,8 @@ def test_a_replacement_of_the_old_version_that_comes_too_late_is_closed(
     pool.deploy(gated(gate, 2), workers=2)
     gate.unlink()
     pool.serving[0].kill()
-    eventually(lambda: len(pool.launcher.members) == 3)
-    late = pool.launcher.members[2]
+    eventually(lambda: len(pool.house.members) == 3)
+    late = pool.house.members[2]
     pool.deploy(models.FactorModel(3), workers=2)
     gate.touch()
     eventually(lambda: late.is_closed)
@@ -181,16 +181,16 @@ def test_a_new_worker_that_dies_while_it_loads_fails_the_update_only(pool: Runni
     directory = pool.directory
     with Callers(pool) as callers:
         update = run(lambda: pool.deploy(gated(gate, 3), workers=2))
-        eventually(lambda: len(pool.launcher.members) == 4)
-        pool.launcher.members[2].kill()
+        eventually(lambda: len(pool.house.members) == 4)
+        pool.house.members[2].kill()
         with pytest.raises(PoolNotReadyError):
             update.result(120)
         gate.touch()  # what was closed while it loaded must not serve after all
         callers.more(10)
-        eventually(lambda: all(member.loaded.is_set() for member in pool.launcher.members))
+        eventually(lambda: all(member.loaded.is_set() for member in pool.house.members))
     assert set(callers.seen) == {2.0}
     assert pool.directory == directory
-    assert len(pool.launcher.alive) == 2
+    assert len(pool.house.alive) == 2
     assert pool.master.restarts == 0
 
 
@@ -200,7 +200,7 @@ def test_a_new_worker_that_dies_right_after_the_update_is_replaced_by_its_own_ve
     pool.deploy(models.FactorModel(2), workers=2)
     pool.deploy(models.FactorModel(3), workers=2)
     pool.serving[1].kill()
-    eventually(lambda: is_whole(pool, 2) and len(pool.launcher.members) == 5)
+    eventually(lambda: is_whole(pool, 2) and len(pool.house.members) == 5)
     assert {member.version for member in pool.serving} == {2}
     assert score(pool.client(), [1.0]) == [3.0]
 
@@ -228,12 +228,12 @@ def test_a_replacement_from_before_an_update_and_a_rollback_is_not_started(
     pool.serving[0].kill()
     assert budget.asked.wait(120)
     pool.deploy(models.FactorModel(3), workers=2)
-    pool.master.rollback()
-    members = len(pool.launcher.members)
+    pool.rollback()
+    members = len(pool.house.members)
     waiting = replacements()
     budget.released.set()
     join(waiting)
-    assert len(pool.launcher.members) == members
+    assert len(pool.house.members) == members
     assert len(pool.serving) == 2
 
 
@@ -243,13 +243,13 @@ def test_stop_while_a_worker_is_being_replaced_leaves_none(pool: RunningPool, tm
     pool.deploy(gated(gate, 2), workers=2)
     gate.unlink()
     pool.serving[0].kill()
-    eventually(lambda: len(pool.launcher.members) == 3)
+    eventually(lambda: len(pool.house.members) == 3)
     pool.master.stop()
     gate.touch()
-    eventually(lambda: all(member.is_closed for member in pool.launcher.members[1:]))
-    assert pool.launcher.alive == []
+    eventually(lambda: all(member.is_closed for member in pool.house.members[1:]))
+    assert pool.house.alive == []
     assert pool.directory.endpoints == ()
-    assert pool.launcher.slots == []
+    assert pool.house.slots == []
 
 
 def test_stop_ends_replacements_that_are_tried_again_and_again(make_pool: MakePool, tmp_path: pathlib.Path) -> None:
@@ -264,12 +264,12 @@ def test_stop_ends_replacements_that_are_tried_again_and_again(make_pool: MakePo
     assert trying
     pool.master.stop()
     join(trying)
-    assert pool.launcher.alive == []
+    assert pool.house.alive == []
 
 
 def test_the_supervisor_survives_a_launcher_that_fails_once(pool: RunningPool, monkeypatch: pytest.MonkeyPatch) -> None:
     pool.deploy(models.FactorModel(2), workers=1)
-    wait_dead, failed = pool.launcher.wait_dead, threading.Event()
+    wait_dead, failed = pool.hands.wait_dead, threading.Event()
 
     def fail_once(*arguments: Any) -> Any:
         if not failed.is_set():
@@ -277,7 +277,7 @@ def test_the_supervisor_survives_a_launcher_that_fails_once(pool: RunningPool, m
             raise ConnectionError("the cluster did not answer")
         return wait_dead(*arguments)
 
-    monkeypatch.setattr(pool.launcher, "wait_dead", fail_once)
+    monkeypatch.setattr(pool.hands, "wait_dead", fail_once)
     assert failed.wait(120)
     pool.serving[0].kill()
     eventually(lambda: is_whole(pool, 1))
@@ -288,7 +288,7 @@ def test_a_launcher_that_fails_once_to_start_a_replacement_is_asked_again(
     pool: RunningPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool.deploy(models.FactorModel(2), workers=1)
-    start, failed = pool.launcher.start, threading.Event()
+    start, failed = pool.hands.start, threading.Event()
 
     def fail_once(*arguments: Any) -> Any:
         if not failed.is_set():
@@ -296,7 +296,7 @@ def test_a_launcher_that_fails_once_to_start_a_replacement_is_asked_again(
             raise ConnectionError("the cluster did not answer")
         return start(*arguments)
 
-    monkeypatch.setattr(pool.launcher, "start", fail_once)
+    monkeypatch.setattr(pool.hands, "start", fail_once)
     pool.serving[0].kill()
     assert failed.wait(120)
     eventually(lambda: is_whole(pool, 1), seconds=2)

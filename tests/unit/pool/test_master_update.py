@@ -106,7 +106,7 @@ def test_a_deploy_tells_how_far_it_is(pool: RunningPool, tmp_path: pathlib.Path)
 
 def test_an_update_under_load_fails_no_call_and_ends_at_the_new_version(pool: RunningPool) -> None:
     pool.deploy(models.FactorModel(2), workers=2)
-    old = list(pool.launcher.members)
+    old = list(pool.house.members)
     with Callers(pool) as callers:
         assert pool.deploy(models.FactorModel(3), workers=2) == 2
         done = time.monotonic()
@@ -116,7 +116,7 @@ def test_an_update_under_load_fails_no_call_and_ends_at_the_new_version(pool: Ru
     assert all(member.is_closed for member in old)
     assert (pool.directory.version, pool.directory.state) == (2, "ready")
     assert {member.version for member in pool.serving} == {2}
-    assert len(pool.launcher.slots) == 2  # the new workers took the old ones' places
+    assert len(pool.house.slots) == 2  # the new workers took the old ones' places
 
 
 def test_many_updates_under_load_fail_no_call(pool: RunningPool, short_grace: None) -> None:
@@ -126,7 +126,7 @@ def test_many_updates_under_load_fail_no_call(pool: RunningPool, short_grace: No
         for factor in range(2, 8):
             pool.deploy(models.FactorModel(factor), workers=2)
             callers.more(10)
-        pool.master.rollback()
+        pool.rollback()
         callers.more(10)
     assert set(callers.seen) == {1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0}
     assert callers.seen[-1] == 6.0
@@ -147,7 +147,7 @@ def break_load(pool: RunningPool, home: pathlib.Path) -> None:
 
 
 def break_placing(pool: RunningPool, home: pathlib.Path) -> None:
-    pool.deploy(models.FactorModel(3), workers=pool.launcher.room + 1)
+    pool.deploy(models.FactorModel(3), workers=pool.house.room + 1)
 
 
 def break_time(pool: RunningPool, home: pathlib.Path) -> None:
@@ -172,19 +172,19 @@ def test_a_broken_update_changes_nothing(
     pool: RunningPool, tmp_path: pathlib.Path, broken: Break, error: type[SparkModelError], why: str
 ) -> None:
     pool.deploy(models.FactorModel(2), workers=2)
-    directory, slots = pool.directory, list(pool.launcher.slots)
+    directory, slots = pool.directory, list(pool.house.slots)
     with Callers(pool) as callers:
         with pytest.raises(error, match=why):
             broken(pool, tmp_path)
         callers.more(20)
     assert set(callers.seen) == {2.0}
     assert pool.directory == directory
-    assert pool.launcher.slots == slots
-    assert [member.is_dead for member in pool.launcher.members[:2]] == [False, False]
-    assert all(member.is_closed for member in pool.launcher.members[2:])
+    assert pool.house.slots == slots
+    assert [member.is_dead for member in pool.house.members[:2]] == [False, False]
+    assert all(member.is_closed for member in pool.house.members[2:])
     assert pool.master.current.version == 1
     with pytest.raises(NoPreviousVersionError):
-        pool.master.rollback()
+        pool.rollback()
     assert pool.deploy(models.FactorModel(3), workers=2) == 2
     assert score(pool.client(), [1.0]) == [3.0]
 
@@ -206,8 +206,8 @@ def test_the_phase_is_ready_again_after_a_refused_placement(pool: RunningPool, t
 def test_a_first_deploy_that_fails_leaves_nothing(pool: RunningPool, tmp_path: pathlib.Path, broken: Break) -> None:
     with pytest.raises(SparkModelError):
         broken(pool, tmp_path)
-    assert pool.launcher.slots == []
-    assert all(member.is_closed for member in pool.launcher.members)
+    assert pool.house.slots == []
+    assert all(member.is_closed for member in pool.house.members)
     assert pool.directory.endpoints == ()
     with pytest.raises(PoolNotReadyError, match="no version of it is loaded yet"):
         _ = pool.master.current
@@ -218,25 +218,25 @@ def test_rollback_goes_back_and_rollback_again_goes_forth(pool: RunningPool, sho
     pool.deploy(models.FactorModel(3))
     client = pool.client()
     for version, factor in ((1, 2.0), (2, 3.0), (1, 2.0)):
-        assert pool.master.rollback() == version
+        assert pool.rollback() == version
         assert pool.directory.version == version
         assert score(client, [1.0]) == [factor]
     assert pool.deploy(models.FactorModel(5)) == 3  # a number is never given twice
-    assert pool.master.rollback() == 1
+    assert pool.rollback() == 1
 
 
 def test_a_rollback_restores_the_options_too(pool: RunningPool, short_grace: None) -> None:
     pool.deploy(models.FactorModel(2), workers=3)
     pool.deploy(models.FactorModel(3), workers=1)
-    assert (len(pool.directory.endpoints), len(pool.launcher.slots)) == (1, 1)
-    pool.master.rollback()
-    assert (len(pool.directory.endpoints), len(pool.launcher.slots)) == (3, 3)
+    assert (len(pool.directory.endpoints), len(pool.house.slots)) == (1, 1)
+    pool.rollback()
+    assert (len(pool.directory.endpoints), len(pool.house.slots)) == (3, 3)
 
 
 def test_rollback_without_a_version_before_is_refused(pool: RunningPool) -> None:
     pool.deploy(models.FactorModel(2))
     with pytest.raises(NoPreviousVersionError, match="version 1 is the first that this pool served") as caught:
-        pool.master.rollback()
+        pool.rollback()
     assert caught.value.condition == "NO_PREVIOUS_VERSION"
     assert score(pool.client(), [1.0]) == [2.0]
 
@@ -250,10 +250,10 @@ def test_a_broken_rollback_leaves_the_current_version(
     pool.deploy(models.FactorModel(3))
     gate.write_text("refuse")
     with pytest.raises(ModelLoadError, match="weights are missing"):
-        pool.master.rollback()
+        pool.rollback()
     assert score(pool.client(), [1.0]) == [3.0]
     gate.write_text("")
-    assert pool.master.rollback() == 1
+    assert pool.rollback() == 1
 
 
 def test_a_shipped_model_is_forgotten_when_no_rollback_can_need_it(pool: RunningPool, short_grace: None) -> None:
@@ -269,66 +269,66 @@ def test_a_shipped_model_is_forgotten_when_no_rollback_can_need_it(pool: Running
         return [reference() is not None for reference in shipped]
 
     eventually(lambda: kept() == [False, False, True, True])
-    pool.master.rollback()
+    pool.rollback()
     eventually(lambda: kept() == [False, False, True, True])
 
 
 def test_other_resources_get_new_slots_and_the_old_ones_are_given_back(pool: RunningPool, short_grace: None) -> None:
     pool.deploy(models.FactorModel(2), workers=2, num_cpus=1)
-    old = list(pool.launcher.slots)
+    old = list(pool.house.slots)
     pool.deploy(models.FactorModel(3), workers=2, num_cpus=0.5)
-    assert set(pool.launcher.slots).isdisjoint(old)
-    assert [slot.bundle for slot in pool.launcher.slots] == [{"CPU": 0.5}] * 2
-    assert {member.slot for member in pool.serving} == set(pool.launcher.slots)
+    assert set(pool.house.slots).isdisjoint(old)
+    assert [slot.bundle for slot in pool.house.slots] == [{"CPU": 0.5}] * 2
+    assert {member.slot for member in pool.serving} == set(pool.house.slots)
 
 
 def test_other_resources_that_have_no_room_beside_the_old_change_nothing(make_pool: Callable[..., RunningPool]) -> None:
     pool = make_pool(room=3)
     pool.deploy(models.FactorModel(2), workers=2, num_cpus=1)
-    slots = list(pool.launcher.slots)
+    slots = list(pool.house.slots)
     with pytest.raises(PoolNotPlacedError):
         pool.deploy(models.FactorModel(3), workers=2, num_cpus=0.5)
-    assert pool.launcher.slots == slots
+    assert pool.house.slots == slots
     assert score(pool.client(), [1.0]) == [2.0]
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 1), (2, 2)])
 def test_the_same_resources_keep_their_slots(pool: RunningPool, short_grace: None, before: int, after: int) -> None:
     pool.deploy(models.FactorModel(2), workers=before)
-    old = list(pool.launcher.slots)
+    old = list(pool.house.slots)
     pool.deploy(models.FactorModel(3), workers=after)
-    assert len(pool.launcher.slots) == len(pool.directory.endpoints) == after
-    assert len(set(pool.launcher.slots) & set(old)) == min(before, after)
-    assert {member.slot for member in pool.serving} == set(pool.launcher.slots)
+    assert len(pool.house.slots) == len(pool.directory.endpoints) == after
+    assert len(set(pool.house.slots) & set(old)) == min(before, after)
+    assert {member.slot for member in pool.serving} == set(pool.house.slots)
 
 
-def test_epochs_grow_strictly_and_the_old_workers_hear_of_the_new(pool: RunningPool, short_grace: None) -> None:
+def test_revisions_grow_strictly_and_the_old_workers_hear_of_the_new(pool: RunningPool, short_grace: None) -> None:
     for factor in range(4):
         pool.deploy(models.FactorModel(factor), workers=2)
-    pool.master.rollback()
+    pool.rollback()
     final = pool.directory
-    for number, member in enumerate(pool.launcher.members):
-        epochs = [directory.epoch for directory in member.published]
-        assert epochs == sorted(set(epochs))
+    for number, member in enumerate(pool.house.members):
+        revisions = [directory.revision for directory in member.published]
+        assert revisions == sorted(set(revisions))
         if number < 8:  # a retired one
             assert member.published[-1].version != member.version
             assert member.endpoint not in member.published[-1].endpoints
         else:
             assert member.published[-1] == final
-    versions = sorted({(d.epoch, d.version) for m in pool.launcher.members for d in m.published})
+    versions = sorted({(d.revision, d.version) for m in pool.house.members for d in m.published})
     assert [version for _, version in versions] == [1, 2, 3, 4, 3]
 
 
 def test_stop_closes_every_worker_and_gives_every_slot_back(pool: RunningPool) -> None:
     pool.deploy(models.FactorModel(2), workers=3)
-    epoch = pool.directory.epoch
+    revision = pool.directory.revision
     client = pool.client()
     assert score(client, [1.0]) == [2.0]
     pool.master.stop()
-    assert all(member.is_closed for member in pool.launcher.members)
-    assert pool.launcher.slots == []
+    assert all(member.is_closed for member in pool.house.members)
+    assert pool.house.slots == []
     assert (pool.directory.state, pool.directory.endpoints) == ("stopped", ())
-    assert pool.directory.epoch > epoch
+    assert pool.directory.revision > revision
     pool.thread.join(120)
     assert not pool.thread.is_alive()
     with pytest.raises(PoolGoneError, match="it was dropped"):
@@ -346,7 +346,7 @@ def test_a_stopped_pool_takes_no_new_version(pool: RunningPool, short_grace: Non
     pool.master.stop()
     with pytest.raises(PoolGoneError):
         pool.deploy(models.FactorModel(3))
-    assert pool.launcher.slots == []
+    assert pool.house.slots == []
 
 
 def test_other_options_take_the_model_along_and_can_be_rolled_back(pool: RunningPool, short_grace: None) -> None:
@@ -355,6 +355,6 @@ def test_other_options_take_the_model_along_and_can_be_rolled_back(pool: Running
     assert pool.master.reconfigure({"options": options}) == 2
     assert len(pool.serving) == 2
     assert score(pool.client(), [2.0]) == [6.0]
-    pool.master.rollback()
+    pool.rollback()
     assert len(pool.serving) == 1
     assert score(pool.client(), [2.0]) == [6.0]

@@ -178,6 +178,10 @@ class ToyStream:
         """The model's answer."""
         return pa.RecordBatch.from_arrays([self._service.score(batch)], schema=RESULT)
 
+    def active(self) -> contextlib.AbstractContextManager[None]:
+        """Nobody asks what it is busy with."""
+        return contextlib.nullcontext()
+
 
 class RawClient:
     """One connection, step by step, with nothing done behind the test's back."""

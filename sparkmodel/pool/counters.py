@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What workers have done, by version; it never falls, though workers end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from sparkmodel.pool.launcher import Member
+
+SUMS = ("loads", "batches", "rows", "errors", "calls", "rows_failed", "predict_s", "wait_s")
+
+
+class Counters:
+    """Reads workers, and keeps the sums of those that have ended."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ended: dict[int, dict[str, float]] = {}
+        self._seen: dict[int, tuple[Member, dict[str, Any]]] = {}  # by identity: members need not be hashable
+
+    def restore(self, ended: Mapping[int, Mapping[str, float]]) -> None:
+        """Go on from what another master has counted."""
+        self._ended = {version: dict(sums) for version, sums in ended.items()}
+
+    def ended(self) -> dict[int, dict[str, float]]:
+        """Of ended workers, by version."""
+        with self._lock:
+            return {version: dict(sums) for version, sums in self._ended.items()}
+
+    def read(self, members: Sequence[Member]) -> list[dict[str, Any]]:
+        """What each says now; empty for one that does not answer. At once, so that a slow one delays by itself only."""
+        answers = at_once(lambda member: member.stats(), members)
+        with self._lock:
+            for member, stats in zip(members, answers, strict=True):
+                if stats:
+                    self._seen[id(member)] = (member, stats)
+        return answers
+
+    def last(self, members: Iterable[Member]) -> list[dict[str, Any]]:
+        """What each was last seen to say."""
+        with self._lock:
+            return [self._seen[id(member)][1] for member in members if id(member) in self._seen]
+
+    def end(self, members: Sequence[Member]) -> None:
+        """Workers have ended, or are about to: what they were last seen to have done stays."""
+        with self._lock:
+            for member in members:
+                _, stats = self._seen.pop(id(member), (member, {}))
+                sums = self._ended.setdefault(member.version, {})
+                for key in SUMS:
+                    sums[key] = sums.get(key, 0) + stats.get(key, 0)
+
+    def totals(self, stats: Sequence[dict[str, Any]], version: int | None = None) -> dict[str, float]:
+        """The sums of those that live, as they were read, and of those that have ended."""
+        ended = self.ended()
+        sums = [ended.get(version, {})] if version is not None else list(ended.values())
+        return {key: sum(one.get(key, 0) for one in (*stats, *sums)) for key in SUMS}
+
+
+def at_once(task: Any, members: Sequence[Member]) -> list[Any]:
+    """Ask all members at the same time; the answers in their order."""
+    if not members:
+        return []
+    with ThreadPoolExecutor(max_workers=len(members)) as threads:
+        return list(threads.map(task, members))
