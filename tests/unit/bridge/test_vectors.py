@@ -14,7 +14,6 @@ import pytest
 
 from sparkmodel.errors import SparkModelError
 from sparkmodel.wire import protocol as p
-from sparkmodel.wire.directory import Directory
 from tests.bridge import Jvm, JvmError
 from tests.unit.bridge.conftest import Client
 from tests.unit.wire.test_vectors import ARROW, CONVERSATIONS, REQUESTS, STATUSES, VECTORS, each

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sparkmodel.exec
+
+import org.apache.spark.{SparkEnv, TaskContext}
+
+/**
+ * What a task belongs to that is scored by one version of a model from its first row to its last: a micro-batch, else a
+ * query, else a stage of a job that no query started. All attempts of its tasks, on all executors, have the same, and so
+ * have Python's workers (`sparkmodel/spark/`).
+ */
+object QueryKey {
+  private val StreamId = "sql.streaming.queryId"
+  private val BatchId = "streaming.sql.batchId"
+  private val RootExecution = "spark.sql.execution.root.id"
+  private val Execution = "spark.sql.execution.id"
+
+  def of(context: TaskContext): String = {
+    def property(key: String) = Option(context.getLocalProperty(key)).filter(_.nonEmpty)
+    val batch = for (stream <- property(StreamId); number <- property(BatchId)) yield s"stream:$stream:$number"
+    def query = property(RootExecution).orElse(property(Execution)).map(id => s"query:$app:$id")
+    batch.orElse(query).getOrElse(s"stage:$app:${context.stageId()}")
+  }
+
+  private def app: String = SparkEnv.get.conf.get("spark.app.id", "")
+}

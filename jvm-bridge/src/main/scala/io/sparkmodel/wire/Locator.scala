@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sparkmodel.wire
+
+import java.io.IOException
+
+import javax.net.ssl.SSLContext
+
+import scala.util.Random
+
+/**
+ * Asks a pool's master, and its workers where it does not answer, which version serves whom, and where.
+ *
+ * @param goneS how long nobody of the pool may answer before it counts as gone
+ * @param take takes a directory that was told, if it is newer than what is known
+ */
+private[wire] final class Locator(
+    ref: PoolRef,
+    credential: Credential,
+    tls: Option[SSLContext],
+    router: Router,
+    goneS: Double,
+    take: Directory => Unit) {
+  import Locator._
+
+  private val what = PoolClient.what(ref.name)
+  private var pool = ref
+
+  /** Take the way to the pool from a handle, where it is newer than what is known. */
+  def learn(newer: PoolRef): Unit = {
+    router.synchronized(if (newer.directory.revision > pool.directory.revision) pool = newer)
+    take(newer.directory)
+  }
+
+  /** The version that a query is held to, which the master settles; it is started if it has no workers. */
+  def pin(query: String, digest: String, search: Search, limits: () => Limits, watch: Watch): Int = {
+    def ask() = round(search, limits, watch)(named(_, query, digest, search, limits, watch))
+    var version = ask()
+    while (version.isEmpty) {
+      check(search, limits, "its master settled no version")
+      search.pause(watch)
+      version = ask()
+    }
+    version.get
+  }
+
+  /**
+   * Find workers for a batch that no known worker takes.
+   *
+   * @param version that which the batch goes to, if it was settled
+   * @return the version that the master names, if it was asked for one
+   */
+  def find(
+      stream: StreamKey, version: Option[Int], search: Search, limits: () => Limits, watch: Watch): Option[Int] = {
+    val answer = round(search, limits, watch) { connection =>
+      if (router.synchronized(router.hasWorkers(version, stream.digest))) None
+      else named(connection, stream.call.query, stream.digest, search, limits, watch)
+    }
+    for (pinned <- stream.pin; other <- answer if other != pinned) throw retired(pinned, other)
+    check(search, limits, "no worker came back")
+    search.failed.clear()
+    answer
+  }
+
+  /** Ask the masters that are known, and the workers if they do not answer; returns what came of the talk with one. */
+  private def round(search: Search, limits: () => Limits, watch: Watch)(
+      talk: Connection => Option[Int]): Option[Int] = {
+    val begunNs = System.nanoTime
+    search.failure = null
+    val (masters, workers) = router.synchronized {
+      ((router.directory.master ++ Seq(pool.master)).toSeq.distinct, router.directory.endpoints)
+    }
+    def first(endpoints: Seq[Endpoint])(talk: Connection => Option[Int]) = endpoints.iterator
+      .takeWhile(_ => !isStopped && System.nanoTime - begunNs < goneS * 1e9)
+      .flatMap(visit(_, search, watch)(talk))
+      .nextOption()
+    val answer = first(masters)(talk)
+    if (answer.isEmpty) first(Random.shuffle(workers.filterNot(search.failed)))(_ => None)
+    val refusal = Option(search.failure).collect {
+      case error: ModelException if error.condition == "AUTHENTICATION_FAILED" => error
+    }
+    if (isStopped) throw gone("it was dropped")
+    if (!search.hasHeardSince(begunNs)) {
+      refusal.foreach(error => throw gone("another pool has its address now", error))
+      if (search.silentS > goneS) throw gone("neither its master nor a worker answers", search.failure)
+    }
+    answer.flatten
+  }
+
+  /** Greet somebody, and learn its directory; None if it does not answer, or not for this pool. */
+  private def visit(endpoint: Endpoint, search: Search, watch: Watch)(
+      talk: Connection => Option[Int]): Option[Option[Int]] =
+    try {
+      val connection = Connection(endpoint, ref.name, credential, tls, Connection.patience(watch, search.deadlineNs))
+      try {
+        search.hear()
+        take(connection.directory)
+        Some(talk(connection))
+      } finally connection.close()
+    } catch {
+      case error: IOException => search.failure = error; None
+      case error: ModelException if Elsewhere(error.condition) => search.failure = error; None
+    }
+
+  /** Ask a master for a version; the directory that comes with it is learnt. */
+  private def named(
+      connection: Connection,
+      query: String,
+      digest: String,
+      search: Search,
+      limits: () => Limits,
+      watch: Watch): Option[Int] = if (isStopped) None else {
+    val leftMs = math.max(1, ((limits().readyTimeoutS - search.waitedS) * 1000).toLong)
+    val budgetMs = search.deadlineNs.fold(leftMs)(_ => search.budgetMs())
+    // a little longer than the master has, so that its own words come through
+    val patience = Connection.patience(watch, search.deadlineNs.map(_ + GraceNs))
+    try {
+      val version = connection.pin(query, digest, budgetMs, patience)
+      search.hear()
+      take(connection.directory)
+      Some(version)
+    } catch { case error: ModelException if Later(error.condition) => search.failure = error; None }
+  }
+
+  private def check(search: Search, limits: () => Limits, fact: String): Unit =
+    if (search.waitedS > limits().readyTimeoutS) throw gone(f"$fact within ${search.waitedS}%.0f s", search.failure)
+
+  private def isStopped: Boolean = router.synchronized(router.directory.state == "stopped")
+
+  private def gone(fact: String, cause: Throwable = null): ModelException =
+    new ModelException(
+      "POOL_GONE", what, s"the pool is gone: $fact", "register the model again with sm.register", cause = cause)
+
+  private def retired(pinned: Int, other: Int): ModelException =
+    new ModelException(
+      "VERSION_RETIRED",
+      what,
+      s"the query is held to version $pinned, which has ended: its master names version $other",
+      "run the query again")
+}
+
+private[wire] object Locator {
+  private val GraceNs = 500000000L
+  private val Later = Set("POOL_BUSY", "WORKER_STOPPING")
+  private val Elsewhere = Set("AUTHENTICATION_FAILED", "POOL_GONE") // POOL_GONE: it is a worker that has the master's port
+}
