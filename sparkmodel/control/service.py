@@ -279,5 +279,6 @@ def _look(name: str) -> Json | None:
         card, stats = card_of(pool), pool.stats()
     except (ModelNotFoundError, PoolGoneError, PoolNotReadyError):  # dropped meanwhile, or still loading
         return None
-    running = len(stats["workers"])  # of a range, what there are now
+    # of a range, what there are now; an old version may still have some for queries that began with it
+    running = sum(worker.get("version") == stats["version"] for worker in stats["workers"])
     return {**card, "state": stats["state"], "rows": stats["rows"], "running": running}

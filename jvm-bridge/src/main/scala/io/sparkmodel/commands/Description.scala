@@ -25,7 +25,7 @@ object Description {
       "Resolved" -> text("resolved"),
       "Version" -> text("version"),
       "State" -> text("stats", "state"),
-      "Workers" -> text("workers")) ++ versions.filter(_.state == "canary").map(one => "Canary" -> one.toString)
+      "Workers" -> text("workers")) ++ versions.filter(_.state == "canary").map(one => "Canary" -> s"version ${one.version}: $one")
     if (!extended) basic
     else basic ++ Seq(
       "Kind" -> text("kind"),

@@ -24,7 +24,7 @@ private[commands] final class ModelVersion(node: JsonNode) {
     val served = s"$rows rows, $batches batches, $errors errors"
     val times = s"since ${text("since")}" + Option(text("until")).fold("")(until => s" until $until")
     val share = if (weight > 0) f", ${weight * 100}%.1f%% of the queries, $workers workers" else ""
-    s"$version is $state$share, $served; ${text("source")}, by ${text("by")} $times" +
+    s"$state$share, $served; ${text("source")}, by ${text("by")} $times" +
       Option(text("note")).filter(_.nonEmpty).fold("")(note => s": ${note.takeWhile(_ != '\n')}")
   }
 
