@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import pathlib
 import threading
 from collections.abc import Callable, Mapping
@@ -115,9 +116,8 @@ def test_allowed_new_inputs_are_for_new_plans_and_old_ones_stay_right(
     frame.createOrReplaceTempView("three")
     before = spark.sql("SELECT opened(a, b) AS p FROM three")
     handle = model.handle
-    spark.sql(
-        f"ALTER MODEL opened SET LOCATION '{weighted({'c': 1.0, 'a': 100.0}, output=1)}' OPTIONS (allow_new_inputs = TRUE)"
-    )
+    other = weighted({"c": 1.0, "a": 100.0}, output=1)
+    spark.sql(f"ALTER MODEL opened SET LOCATION '{other}' OPTIONS (allow_new_inputs = TRUE)")
     assert [str(column) for column in model.signature.inputs or ()] == ["c double", "a double"]
     assert model.version == 2
     assert spark.sql("SELECT opened(c, a) AS p FROM three").schema["p"].dataType.simpleString() == "bigint"
@@ -167,10 +167,8 @@ def test_a_canary_that_fails_too_often_is_rolled_back_by_itself(register: Regist
     model.update((lambda: None, lambda _, frame: broken(frame)), traffic=0.9, max_error_rate=0.1)
 
     def is_over() -> bool:
-        try:
+        with contextlib.suppress(sm.SparkModelError):  # of the canary
             model.predict([{"x": 1.0}])
-        except sm.SparkModelError:
-            pass
         return told(model)[2]["state"] == "rolled back"
 
     wait_until(is_over)
