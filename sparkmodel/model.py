@@ -11,7 +11,7 @@ from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession
 
-from sparkmodel.cluster.pools import Pool
+from sparkmodel.keeper.pools import Pool
 from sparkmodel.loaders.successor import successor
 from sparkmodel.options import check_name
 from sparkmodel.registration import follow

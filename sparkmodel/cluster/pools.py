@@ -17,12 +17,12 @@ import ray
 
 from sparkmodel.cluster import claims, connection, supervisors
 from sparkmodel.cluster.answers import unwrap
+from sparkmodel.cluster.common import name_taken
 from sparkmodel.cluster.identity import make_identity
 from sparkmodel.cluster.payloads import box
 from sparkmodel.errors import (
     InvalidOptionError,
     ModelNotFoundError,
-    NameTakenError,
     PoolGoneError,
     PoolNotReadyError,
     RayUnavailableError,
@@ -42,7 +42,7 @@ class Pool:
     """One deployed pool, by way of its master."""
 
     def __init__(self, entry: claims.Entry, supervisor: Any) -> None:
-        self.name, self._entry, self._supervisor = entry.name, entry, supervisor
+        self.name, self.pool_id, self._entry, self._supervisor = entry.name, entry.pool_id, entry, supervisor
 
     def deploy(
         self,
@@ -183,15 +183,6 @@ def deploy(spec: ModelSpec, payload: bytes | None, progress: Progress, directory
         pool.drop()
         raise
     return pool
-
-
-def name_taken(name: str) -> NameTakenError:
-    """The error of who wants a name that a pool has."""
-    return NameTakenError(
-        f"Cannot register model '{name}'",
-        "a pool of that name is serving",
-        "pass replace=True to move it to this source, or call sm.unregister first",
-    )
 
 
 def find(name: str) -> Pool:

@@ -9,9 +9,9 @@ import threading
 import time
 from typing import Any
 
-from sparkmodel.cluster import connection
 from sparkmodel.control.locks import Locks
 from sparkmodel.errors import SparkModelError
+from sparkmodel.keeper import connection
 from sparkmodel.registration.serve import find
 
 _log = logging.getLogger(__name__)

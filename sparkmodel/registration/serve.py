@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sparkmodel.cluster import pools
 from sparkmodel.errors import ModelNotFoundError
+from sparkmodel.keeper import pools
 from sparkmodel.registration.plan import Planned
 from sparkmodel.registration.progress import DeployProgress
 
