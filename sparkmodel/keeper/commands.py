@@ -41,12 +41,14 @@ class Commands:
         """Run one; returns its value, and what takes it back."""
         return self._commands[command](*arguments, **named)
 
-    def _connect(self, address: str, namespace: str, spares: int, options: Mapping[str, Any]) -> tuple[bool, Undo]:
+    def _connect(
+        self, address: str, namespace: str, spares: int, options: Mapping[str, Any]
+    ) -> tuple[pathlib.Path | None, Undo]:
         head.check(address)
         # what Ray prints is not for the user's session, unless somebody says so
         runtime = connection.connect(address, namespace, spares, **{"log_to_driver": False, **options})
         head.Head(self._server.lost, self._server.back, lambda: os._exit(_AGAIN))
-        return runtime.is_local, None
+        return (runtime.scratch.path if runtime.scratch else None), None
 
     def _warm(self) -> tuple[None, Undo]:
         supervisors.warm(connection.current())

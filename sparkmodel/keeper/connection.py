@@ -6,6 +6,7 @@ from __future__ import annotations
 import atexit
 import dataclasses
 import os
+import pathlib
 import sys
 import threading
 from typing import Any
@@ -24,13 +25,18 @@ class Runtime:
 
     Attributes:
         namespace: Ray namespace of the pools' names.
-        is_local: Whether the keeper started its own Ray, which ends with it.
+        scratch: Directory of the Ray that the keeper started, removed with it; None on a cluster.
         link: The keeper.
     """
 
     namespace: str
-    is_local: bool
+    scratch: pathlib.Path | None
     link: Link = dataclasses.field(repr=False, compare=False)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the keeper started its own Ray, which ends with it."""
+        return self.scratch is not None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +121,7 @@ def _connect(wanted: _Wanted) -> Runtime:
     link = _prepared()
     link.process.shows = bool(wanted.options.get("log_to_driver"))
     try:
-        is_local = link.call(
+        scratch = link.call(
             "connect",
             address,
             wanted.namespace,
@@ -127,7 +133,7 @@ def _connect(wanted: _Wanted) -> Runtime:
         _state.link = None
         link.close(wait=False)
         raise
-    _state.runtime, _state.wanted = Runtime(wanted.namespace, is_local, link), wanted
+    _state.runtime, _state.wanted = Runtime(wanted.namespace, scratch, link), wanted
     return _state.runtime
 
 

@@ -16,7 +16,6 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 import sparkmodel as sm
-from sparkmodel.cluster import pools
 from sparkmodel.errors import (
     InvalidOptionError,
     ModelCorruptError,
@@ -30,6 +29,7 @@ from sparkmodel.errors import (
     UnsupportedSourceError,
     UntrustedModelFileError,
 )
+from sparkmodel.keeper import pools
 from sparkmodel.loaders import bundle
 from tests.integration.commands.making import DOUBLE, SMALL, Call, create, create_code, predict
 from tests.integration.registered import FRAME, line
@@ -42,7 +42,7 @@ def test_a_pool_that_ends_while_it_is_asked_is_not_there(
     control: Call, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create_code(control, "leaving")
-    leaving, ask = pools.find("leaving"), pools.Pool._call
+    leaving, ask = pools.find("leaving"), pools.Pool._ask
     ended: list[str] = []
 
     def end_first(pool: pools.Pool, method: str) -> Any:  # the service has found the pool by now
@@ -51,7 +51,7 @@ def test_a_pool_that_ends_while_it_is_asked_is_not_there(
             leaving.drop()
         return ask(pool, method)
 
-    monkeypatch.setattr(pools.Pool, "_call", end_first)
+    monkeypatch.setattr(pools.Pool, "_ask", end_first)
     with pytest.raises(ModelNotFoundError, match="Cannot find model 'leaving'"):
         control(command, name="leaving")
     assert ended == ["leaving"]
