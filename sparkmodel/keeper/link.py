@@ -32,10 +32,14 @@ class Marker(enum.Enum):
 
 
 class Link:
-    """A keeper and the way to it."""
+    """A keeper and the way to it.
 
-    def __init__(self) -> None:
-        self.process = Process()
+    Args:
+        process: The keeper; one that is started now by default.
+    """
+
+    def __init__(self, process: Process | None = None) -> None:
+        self.process = process or Process()
         self.lost: RayUnavailableError | None = None  # its Ray does not answer
         self.is_lost_for_good = False
         self.is_closed = False  # by this driver
@@ -173,7 +177,8 @@ class Link:
             while (message := self._outbox.get()) is not None:
                 for piece in message.pieces():
                     self.process.sock.sendall(piece)
-                    self._heard = time.monotonic()
+                    if message.kind == Kind.CALL:  # which may be long: it is being read
+                        self._heard = time.monotonic()
 
     def _read(self) -> None:
         with contextlib.suppress(OSError), self.process.sock.makefile("rb") as file:

@@ -99,10 +99,7 @@ class Server:
                 elif message.kind == Kind.PING:
                     self.send(Message(Kind.PONG))
                 elif message.kind == Kind.CANCEL:
-                    with self._guard:
-                        request, _ = self._requests.get(message.number, (None, None))
-                    if request is not None:
-                        request.cancel()
+                    self._cancel(message.number)
                 elif message.kind == Kind.CALL:
                     self._begin(message)
 
@@ -119,6 +116,12 @@ class Server:
         """Give up what is under way, and wait some seconds until it has been taken back."""
         for thread in self._cancel_all():
             thread.join(_CANCEL_S)
+
+    def _cancel(self, number: int) -> None:
+        with self._guard:
+            request, _ = self._requests.get(number, (None, None))
+        if request is not None:
+            request.cancel()
 
     def _cancel_all(self) -> list[threading.Thread]:
         with self._guard:
@@ -140,8 +143,10 @@ class Server:
             command, arguments, named = message.value
             given, by_name = received(arguments, named, request.progress)
             value, undo = self._run(command, given, by_name)
-            if not request.answer(pack(Kind.VALUE, number, value)) and undo is not None:
-                undo()
+            if not request.answer(pack(Kind.VALUE, number, value)):
+                if undo is not None:
+                    undo()
+                raise CancelledError
         except CancelledError:
             self.send(pack(Kind.ERROR, number, SparkModelError(f"Cannot do '{command}'", "it was cancelled").to_dict()))
         except Exception as error:
