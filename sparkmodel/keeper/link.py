@@ -186,6 +186,7 @@ class Link:
                 self._heard = time.monotonic()
                 self._take(message)
         how = self.process.wait()
+        self.process.sock.close()
         self._end(RayUnavailableError(_WHAT, how, _AGAIN, self.process.said))
         self._outbox.put(None)
 
