@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -32,7 +33,8 @@ class NearProcess:
         self.theirs.close()
 
     def hang_up(self) -> None:
-        self.sock.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # it has ended
+            self.sock.shutdown(socket.SHUT_RDWR)
 
     def kill(self) -> None:
         self.was_killed = True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""To which Ray a driver's keeper is connected, and when another one starts, with links that only note what they hear."""
+"""To which Ray a driver's keeper is connected, and when another one starts, with links that only note."""
 
 from __future__ import annotations
 
