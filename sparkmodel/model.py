@@ -10,7 +10,7 @@ from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession
 
-from sparkmodel.cluster.pools import Pool
+from sparkmodel.keeper.pools import Pool
 from sparkmodel.options import Workers, check_name, check_workers, workers_text
 from sparkmodel.pool.intents import UNTIL_DONE, Intent
 from sparkmodel.registration import follow

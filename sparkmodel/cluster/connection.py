@@ -16,11 +16,10 @@ from typing import IO, Any
 import ray
 
 from sparkmodel.cluster import janitor
+from sparkmodel.cluster.common import NAMESPACE, SPARES, check_spares
 from sparkmodel.cluster.scratch import Scratch
 from sparkmodel.errors import InvalidOptionError, RayUnavailableError
 
-NAMESPACE = "sparkmodel"
-SPARES = 1
 _CLOSE_S = 5.0
 
 
@@ -170,13 +169,6 @@ def prefer(spares: int) -> None:
     _preferred = check_spares(spares)
 
 
-def check_spares(spares: Any) -> int:
-    """The number, if it is one."""
-    if not isinstance(spares, int) or isinstance(spares, bool) or spares < 0:
-        raise InvalidOptionError("Cannot use option 'spares'", f"{spares!r} is not a whole number of at least 0")
-    return spares
-
-
 def current() -> Runtime:
     """The connection, made now if there was none."""
     return ensure(None, NAMESPACE)
@@ -221,3 +213,18 @@ def _close(runtime: Runtime) -> None:
     if bound is not None and ray.is_initialized():
         with contextlib.suppress(Exception):  # whatever Ray says at the end: what is left ends with the connection
             ray.get(bound.close.remote(), timeout=_CLOSE_S)
+
+
+__all__ = [
+    "NAMESPACE",
+    "SPARES",
+    "Runtime",
+    "check_spares",
+    "connect",
+    "current",
+    "ensure",
+    "is_alone",
+    "is_connected",
+    "prefer",
+    "shutdown",
+]

@@ -26,7 +26,6 @@ from sparkmodel.errors import (
     ControlTimeoutError,
     InvalidOptionError,
     ModelNotFoundError,
-    NameTakenError,
     PoolGoneError,
     suggest,
 )
@@ -47,7 +46,7 @@ class Pool:
     """
 
     def __init__(self, entry: claims.Entry, supervisor: Any) -> None:
-        self.name, self._entry = entry.name, entry
+        self.name, self.pool_id, self._entry = entry.name, entry.pool_id, entry
         self._line = Line(supervisor, entry.name)
 
     def change(
@@ -196,15 +195,6 @@ def _limit_s(intent: Intent, served: ModelSpec | None) -> float:
     spec = intent.spec or served
     ready_timeout_s = intent.options.get("ready_timeout_s", spec.options.ready_timeout_s if spec else 0.0)
     return 2 * float(ready_timeout_s) + CONTROL_S
-
-
-def name_taken(name: str) -> NameTakenError:
-    """The error of who wants a name that a pool has."""
-    return NameTakenError(
-        f"Cannot register model '{name}'",
-        "a pool of that name is serving",
-        "pass replace=True to move it to this source, or call sm.unregister first",
-    )
 
 
 def find(name: str) -> Pool:

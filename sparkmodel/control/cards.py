@@ -11,9 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from sparkmodel.cluster.pools import Pool
 from sparkmodel.control.sql_options import Settings
 from sparkmodel.errors import UnsupportedTypeError
+from sparkmodel.keeper.pools import Pool
 from sparkmodel.options import workers_text
 from sparkmodel.registration.calls import for_call
 from sparkmodel.schema import Column

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from sparkmodel.cluster import connection, early, pools
 from sparkmodel.control import changes
 from sparkmodel.control.cards import card_of, settings_of
 from sparkmodel.control.catalog import Catalog
@@ -27,6 +26,7 @@ from sparkmodel.errors import (
     ProtocolError,
     suggest,
 )
+from sparkmodel.keeper import connection, early, pools
 from sparkmodel.options import check_name
 from sparkmodel.registration.follow import follow
 from sparkmodel.registration.plan import make_spec, plan

@@ -7,8 +7,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import TypeVar
 
-from sparkmodel.cluster import pools
 from sparkmodel.errors import ModelNotFoundError, RevisionChangedError
+from sparkmodel.keeper import pools
 from sparkmodel.loaders import Resolved
 from sparkmodel.loaders.successor import successor
 from sparkmodel.pool.intents import Applied, Intent

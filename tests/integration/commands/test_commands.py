@@ -16,7 +16,6 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 import sparkmodel as sm
-from sparkmodel.cluster import pools
 from sparkmodel.errors import (
     InvalidOptionError,
     ModelCorruptError,
@@ -31,6 +30,7 @@ from sparkmodel.errors import (
     UntrustedModelFileError,
     VersionRetiredError,
 )
+from sparkmodel.keeper import pools
 from sparkmodel.loaders import bundle
 from tests.integration.commands.making import DOUBLE, SMALL, Call, create, create_code, predict
 from tests.integration.registered import FRAME, line
