@@ -84,10 +84,10 @@ class Scorer(
   def streamOf(index: Int): StreamKey = streams.getOrElseUpdate(index, {
     val call = calls(index)
     val (stream, options) = (call.streamOf(query), call.options)
-    val version = metrics.timed(metrics.waitTime) {
+    if (stream.call.query.isEmpty) stream
+    else stream.copy(pin = Some(metrics.timed(metrics.waitTime) {
       failing(clients(index).pin(stream.call.query, stream.digest, options.limits, watch, options.timeoutS))
-    }
-    stream.copy(pin = Some(version))
+    }))
   })
 
   private def depth: Int =

@@ -139,8 +139,7 @@ class PoolClient private[wire] (ref: PoolRef, credential: Credential, silenceS: 
     }
     if (route == null) {
       ticket.waiting {
-        ticket.version = locator.find(
-          ticket.stream, ticket.stream.pin.orElse(ticket.version), ticket.search, () => inForce(ticket.limits), watch)
+        ticket.version = locator.find(ticket.stream, ticket.search, () => inForce(ticket.limits), watch)
         ticket.search.pause(watch)
       }
       false
