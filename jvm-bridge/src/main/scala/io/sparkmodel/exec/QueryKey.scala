@@ -4,10 +4,10 @@ package io.sparkmodel.exec
 import org.apache.spark.{SparkEnv, TaskContext}
 
 /**
- * What a task belongs to that is scored by one version of a model from its first row to its last: a micro-batch, else a
- * query, else a stage of a job that no query started. All attempts of its tasks, on all executors, have the same, and so
- * have Python's workers (`sparkmodel/spark/forward.py`). Empty where the application is not known, as queries of two would
- * be taken for one.
+ * What a task is a part of that is scored by one version of a model from its first row to its last: a micro-batch, else
+ * a query, else a stage of a job that no query started. All attempts of all tasks have the same, on all executors, and
+ * so have Python's workers (`sparkmodel/spark/forward.py`). Empty where the application is not known, as queries of two
+ * would be taken for one.
  */
 object QueryKey {
   private val StreamId = "sql.streaming.queryId"

@@ -80,7 +80,7 @@ class Scorer(
 
   def allocator: BufferAllocator = memory.allocator
 
-  /** What a call's batches are sent as: held to the version that all of its query are scored by, which is settled now. */
+  /** What a call's batches are sent as: held to the version of all of its query, which is settled now. */
   def streamOf(index: Int): StreamKey = streams.getOrElseUpdate(index, {
     val call = calls(index)
     val (stream, options) = (call.streamOf(query), call.options)

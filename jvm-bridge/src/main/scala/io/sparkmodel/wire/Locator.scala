@@ -42,7 +42,7 @@ private[wire] final class Locator(
     version.get
   }
 
-  /** Have the master wake or heal the pool for a batch that no known worker takes; the version that it names, if it is there. */
+  /** Have the master wake or heal the pool for a batch that no known worker takes; returns what version it names. */
   def find(stream: StreamKey, search: Search, limits: () => Limits, watch: Watch): Option[Int] = {
     val query = stream.call.query
     val version = round(query, stream.digest, search, limits, watch)
@@ -130,5 +130,5 @@ private[wire] final class Locator(
 private[wire] object Locator {
   private val GraceNs = 500000000L
   private val Later = Set("POOL_BUSY", "WORKER_STOPPING")
-  private val Elsewhere = Set("AUTHENTICATION_FAILED", "POOL_GONE") // POOL_GONE: it is a worker that has the master's port
+  private val Elsewhere = Set("AUTHENTICATION_FAILED", "POOL_GONE") // gone: a worker has the port that was a master's
 }

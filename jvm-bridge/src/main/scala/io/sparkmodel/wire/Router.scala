@@ -49,7 +49,7 @@ private[wire] final class Router(clock: () => Long = () => System.nanoTime, isLo
       before.values.filterNot(route => routes.contains(route.endpoint)).flatMap(takeIdle).toSeq
     }
 
-  /** The version for a call that is held to none, by weight; None if none that answers its plan has a worker that works. */
+  /** The version for a call that is held to none, by weight; None if none that answers its plan has a worker. */
   def choose(digest: String, except: Endpoint => Boolean = _ => false): Option[Int] = {
     val open = directory.served.filter { served =>
       served.weight > 0 && served.takes(digest) && usable(served.version, except).nonEmpty
