@@ -27,9 +27,9 @@ object Signatures {
     handle.contract.inputs.exists(_.likeMlflow))
 
   /**
-   * The names of a handle's inputs for columns that go by position: it is settled which input each is when the plan is
-   * made, so that a version with its inputs in another order gets them right. None where position says something else, or
-   * does not fit: a worker tells what is wrong.
+   * The names of a handle's inputs for columns that go by position: which input each is, the plan settles, so that a
+   * version with its inputs in another order gets them right. None where position says something else, or does not
+   * fit: a worker tells what is wrong.
    */
   def namesOf(handle: Handle, columns: Seq[DataType]): Option[Seq[String]] =
     handle.contract.inputs.filterNot(_.hasTensors).map(read).filter { inputs =>

@@ -4,9 +4,10 @@ package io.sparkmodel.exec
 import org.apache.spark.{SparkEnv, TaskContext}
 
 /**
- * What a task belongs to that is scored by one version of a model from its first row to its last: a micro-batch, else a
- * query, else a stage of a job that no query started. All attempts of its tasks, on all executors, have the same, and so
- * have Python's workers (`sparkmodel/spark/`).
+ * What a task is a part of that is scored by one version of a model from its first row to its last: a micro-batch, else
+ * a query, else a stage of a job that no query started. All attempts of all tasks have the same, on all executors, and
+ * so have Python's workers (`sparkmodel/spark/forward.py`). Empty where the application is not known, as queries of two
+ * would be taken for one.
  */
 object QueryKey {
   private val StreamId = "sql.streaming.queryId"
@@ -17,9 +18,10 @@ object QueryKey {
   def of(context: TaskContext): String = {
     def property(key: String) = Option(context.getLocalProperty(key)).filter(_.nonEmpty)
     val batch = for (stream <- property(StreamId); number <- property(BatchId)) yield s"stream:$stream:$number"
-    def query = property(RootExecution).orElse(property(Execution)).map(id => s"query:$app:$id")
-    batch.orElse(query).getOrElse(s"stage:$app:${context.stageId()}")
+    def ofApp(app: String) = property(RootExecution).orElse(property(Execution)) match {
+      case Some(id) => s"query:$app:$id"
+      case None => s"stage:$app:${context.stageId()}"
+    }
+    batch.getOrElse(SparkEnv.get.conf.getOption("spark.app.id").fold("")(ofApp))
   }
-
-  private def app: String = SparkEnv.get.conf.get("spark.app.id", "")
 }

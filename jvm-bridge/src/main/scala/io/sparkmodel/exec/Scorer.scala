@@ -80,14 +80,14 @@ class Scorer(
 
   def allocator: BufferAllocator = memory.allocator
 
-  /** What a call's batches are sent as: held to the version that all of its query are scored by, which is settled now. */
+  /** What a call's batches are sent as: held to the version of all of its query, which is settled now. */
   def streamOf(index: Int): StreamKey = streams.getOrElseUpdate(index, {
     val call = calls(index)
     val (stream, options) = (call.streamOf(query), call.options)
-    val version = metrics.timed(metrics.waitTime) {
+    if (stream.call.query.isEmpty) stream
+    else stream.copy(pin = Some(metrics.timed(metrics.waitTime) {
       failing(clients(index).pin(stream.call.query, stream.digest, options.limits, watch, options.timeoutS))
-    }
-    stream.copy(pin = Some(version))
+    }))
   })
 
   private def depth: Int =

@@ -210,7 +210,11 @@ private[wire] object Connection {
    * refuses.
    */
   def apply(
-      endpoint: Endpoint, name: String, credential: Credential, tls: Option[SSLContext], limit: Patience): Connection = {
+      endpoint: Endpoint,
+      name: String,
+      credential: Credential,
+      tls: Option[SSLContext],
+      limit: Patience): Connection = {
     val plain = PlainTransport.connect(endpoint, limit)
     val connection = new Connection(endpoint, name, credential, tls.fold[Transport](plain)(new TlsTransport(plain, _)))
     try {

@@ -33,62 +33,49 @@ private[wire] final class Locator(
 
   /** The version that a query is held to, which the master settles; it is started if it has no workers. */
   def pin(query: String, digest: String, search: Search, limits: () => Limits, watch: Watch): Int = {
-    def ask() = round(search, limits, watch)(named(_, query, digest, search, limits, watch))
-    var version = ask()
+    var version = round(query, digest, search, limits, watch)
     while (version.isEmpty) {
       check(search, limits, "its master settled no version")
       search.pause(watch)
-      version = ask()
+      version = round(query, digest, search, limits, watch)
     }
     version.get
   }
 
-  /**
-   * Find workers for a batch that no known worker takes.
-   *
-   * @param version that which the batch goes to, if it was settled
-   * @return the version that the master names, if it was asked for one
-   */
-  def find(
-      stream: StreamKey, version: Option[Int], search: Search, limits: () => Limits, watch: Watch): Option[Int] = {
-    val answer = round(search, limits, watch) { connection =>
-      if (router.synchronized(router.hasWorkers(version, stream.digest))) None
-      else named(connection, stream.call.query, stream.digest, search, limits, watch)
-    }
-    for (pinned <- stream.pin; other <- answer if other != pinned) throw retired(pinned, other)
+  /** Have the master wake or heal the pool for a batch that no known worker takes; returns what version it names. */
+  def find(stream: StreamKey, search: Search, limits: () => Limits, watch: Watch): Option[Int] = {
+    val query = stream.call.query
+    val version = round(query, stream.digest, search, limits, watch)
+    for (pinned <- stream.pin; other <- version if query.nonEmpty && other != pinned) throw retired(pinned, other)
     check(search, limits, "no worker came back")
     search.failed.clear()
-    answer
+    version
   }
 
-  /** Ask the masters that are known, and the workers if they do not answer; returns what came of the talk with one. */
-  private def round(search: Search, limits: () => Limits, watch: Watch)(
-      talk: Connection => Option[Int]): Option[Int] = {
+  /** Ask the masters that are known, and the workers, who know the next one, if they do not answer. */
+  private def round(query: String, digest: String, search: Search, limits: () => Limits, watch: Watch): Option[Int] = {
     val begunNs = System.nanoTime
     search.failure = null
     val (masters, workers) = router.synchronized {
       ((router.directory.master ++ Seq(pool.master)).toSeq.distinct, router.directory.endpoints)
     }
-    def first(endpoints: Seq[Endpoint])(talk: Connection => Option[Int]) = endpoints.iterator
+    def first[T](endpoints: Seq[Endpoint])(talk: Connection => T): Option[T] = endpoints.iterator
       .takeWhile(_ => !isStopped && System.nanoTime - begunNs < goneS * 1e9)
       .flatMap(visit(_, search, watch)(talk))
       .nextOption()
-    val answer = first(masters)(talk)
-    if (answer.isEmpty) first(Random.shuffle(workers.filterNot(search.failed)))(_ => None)
-    val refusal = Option(search.failure).collect {
-      case error: ModelException if error.condition == "AUTHENTICATION_FAILED" => error
-    }
+    val version = first(masters)(named(_, query, digest, search, limits, watch))
+    if (version.isEmpty) first(Random.shuffle(workers.filterNot(search.failed)))(_ => ())
     if (isStopped) throw gone("it was dropped")
-    if (!search.hasHeardSince(begunNs)) {
-      refusal.foreach(error => throw gone("another pool has its address now", error))
-      if (search.silentS > goneS) throw gone("neither its master nor a worker answers", search.failure)
+    if (!search.hasHeardSince(begunNs)) search.failure match {
+      case refusal: ModelException => throw gone("another pool has its address now", refusal)
+      case failure if search.silentS > goneS => throw gone("neither its master nor a worker answers", failure)
+      case _ =>
     }
-    answer.flatten
+    version.flatten
   }
 
   /** Greet somebody, and learn its directory; None if it does not answer, or not for this pool. */
-  private def visit(endpoint: Endpoint, search: Search, watch: Watch)(
-      talk: Connection => Option[Int]): Option[Option[Int]] =
+  private def visit[T](endpoint: Endpoint, search: Search, watch: Watch)(talk: Connection => T): Option[T] =
     try {
       val connection = Connection(endpoint, ref.name, credential, tls, Connection.patience(watch, search.deadlineNs))
       try {
@@ -97,7 +84,9 @@ private[wire] final class Locator(
         Some(talk(connection))
       } finally connection.close()
     } catch {
-      case error: IOException => search.failure = error; None
+      case error: IOException =>
+        if (!search.failure.isInstanceOf[ModelException]) search.failure = error // a refusal says more
+        None
       case error: ModelException if Elsewhere(error.condition) => search.failure = error; None
     }
 
@@ -141,5 +130,5 @@ private[wire] final class Locator(
 private[wire] object Locator {
   private val GraceNs = 500000000L
   private val Later = Set("POOL_BUSY", "WORKER_STOPPING")
-  private val Elsewhere = Set("AUTHENTICATION_FAILED", "POOL_GONE") // POOL_GONE: it is a worker that has the master's port
+  private val Elsewhere = Set("AUTHENTICATION_FAILED", "POOL_GONE") // gone: a worker has the port that was a master's
 }

@@ -7,7 +7,7 @@ import java.util.concurrent.{CompletableFuture, ExecutionException, TimeoutExcep
 
 import scala.annotation.tailrec
 
-/** The versions that queries are held to, as the master has settled them: each is asked for once, whoever waits for it. */
+/** The versions that queries are held to, as the master has settled them: each is asked for once. */
 private[wire] final class Pins {
   import Pins._
 

@@ -13,8 +13,8 @@ import java.util.concurrent.atomic.AtomicInteger
  * It has sockets and knows the way, and nothing else: limits and options are each call's own.
  *
  * @param silenceS beyond a call's `timeoutS`: a worker that is silent so long is taken for stalled
- * @param goneS how long neither a worker nor the master may answer before the pool counts as gone; a dead master's successor is
- *   there within 5 s
+ * @param goneS how long neither a worker nor the master may answer before the pool counts as gone; the successor of a
+ *   dead master is there within 5 s
  */
 class PoolClient private[wire] (ref: PoolRef, credential: Credential, silenceS: Double, goneS: Double) {
   import PoolClient._
@@ -34,8 +34,8 @@ class PoolClient private[wire] (ref: PoolRef, credential: Credential, silenceS: 
   override def toString: String = s"PoolClient(${ref.name}, ${locked(router.routes.size)} workers)"
 
   /**
-   * The version that a query is held to, whoever asks: the pool's master settles it, once. If it has no workers they are
-   * started, and waited for.
+   * The version that a query is held to, whoever asks: the pool's master settles it, once. If it has no workers they
+   * are started, and waited for.
    *
    * @param digest of the plan, whose calls the version must answer right
    * @param limits as for `submit`
@@ -139,8 +139,7 @@ class PoolClient private[wire] (ref: PoolRef, credential: Credential, silenceS: 
     }
     if (route == null) {
       ticket.waiting {
-        ticket.version = locator.find(
-          ticket.stream, ticket.stream.pin.orElse(ticket.version), ticket.search, () => inForce(ticket.limits), watch)
+        ticket.version = locator.find(ticket.stream, ticket.search, () => inForce(ticket.limits), watch)
         ticket.search.pause(watch)
       }
       false
@@ -326,7 +325,8 @@ class PoolClient private[wire] (ref: PoolRef, credential: Credential, silenceS: 
       true
     } catch { case _: IOException | _: ModelException => false } // the answer is here: it must not be lost for this
 
-  private def patienceFor(ticket: Ticket, watch: Watch) = new Patience(watch, silenceNs(ticket), ticket.search.deadlineNs)
+  private def patienceFor(ticket: Ticket, watch: Watch) =
+    new Patience(watch, silenceNs(ticket), ticket.search.deadlineNs)
 
   private def silenceNs(ticket: Ticket): Long = ((inForce(ticket.limits).timeoutS + silenceS) * 1e9).toLong
 

@@ -49,21 +49,17 @@ private[wire] final class Router(clock: () => Long = () => System.nanoTime, isLo
       before.values.filterNot(route => routes.contains(route.endpoint)).flatMap(takeIdle).toSeq
     }
 
-  /** The version for a call that is held to none, by weight; None if none that answers its plan has a worker that works. */
+  /** The version for a call that is held to none, by weight; None if none that answers its plan has a worker. */
   def choose(digest: String, except: Endpoint => Boolean = _ => false): Option[Int] = {
-    val open = suiting(digest).filter(served => usable(served.version, except).nonEmpty)
+    val open = directory.served.filter { served =>
+      served.weight > 0 && served.takes(digest) && usable(served.version, except).nonEmpty
+    }
     if (open.sizeIs <= 1) open.headOption.map(_.version)
     else {
       val at = ThreadLocalRandom.current.nextDouble(open.map(_.weight).sum)
       val upTo = open.scanLeft(0.0)(_ + _.weight).tail
       Some(open.zip(upTo).collectFirst { case (served, end) if at < end => served }.getOrElse(open.last).version)
     }
-  }
-
-  /** Whether there are workers for a batch of a version, or of any that answers plans of that digest. */
-  def hasWorkers(version: Option[Int], digest: String): Boolean = version match {
-    case Some(settled) => directory.endpointsOf(settled).nonEmpty
-    case None => suiting(digest).exists(_.endpoints.nonEmpty)
   }
 
   /** The worker of a version for the next batch, None if none works. */
@@ -90,9 +86,6 @@ private[wire] final class Router(clock: () => Long = () => System.nanoTime, isLo
     route.idle.clear()
     taken
   }
-
-  private def suiting(digest: String): Seq[Served] =
-    directory.served.filter(served => served.weight > 0 && served.takes(digest))
 
   private def lessLoadedOfTwo(usable: IndexedSeq[Route]): Option[Route] =
     if (usable.sizeIs <= 1) usable.headOption

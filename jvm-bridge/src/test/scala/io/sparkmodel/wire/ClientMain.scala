@@ -36,8 +36,8 @@ object ClientMain {
       val client = PoolClient.of(handle)
       clients.asScala.collectFirst { case (id, `client`) => id }.getOrElse(called(handle, client))
     case "pin" =>
-      client(a).pin(
-        a.required("query").asText, a.path("digest").asText(""), limits(a), watch(a), Option(a.get("timeout_s")).map(_.asDouble))
+      val (query, digest) = (a.required("query").asText, a.path("digest").asText(""))
+      client(a).pin(query, digest, limits(a), watch(a), Option(a.get("timeout_s")).map(_.asDouble))
     case "in_force" =>
       val found = client(a).inForce(limits(a))
       Seq(found.maxInFlight, found.maxRetries, found.timeoutS, found.readyTimeoutS).asJava
@@ -170,7 +170,9 @@ object ClientMain {
     val router = new Router()
     router.update(Directory(a.required("directory")))
     val except = a.path("except").elements.asScala.map(_.asInt).toSet
-    (1 to 1000).flatMap(_ => router.choose(a.required("digest").asText, e => except(e.port))).groupMapReduce(identity)(_ => 1)(_ + _).asJava
+    val digest = a.required("digest").asText
+    val chosen = (1 to 1000).flatMap(_ => router.choose(digest, e => except(e.port)))
+    chosen.groupMapReduce(identity)(_ => 1)(_ + _).asJava
   }
 
   /** Many batches, one after the other in each of many threads; the answers' distinct payloads. */
