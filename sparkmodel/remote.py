@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from sparkmodel.registration.calls import for_call
 from sparkmodel.schema import Signature
 from sparkmodel.wire.client import client_of
 from sparkmodel.wire.handle import Handle
+from sparkmodel.wire.payloads import PIECE_BYTES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +53,13 @@ class RemoteModel:
         from sparkmodel.scoring import frames  # pandas, which who only carries the model has no use for
 
         table, by_name = frames.to_table(f"Cannot score with '{self.name}'", data, self.signature.inputs)
-        limit_s = self.handle.call.limits.timeout_s if timeout_s is None else timeout_s
         caller = for_call(self.handle, self, params, on_error)
-        chunks = client_of(caller).predict(frames.to_batches(table), by_name, caller=caller, timeout_s=limit_s)
+        if not by_name and (names := caller.contract.names_of(table.schema)):
+            table, by_name = table.rename_columns(list(names)), True
+        if table.num_rows > frames.BATCH_ROWS or table.nbytes > PIECE_BYTES:  # more than one message
+            caller = caller.calling(query=f"predict:{uuid.uuid4().hex}")
+        client = client_of(caller)
+        limit_s = client.limits(caller).timeout_s if timeout_s is None else timeout_s
+        chunks = client.predict(frames.to_batches(table), by_name, caller=caller, timeout_s=limit_s)
         result = pa.chunked_array(list(chunks), caller.contract.result_type)
         return frames.like_input(result, data)

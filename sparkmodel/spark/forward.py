@@ -6,7 +6,7 @@ It imports nothing but pyarrow and the wire; the model, pandas, Ray and MLflow l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -39,8 +39,7 @@ class Forward:
         return f"Forward({self.handle!r})"
 
     def __call__(self, arguments: Iterator[pa.Array]) -> Iterator[pa.Array]:
-        call, what = self.handle.call, f"Cannot score with '{self.handle.name}'"
-        batches = _Batches(arguments, call.names, call.by_name, what)
+        batches = _Batches(arguments, self.handle)
         first = next(batches, None)
         if first is None:
             return
@@ -58,7 +57,10 @@ class Forward:
 
 
 def _in_session(handle: Handle) -> Handle:
-    """The handle with settings of the session that runs the query, which may not be the one that registered it."""
+    """The handle in the query that runs: what is held to one version, and settings of its session.
+
+    The session may not be the one that registered the handle.
+    """
     from pyspark import TaskContext
 
     context = TaskContext.get()
@@ -66,26 +68,45 @@ def _in_session(handle: Handle) -> Handle:
         return handle
     zone = context.getLocalProperty("spark.sql.session.timeZone") or handle.call.time_zone
     case_sensitive = context.getLocalProperty("spark.sql.caseSensitive") == "true"
-    return handle.calling(time_zone=zone, case_sensitive=case_sensitive)
+    return handle.calling(time_zone=zone, case_sensitive=case_sensitive, query=query_of(context, handle.call.app))
+
+
+def query_of(context: Any, app: str) -> str:
+    """What a task is a part of, by a name that is the same in its retries, in its copies, and in the JVM's tasks.
+
+    Args:
+        context: The task's `TaskContext`.
+        app: The Spark application's id, without which queries of two applications would be taken for one.
+
+    Returns:
+        A micro-batch of a stream, else a query, else a stage; empty where the application is not known.
+    """
+    stream, batch = (context.getLocalProperty(key) for key in ("sql.streaming.queryId", "streaming.sql.batchId"))
+    if stream and batch:
+        return f"stream:{stream}:{batch}"
+    if not app:
+        return ""
+    keys = ("spark.sql.execution.root.id", "spark.sql.execution.id")
+    execution = next(filter(None, map(context.getLocalProperty, keys)), None)
+    return f"query:{app}:{execution}" if execution else f"stage:{app}:{context.stageId()}"
 
 
 class _Batches:
     """The arguments of each Arrow batch as a record batch.
 
     PySpark gives a bare array for one argument and a tuple for several. Names are the call's, or the fields' where the
-    one argument is a struct; others are numbered.
+    one argument is a struct, or those of the inputs that the arguments stand for by their position; others are
+    numbered.
 
     Args:
         arguments: What PySpark gives.
-        names: The call's names for them, if it has any.
-        by_name: Whether these bind.
+        handle: The function's.
     """
 
-    def __init__(
-        self, arguments: Iterator[Any], names: Sequence[str] = (), by_name: bool = False, what: str = "Cannot score"
-    ) -> None:
-        self._arguments, self._names, self._what = iter(arguments), list(names), what
-        self.by_name = by_name
+    def __init__(self, arguments: Iterator[Any], handle: Handle) -> None:
+        self._arguments, self._contract = iter(arguments), handle.contract
+        self._names, self.by_name = list(handle.call.names), handle.call.by_name
+        self._what = f"Cannot score with '{handle.name}'"
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         return self
@@ -96,7 +117,11 @@ class _Batches:
             self.by_name = True
             return pa.RecordBatch.from_struct_array(given)
         arrays = list(given) if isinstance(given, tuple) else [given]
-        return pa.RecordBatch.from_arrays(arrays, self._names or [str(i) for i in range(len(arrays))])
+        batch = pa.RecordBatch.from_arrays(arrays, self._names or [str(i) for i in range(len(arrays))])
+        if not self.by_name and (names := self._contract.names_of(batch.schema)):
+            self._names, self.by_name = list(names), True
+            batch = batch.rename_columns(self._names)
+        return batch
 
     def after(self, first: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """All batches, the first of which was looked at already."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from pyspark.serializers import CloudPickleSerializer
@@ -15,6 +16,9 @@ from sparkmodel.spark.bridge import bridge_status
 from sparkmodel.spark.forward import Forward
 from sparkmodel.spark.types import to_spark
 from sparkmodel.wire.handle import Handle
+
+_APP = "spark.app.id"
+_PROCESS = uuid.uuid4().hex
 
 
 def make_function(handle: Handle) -> Any:
@@ -62,7 +66,7 @@ def register_function(spark: SparkSession, handle: Handle, name: str | None = No
 
 
 def in_session(spark: SparkSession | None, handle: Handle) -> Handle:
-    """The handle with the session's time zone, for timestamps without one that a model returns.
+    """The handle with the session's application, and its time zone, for timestamps without one that a model returns.
 
     In the place of a session that has ended it is the active one.
     """
@@ -70,7 +74,14 @@ def in_session(spark: SparkSession | None, handle: Handle) -> Handle:
     if session is None:
         return handle
     zone = session.conf.get("spark.sql.session.timeZone")
-    return handle.calling(time_zone=zone)
+    return handle.calling(time_zone=zone, app=_application(session))
+
+
+def _application(session: SparkSession) -> str:
+    """The id of the session's application, as its executors know it; over Connect one may not be told."""
+    if hasattr(session, "_jsparkSession"):
+        return str(session.sparkContext.applicationId)
+    return str(session.conf.get(_APP, None) or _PROCESS)
 
 
 def living(spark: SparkSession | None) -> SparkSession | None:

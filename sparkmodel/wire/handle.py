@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from sparkmodel.errors import ProtocolError
-from sparkmodel.schema import Column
+from sparkmodel.schema import Column, is_list
 from sparkmodel.wire.directory import Directory
 from sparkmodel.wire.limits import DEFAULT_LIMITS, NAMES, Limits
 from sparkmodel.wire.protocol import schema_from_text, schema_to_text
@@ -66,6 +66,23 @@ class Contract:
     inputs: tuple[Column, ...] | None = dataclasses.field(default=None, repr=False)
     like_mlflow: bool = False
     digest: str = ""
+
+    def names_of(self, given: pa.Schema) -> tuple[str, ...]:
+        """The inputs that columns without names of their own stand for, by which they are sent.
+
+        A plan counts its columns by the version that it was made with; the version that answers may have them in
+        another order. Empty where the columns are no such inputs one by one: of a model without names, of tensors, one
+        column that holds several inputs, or a number of columns that does not fit.
+        """
+        inputs, count = self.inputs or (), len(given)
+        names = tuple(column.name for column in inputs if column.name is not None and column.shape is None)
+        if not 0 < count <= len(inputs) or len(set(names)) < len(inputs):
+            return ()
+        if any(column.required for column in inputs[count:]):
+            return ()
+        only = given.field(0).type
+        holds_several = count == 1 < len(inputs) and (is_list(only) or pa.types.is_struct(only))
+        return () if holds_several else names[:count]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

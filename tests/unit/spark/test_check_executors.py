@@ -13,7 +13,7 @@ from pyspark.errors import PySparkException
 from sparkmodel.errors import ExecutorEnvironmentError
 from sparkmodel.spark import session
 from sparkmodel.wire.handle import Contract, Credential, Handle, PoolRef
-from sparkmodel.wire.directory import Directory
+from tests.unit.wire.toys import listing
 
 
 class Session:
@@ -36,12 +36,12 @@ class Session:
 
 
 def handle(*hosts: str) -> Handle:
-    directory = Directory(version=1, endpoints=tuple((host, 1000 + i) for i, host in enumerate(hosts)))
+    directory = listing(1, [(host, 1000 + i) for i, host in enumerate(hosts)])
     return dataclasses.replace(HANDLE, pool=dataclasses.replace(HANDLE.pool, directory=directory))
 
 
 HANDLE = Handle(
-    pool=PoolRef(name="f", pool_id="1", master=("m", 1), directory=Directory(version=1)),
+    pool=PoolRef(name="f", pool_id="1", master=("m", 1), directory=listing(1)),
     credential=Credential(token="t"),
     contract=Contract(result_type=pa.float64()),
 )

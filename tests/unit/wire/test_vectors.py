@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import pathlib
@@ -11,19 +10,18 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
-from sparkmodel.errors import PredictError, SparkModelError
+from sparkmodel.errors import SparkModelError
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.connection import StreamKey
-from sparkmodel.wire.directory import Directory
-from sparkmodel.wire.server import Server
-from tests.unit.wire.toys import RawClient, ToyService, double
+from sparkmodel.wire.directory import Revision
+from sparkmodel.wire.handle import CallOptions
+from tests.vectors import generate
 
 HERE = pathlib.Path(__file__).parents[2] / "vectors"
-FILES = ("preface.json", "requests.json", "answers.json", "arrow.json", "conversations.json")
-REQUESTS = {"HELLO": p.HELLO, "OPEN": p.OPEN, "BATCH": p.BATCH}
+FILES = ("preface.json", "requests.json", "answers.json", "arrow.json", "conversations.json", "calls.json")
+REQUESTS = {"HELLO": p.HELLO, "OPEN": p.OPEN, "BATCH": p.BATCH, "PIN": p.PIN}
 STATUSES = {"OK": p.OK, "ERROR": p.ERROR, "RETRY": p.RETRY, "ALIVE": p.ALIVE, "INFO": p.INFO}
 
 
@@ -33,7 +31,6 @@ def load(name: str) -> Any:
 
 VECTORS = {name: load(name) for name in FILES}
 ARROW = {case["name"]: case for case in VECTORS["arrow.json"]}
-CONVERSATIONS = VECTORS["conversations.json"]["conversations"]
 
 
 def each(file: str) -> pytest.MarkDecorator:
@@ -124,15 +121,17 @@ def test_a_request_is_written_with_the_same_bytes(case: dict[str, Any]) -> None:
 def test_an_answer_reads_as_stated(case: dict[str, Any]) -> None:
     answer = read_all(feed(bytes.fromhex(case["hex"])), lambda sock: p.read_answer(sock, "test"))
     assert answer.status == STATUSES[case["status"]]
-    for key in ("seq", "epoch", "queue_us", "predict_us", "load"):
+    assert answer.revision == Revision(case["incarnation"], case["number"])
+    for key in ("seq", "queue_us", "predict_us", "load"):
         assert getattr(answer, key) == case[key], key
     check_payload(answer.payload, case)
 
 
 @each("answers.json")
 def test_an_answer_is_written_with_the_same_bytes(case: dict[str, Any]) -> None:
-    header = {key: case[key] for key in ("seq", "epoch", "queue_us", "predict_us", "load")}
-    packed = p.pack_answer(p.Answer(STATUSES[case["status"]], payload=payload_of(case), **header))
+    header = {key: case[key] for key in ("seq", "queue_us", "predict_us", "load")}
+    revision = Revision(case["incarnation"], case["number"])
+    packed = p.pack_answer(p.Answer(STATUSES[case["status"]], revision=revision, payload=payload_of(case), **header))
     assert b"".join(packed).hex() == case["hex"]
 
 
@@ -161,76 +160,20 @@ def test_a_batch_survives_our_own_writing(case: dict[str, Any]) -> None:
 
 def test_the_client_opens_a_stream_with_the_keys_of_the_vectors() -> None:
     opens = {case["name"]: case["json"] for case in VECTORS["requests.json"] if case["type"] == "OPEN"}
-    for name, by_name in (("open by position", False), ("open by name", True)):
+    of_query = {"call": CallOptions(query="query:app-1:3"), "pin": 7, "digest": "0123456789abcdef"}
+    cases: list[tuple[str, bool, dict[str, Any]]] = [
+        ("open by position", False, {}),
+        ("open by name", True, {}),
+        ("open of a query", False, of_query),
+    ]
+    for name, by_name, more in cases:
         schema = p.schema_from_text(opens[name]["schema"], "test")
-        said = p.from_json(StreamKey(schema, by_name).to_json(), "test")
+        said = p.from_json(StreamKey(schema, by_name, **more).to_json(), "test")
         assert p.schema_from_text(said.pop("schema"), "test") == schema
         assert said == {key: value for key, value in opens[name].items() if key != "schema"}
 
 
-@pytest.fixture
-def worker(serve: Callable[..., Server]) -> Server:
-    """A worker as conversations.json describes it."""
-    about = VECTORS["conversations.json"]["worker"]
-
-    def predict(batch: pa.RecordBatch) -> pa.Array:
-        if min(batch.column(0).to_pylist()) < 0:
-            raise PredictError("Cannot score with 'toy'", "the model raised ValueError: negative")
-        return double(batch)
-
-    toy = ToyService(about["name"], about["token"], about["version"])
-    toy.directory = Directory.from_dict(about["directory"])
-    toy.predict = predict
-    return serve(toy, max_batch_bytes=about["max_batch_bytes"])
-
-
-@pytest.mark.parametrize("case", CONVERSATIONS, ids=lambda case: case["name"])
-def test_a_worker_answers_a_conversation_as_stated(case: dict[str, Any], worker: Server) -> None:
-    with RawClient(worker.endpoint) as client:
-        for step in case["steps"]:
-            data = bytes.fromhex(step["hex"])
-            if step["from"] == "client":
-                client.say(data)
-                continue
-            with feed(data) as expected:
-                if data.startswith(p.MAGIC):
-                    p.read_preface(expected, "test")
-                    p.read_preface(client.sock, "test")
-                while expected.recv(1, socket.MSG_PEEK):
-                    check_answer(client.answer(), p.read_answer(expected, "test"))
-        if case["end"] == "closed":
-            assert client.is_closed()
-        else:
-            client.request(p.HELLO, 9, p.to_json({"token": "secret"}))
-            assert client.info()["epoch"] == 3
-
-
-def check_answer(got: p.Answer, expected: p.Answer) -> None:
-    """Equal but for times, error texts and the way that Arrow writes."""
-    assert (got.status, got.seq, got.epoch, got.load) == (expected.status, expected.seq, expected.epoch, expected.load)
-    if expected.status == p.OK:
-        schema = p.schema_from_text(ARROW["prediction"]["schema"], "test")
-        batches = [p.batch_from_buffer(answer.payload, schema, "test") for answer in (got, expected)]
-        assert batches[0].equals(batches[1])
-        return
-    said, wanted = (p.from_json(answer.payload, "test") for answer in (got, expected))
-    assert said.keys() == wanted.keys()
-    if expected.status == p.ERROR:
-        assert said["condition"] == wanted["condition"]
-    else:
-        schemas = [
-            p.schema_from_text(text, "test") for text in (said.pop("schema", ""), wanted.pop("schema", "")) if text
-        ]
-        assert all(schema == schemas[0] for schema in schemas)
-        assert said == wanted
-
-
 def test_the_files_are_what_the_generator_writes() -> None:
-    spec = importlib.util.spec_from_file_location("generate", HERE / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    generate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generate)
     written = json.loads(json.dumps(generate.build(), allow_nan=False))
     assert set(written) == set(FILES)
     for name, content in written.items():

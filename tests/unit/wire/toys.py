@@ -64,7 +64,7 @@ def handle_of(*servers: Any, master: Any = None, **parts: Any) -> Handle:
         "name": "toy",
         "pool_id": "toy",
         "token": "secret",
-        "master": (master or servers[0]).endpoint,
+        "master": parts.pop("master_endpoint", None) or (master or servers[0]).endpoint,
         "directory": listing(1, version=max(by_version, default=1), served=served),
         "result_type": pa.float64(),
         **parts,

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a client does, by the shared file of calls, against servers that say what is written there."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from sparkmodel.errors import SparkModelError
+from sparkmodel.wire import protocol as p
+from sparkmodel.wire.directory import Directory
+from tests.unit.wire.script import Script, differences
+from tests.unit.wire.test_vectors import ARROW, VECTORS
+from tests.unit.wire.toys import HandleClient, handle_of
+
+BATCHES = {name: bytes.fromhex(case["hex"]) for name, case in ARROW.items()}
+
+
+def batch_of(name: str) -> pa.RecordBatch:
+    return p.batch_from_buffer(BATCHES[name], p.schema_from_text(ARROW[name]["schema"], "test"), "test")
+
+
+@pytest.mark.parametrize("case", VECTORS["calls.json"], ids=lambda case: case["name"])
+def test_a_call_goes_as_stated(case: dict[str, Any]) -> None:
+    call, expected = case["call"], case["expected"]
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from map(batch_of, call["batches"])
+        time.sleep(call["collect_after_ms"] / 1000)
+
+    with contextlib.closing(Script(case, BATCHES)) as script:
+        handle = handle_of(
+            master=None,
+            pool_id=case["name"],
+            directory=Directory.from_dict(script.directory(call["directory"])),
+            digest=call["digest"],
+            query=call["query"],
+            master_endpoint=script.endpoints["master"],
+            **call["limits"],
+        )
+        with contextlib.closing(HandleClient(handle)) as client:
+            answers, condition = [], None
+            try:
+                for answer in client.predict(batches(), False, call["timeout_s"]):
+                    answers.append(answer)
+            except SparkModelError as error:
+                condition = error.condition
+        assert condition == expected["condition"]
+        assert answers == [batch_of(name).column(0) for name in expected["answers"]]
+        assert differences(expected, script.heard) == []
