@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -20,7 +21,13 @@ from sparkmodel.cluster.common import NAMESPACE, SPARES, check_spares
 from sparkmodel.cluster.scratch import Scratch
 from sparkmodel.errors import InvalidOptionError, RayUnavailableError
 
+<<<<<<< HEAD
 _CLOSE_S = 5.0
+=======
+NAMESPACE = "sparkmodel"
+SPARES = 1
+_CLOSE_S, _LOOK_S = 5.0, 10.0
+>>>>>>> cluster
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +110,7 @@ def _connect(address: str | None, namespace: str, spares: int, ray_options: dict
         return _runtime
     address = address or os.environ.get("RAY_ADDRESS")
     if address and address != "local":
+        _look_for(address)
         _use_token()
         _init("connect to", address, namespace=namespace, address=address, **ray_options)
         _runtime = Runtime(namespace, spares=spares)
@@ -133,6 +141,21 @@ def _start_local(namespace: str, spares: int, ray_options: dict[str, Any]) -> Ru
         watching.close()
         raise
     return Runtime(namespace, scratch, spares, watching)
+
+
+def _look_for(address: str) -> None:
+    """Say within seconds that nobody is there: Ray itself tries for minutes."""
+    host, _, port = address.rpartition("://")[2].partition("/")[0].rpartition(":")
+    if not port.isdigit():  # such as 'auto'
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _LOOK_S).close()
+    except OSError as error:
+        raise RayUnavailableError(
+            f"Cannot connect to Ray '{address}'",
+            f"nobody answers there: {error}",
+            "check host and port, and that the cluster is running",
+        ) from error
 
 
 def _use_token() -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import ray
 from ray.util.placement_group import (
     PlacementGroup,
     get_placement_group,
@@ -38,11 +39,31 @@ class Reservations:
     def make(self, count: int, bundle: Mapping[str, float]) -> list[str]:
         """Ask for slots; they are to be waited for."""
         slots = [f"{self._prefix}{secrets.token_hex(6)}" for _ in range(count)]
+        targets = self._targets()
         for slot in slots:
-            group = placement_group([dict(bundle)], name=slot, lifetime=self._lifetime)
+            target = min(targets, key=lambda node: targets[node])
+            targets[target] += 1
+            group = placement_group(
+                [dict(bundle)],
+                strategy="STRICT_PACK",
+                name=slot,
+                lifetime=self._lifetime,
+                _soft_target_node_id=target,  # Ray would fill one node first; where that one is full, it takes another
+            )
             with self._lock:
                 self._groups[slot] = group
         return slots
+
+    def _targets(self) -> dict[str, int]:
+        """The nodes, each with how many slots of this pool it has."""
+        ask: Any = ray.nodes
+        targets = {str(node["NodeID"]): 0 for node in ask() if node["Alive"]}
+        table: Any = placement_group_table()
+        for group in table.values():
+            node = group["bundles_to_node_id"].get(0)
+            if group["state"] == "CREATED" and str(group["name"]).startswith(self._prefix) and node in targets:
+                targets[node] += 1
+        return targets
 
     def wait(self, slot: str, timeout_s: float) -> bool:
         """Whether it is there within the time."""

@@ -123,14 +123,14 @@ def test_a_change_is_done_though_it_is_killed_at(step: str, monkeypatch: pytest.
             pool.change(Intent(kind="size", workers=3))
             assert set(old) <= set(workers(pool))
         else:
-            assert update(pool, FactorModel(3.0)) == 2
+            assert update(pool, FactorModel(3.0)) == pool.spec()[1] > 1
         callers.more()
         wait_until(lambda: pool.handle().pool.directory.revision.incarnation == 2)
         callers.more()
     assert (callers.errors, callers.wrong) == ([], [])
     if not step.startswith("scal"):
         wait_until(lambda: len(workers(pool)) == 2 and not set(old) & set(workers(pool)))
-        assert [entry["version"] for entry in pool.versions()] == [1, 2]
+        assert [entry["state"] for entry in pool.versions()][-1] == "serving"
     pool.drop()
     assert reserved(pool._entry.supervisor) == []
 
