@@ -21,13 +21,7 @@ from sparkmodel.cluster.common import NAMESPACE, SPARES, check_spares
 from sparkmodel.cluster.scratch import Scratch
 from sparkmodel.errors import InvalidOptionError, RayUnavailableError
 
-<<<<<<< HEAD
-_CLOSE_S = 5.0
-=======
-NAMESPACE = "sparkmodel"
-SPARES = 1
 _CLOSE_S, _LOOK_S = 5.0, 10.0
->>>>>>> cluster
 
 
 @dataclasses.dataclass(frozen=True)
