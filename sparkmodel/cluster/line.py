@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import ray
+from ray._private import state
 
 from sparkmodel.cluster.answers import unwrap
 from sparkmodel.errors import ControlTimeoutError, PoolGoneError, RayUnavailableError
@@ -38,8 +39,8 @@ class Line:
         except Exception as error:  # Ray raises no class of its own for an actor of a connection that has ended
             raise PoolGoneError(self._what, f"the connection to Ray has ended: {error}") from error
 
-    def take(self, answer: Any, limit_s: float = CONTROL_S) -> Any:
-        """The answer.
+    def take(self, answer: Any, limit_s: float | None = None) -> Any:
+        """The answer, within `CONTROL_S` unless another limit is given.
 
         Raises:
             Lost: the supervisor died meanwhile, and is started again: it may have done it or not.
@@ -48,6 +49,7 @@ class Line:
             RayUnavailableError: Ray does not answer.
             SparkModelError: what it answered.
         """
+        limit_s = CONTROL_S if limit_s is None else limit_s
         try:
             return unwrap(ray.get(answer, timeout=limit_s))
         except ray.exceptions.ActorDiedError as error:
@@ -67,13 +69,13 @@ class Line:
         except ray.exceptions.RayError as error:
             raise RayUnavailableError(self._what, f"{type(error).__name__}: {error}") from error
 
-    def ask(self, method: str, *arguments: Any, limit_s: float = CONTROL_S) -> Any:
+    def ask(self, method: str, *arguments: Any, limit_s: float | None = None) -> Any:
         """Ask, and ask its successor if it dies; for what may be done twice.
 
         Raises:
             ControlTimeoutError, PoolGoneError, RayUnavailableError, SparkModelError: as `take`.
         """
-        deadline = time.monotonic() + limit_s
+        deadline = time.monotonic() + (CONTROL_S if limit_s is None else limit_s)
         while True:
             try:
                 return self.take(self.send(method, *arguments), max(_PAUSE_S, deadline - time.monotonic()))
@@ -86,12 +88,18 @@ class Line:
 
     def _revive(self) -> None:
         """End a supervisor that is stopped or hangs; Ray starts the next one, which adopts the workers."""
-        with contextlib.suppress(ray.exceptions.RayError, ValueError):  # it has ended by itself
-            ray.kill(self.supervisor, no_restart=False)
+        if _is_up(self.supervisor):  # else it is being started just now, on a machine with much else to do
+            with contextlib.suppress(ray.exceptions.RayError, ValueError):  # it has ended by itself
+                ray.kill(self.supervisor, no_restart=False)
 
     @property
     def _what(self) -> str:
         return f"Cannot reach the pool of model '{self._name}'"
+
+
+def _is_up(actor: Any) -> bool:
+    told: Any = state.actors(actor._actor_id.hex())
+    return bool(told) and told["State"] == "ALIVE"
 
 
 class Lost(Exception):

@@ -6,6 +6,7 @@ It may be killed at any time: Ray starts it again, and it adopts what it had.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import pathlib
@@ -29,7 +30,6 @@ from sparkmodel.wire.tls import Identity
 
 _log = logging.getLogger(__name__)
 _MOVES = 64  # changes at a time; each waits for its workers in a thread of its own
-CRASH_AT = "SPARKMODEL_CRASH_AT"
 
 
 class SupervisorProcess:
@@ -40,12 +40,16 @@ class SupervisorProcess:
         label: Its own name as an actor, which all that it makes is named by too.
         scratch: Directory of a local Ray; empty on a cluster.
         spares: Processes that each node keeps ready.
+        crash_at: For tests: the step of a change at which its process is killed, unless it was started again; with
+            `:n`, the time of the step that is meant, counted from 1.
     """
 
-    def __init__(self, namespace: str, label: str, scratch: str, spares: int) -> None:
+    def __init__(self, namespace: str, label: str, scratch: str, spares: int, crash_at: str = "") -> None:
         self._namespace, self._label, self._address = namespace, label, host(scratch)
         context: Any = ray.get_runtime_context()
         self._is_first = not context.was_current_actor_reconstructed
+        self._crash_at, _, times = crash_at.partition(":")
+        self._steps = itertools.count(1 - int(times or 1))
         self._deeds = Deeds(namespace, label)
         self._nodes = Nodes(pathlib.Path(scratch) if scratch else None, self._address, spares, label, namespace)
         self._lock = threading.Lock()
@@ -170,9 +174,9 @@ class SupervisorProcess:
 
         return wrap(stop)
 
-    def pid(self) -> int:
+    def pid(self) -> dict[str, Any]:
         """Its process; the answer says that it is there."""
-        return os.getpid()
+        return wrap(os.getpid)
 
     def close(self) -> None:
         """End all pools and all that is kept ready."""
@@ -189,8 +193,7 @@ class SupervisorProcess:
         return "later" if any(ward.may_give_way() for ward in others) else "none"
 
     def _step(self, step: str) -> None:
-        """For tests: die there, but not again and again."""
-        if self._is_first and os.environ.get(CRASH_AT) == step:
+        if self._is_first and self._crash_at == step and next(self._steps) == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def _ward(self, entry: Entry) -> Ward:

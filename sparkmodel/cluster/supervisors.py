@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 from typing import Any
@@ -42,7 +43,13 @@ def of(runtime: Runtime, detached: bool) -> tuple[str, Any]:
             namespace=runtime.namespace,
             lifetime="detached" if detached else None,
             scheduling_strategy=NodeAffinitySchedulingStrategy(context.get_node_id(), soft=True),
-        ).remote(runtime.namespace, label, str(runtime.scratch.path) if runtime.scratch else "", runtime.spares)
+        ).remote(
+            runtime.namespace,
+            label,
+            str(runtime.scratch.path) if runtime.scratch else "",
+            runtime.spares,
+            os.environ.get("SPARKMODEL_CRASH_AT", ""),
+        )
         runtime.supervisors[detached] = label, actor
         return label, actor
 
