@@ -293,7 +293,7 @@ def test_the_connection_of_a_batch_that_hung_is_not_used_again(serve: Serve, poo
 
 
 def test_a_worker_that_gives_no_sign_of_life_is_given_up(pool: Pool, lie: Lie) -> None:
-    client = pool(lie(say_nothing), timeout_s=0.1, silence_s=0.3)
+    client = pool(lie(say_nothing), timeout_s=0.1, silence_s=0.3, max_retries=0)
     error = refused(client, 1)
     assert error.condition == "PREDICT_TIMEOUT"
     assert "silent for 0.4 s" in str(error)
@@ -358,6 +358,8 @@ def test_an_answer_that_breaks_off_is_a_loss(pool: Pool, lie: Lie, serve: Serve,
 
 def test_an_error_about_the_connection_reaches_the_caller_although_it_has_no_number(pool: Pool, lie: Lie) -> None:
     payload = p.to_json(AuthenticationError("Cannot score with 'toy'", "no longer welcome").to_dict())
-    error = refused(pool(lie(lambda sock, _: p.send(sock, p.pack_answer(p.Answer(p.ERROR, 0, FIRST, payload=payload))))), 1)
+    error = refused(
+        pool(lie(lambda sock, _: p.send(sock, p.pack_answer(p.Answer(p.ERROR, 0, FIRST, payload=payload))))), 1
+    )
     assert error.condition == "AUTHENTICATION_FAILED"
     assert "no longer welcome" in str(error)

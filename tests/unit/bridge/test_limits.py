@@ -51,7 +51,7 @@ def test_retries_are_those_of_the_calls_handle(jvm: Jvm, pool_id: str) -> None:
 
 def test_the_longest_silence_is_that_of_the_calls_handle(jvm: Jvm, pool_id: str) -> None:
     with contextlib.closing(Liar(say_nothing)) as liar:
-        short, long = (handle_of(liar, pool_id=pool_id, timeout_s=timeout_s) for timeout_s in (0.1, 0.6))
+        short, long = (handle_of(liar, pool_id=pool_id, timeout_s=timeout_s, max_retries=0) for timeout_s in (0.1, 0.6))
         number = jvm.call("client", handle=text_of(short), silence_s=0.1)
         for handle, silent in ((short, "0.2 s"), (long, "0.7 s")):
             error = refused(Client(jvm, number, text_of(handle)))

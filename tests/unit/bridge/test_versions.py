@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 
 from sparkmodel.errors import ModelLoadError, PoolNotReadyError, VersionRetiredError, WorkerStoppingError
+from sparkmodel.wire import protocol as p
 from sparkmodel.wire.directory import Directory, Revision, Served
 from sparkmodel.wire.limits import Limits
 from sparkmodel.wire.server import Server
-from tests.bridge import Jvm, JvmError
+from tests.bridge import JvmError
 from tests.unit.bridge.conftest import Client
 from tests.unit.wire.liar import Liar, dead_endpoint, say_nothing
-from tests.unit.wire.toys import ToyService, ToyWorker, listing, numbers, wait_until
+from tests.unit.wire.toys import ToyService, ToyWorker, listing, wait_until
 
 Serve = Callable[..., Server]
 Pool = Callable[..., Client]
@@ -33,7 +34,7 @@ def refused(call: Callable[[], Any]) -> JvmError:
 
 
 def pin(client: Client, query: str, digest: str = "", **more: Any) -> int:
-    return int(client.jvm.call("pin", client=client.number, query=query, digest=digest, **more))
+    return int(client.jvm.start("pin", client=client.number, query=query, digest=digest, **more).result(60))
 
 
 def two_versions(serve: Serve) -> tuple[list[ToyService], list[Server], Directory]:
@@ -191,7 +192,7 @@ def test_a_batch_goes_to_the_version_that_its_query_is_held_to(serve: Serve, poo
 
 
 def test_a_worker_of_another_version_sends_its_callers_to_the_right_one(serve: Serve, pool: Pool) -> None:
-    toys, servers, directory = two_versions(serve)
+    toys, servers, _ = two_versions(serve)
     stale = listing(1, [servers[1].endpoint], version=1)
     client = pool(*servers, directory=stale, max_retries=0)
     answer = client.collect(client.submit(1, pin=1, query="q"))
@@ -367,7 +368,7 @@ def test_an_answer_behind_a_sign_of_life_is_taken_after_the_deadline(
     assert client.collect(ticket).values == [2]
 
 
-def test_an_idle_connection_whose_worker_takes_leave_costs_nothing(serve: Serve, pool: Pool, jvm: Jvm) -> None:
+def test_an_idle_connection_whose_worker_takes_leave_costs_nothing(serve: Serve, pool: Pool) -> None:
     leaving, other = ToyWorker(), ToyWorker()
     first, second = serve(leaving), serve(other)
     client = pool(first, second, max_retries=0)
@@ -376,4 +377,15 @@ def test_an_idle_connection_whose_worker_takes_leave_costs_nothing(serve: Serve,
     first.close()
     for i in range(20):
         assert client.score(i) == [2 * i]
-    assert numbers(1).num_rows == 1
+
+
+def test_a_worker_that_takes_leave_behind_a_batch_is_no_loss(serve: Serve, pool: Pool) -> None:
+    farewell = p.to_json(WorkerStoppingError(WHAT, "nothing that came later was scored").to_dict())
+
+    def leave(sock: socket.socket, _: int) -> None:
+        p.send(sock, p.pack_answer(p.Answer(p.RETRY, 0, Revision(1, 1), payload=farewell)))
+        sock.shutdown(socket.SHUT_RDWR)
+
+    with contextlib.closing(Liar(leave)) as liar:
+        client = pool(liar, serve(), max_retries=0)
+        wait_until(lambda: client.score(1) == [2] and liar.batches > 0, "it was tried there")
