@@ -148,7 +148,9 @@ class PoolClient:
             budget_s = ticket.budget()
             route = self._pick(call, search)
             if route is None:
-                self._ask(ticket, search)
+                named = self._ask(ticket, search)
+                if named is not None and not call.query:
+                    call.version = named  # no new query may have it, but a plan of before has no other
                 self._wait(ticket)
                 continue
             ticket.route = route

@@ -173,6 +173,7 @@ def test_a_canary_that_fails_too_often_is_rolled_back_by_itself(register: Regist
 
     wait_until(is_over)
     assert told(model)[2]["errors"] >= 20
+    wait_until(lambda: set(workers_of(model).values()) == {1})  # callers learn it with an answer
     assert [model.predict([{"x": 1.0}]) for _ in range(20)] == [[2.0]] * 20
 
 
