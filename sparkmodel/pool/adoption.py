@@ -31,6 +31,7 @@ def take_over(core: Core, data: bytes | None) -> bool:
     record = dataclasses.replace(record, incarnation=incarnation, changed=Revision(incarnation))
     core.crew.counters.restore(record.counters)
     core.ledger.write(record)  # before anybody hears of it: the next one is to be newer still
+    core.step("adopting")
     core.record, core.directory = record, Directory(revision=Revision(incarnation))
     known: dict[bool, list[Member]] = {True: [], False: []}  # by whether callers know of them
     for member, one in zip(members, stats, strict=True):
@@ -44,6 +45,7 @@ def take_over(core: Core, data: bytes | None) -> bool:
     core.launcher.sweep(core.crew.slots.all)
     _learn_leases(core)
     core.publish()
+    core.step("adopted")
     core.end_later(leaving)
     return True
 

@@ -200,6 +200,7 @@ class Changes:
             if not crew.stopped.is_set():
                 entries = begun(core.record.entries, generation, intent, "failed", core.now(), str(error))
                 core.record = dataclasses.replace(core.record, entries=entries)
+                core.note()
             if key and key not in core.record.payloads():
                 core.launcher.forget(key)
             raise

@@ -179,10 +179,14 @@ class Core:
         self.step("draining")
         self.crew.end(members, self.drain_s)
         self.step("retired")
+        self.note()
+
+    def note(self) -> None:
+        """Write what nothing hangs on: history, and counters of ended workers."""
         try:
-            self.ledger.note()
-        except Exception:  # only counters; they are written with the next change
-            _log.warning("the counters of '%s' were not written", self.name, exc_info=True)
+            self.ledger.note(self.record.entries)
+        except Exception:  # it is written with the next change
+            _log.warning("the history of '%s' was not written", self.name, exc_info=True)
 
     @property
     def drain_s(self) -> float:

@@ -162,6 +162,7 @@ class Crew:
         self.counters.end(members)
         with self.lock:
             self.ending = [member for member in self.ending if member not in members]
+            self.lock.notify_all()
         for member in members:
             self.slots.give_back(member.version, [member.slot])
 

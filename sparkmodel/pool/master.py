@@ -43,7 +43,8 @@ class Master:
         budget: How soon dead workers are replaced; None is a budget for each version.
         clock: Gives the time in seconds.
         on_step: Called at each named step of a change: `reserved`, `started`, `loaded`, `recorded` (from here on it
-            is done, come what may), `published`, `draining`, `retired`; `scaling`, `scaled` for another size.
+            is done, come what may), `published`, `draining`, `retired`; `scaling`, `scaled` for another size;
+            `adopting`, `adopted`.
         now: Gives the time in seconds since 1970.
     """
 
@@ -168,7 +169,9 @@ class Master:
             PoolGoneError: the pool was dropped.
             SparkModelError: it cannot be done; the pool is as it was.
         """
-        return self._changes.apply(intent, payload)
+        applied = self._changes.apply(intent, payload)
+        self._tending.see_off()
+        return applied
 
     def outcome(self, intent_id: str) -> Applied | None:
         """What an intent has led to, waiting for one that is under way; None for one that was not done."""

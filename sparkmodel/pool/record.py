@@ -162,10 +162,13 @@ class Ledger:
                 raise
             self._written = record
 
-    def note(self) -> None:
-        """Have the counters of ended workers written too."""
+    def note(self, entries: tuple[Entry, ...]) -> None:
+        """Have the counters of ended workers written too, and what was said in the history since, nothing else."""
         with self._lock:
             if self._written is not None:
+                known = {entry.version for entry in self._written.entries}
+                fresh = tuple(entry for entry in entries if entry.version not in known and entry.state == "failed")
+                self._written = dataclasses.replace(self._written, entries=(*self._written.entries, *fresh))
                 self._put(self._written)
 
     def _put(self, record: Record) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 from sparkmodel.pool.changes import Changes
 from sparkmodel.pool.core import GRACE_S, Core
@@ -15,6 +16,7 @@ from sparkmodel.pool.leases import LEASE_S
 from sparkmodel.pool.sizes import Autoscaler, Load, bounds
 
 _TRIAL = 20  # batches of a canary before it is judged
+_SEE_OFF_S = 0.5
 _IDLE_S = 2.0  # a pool without calls for so long gives way to another
 
 
@@ -39,6 +41,20 @@ class Tending:
         self._retire()
         self._scale()
         self._judge()
+
+    def see_off(self) -> None:
+        """After a change: give callers the time to learn of it, and the old workers that nobody needs the time to go.
+
+        So who changes a pool and then calls it gets what it was changed to. It takes about a second at most.
+        """
+        core = self._core
+        if not core.retired or core.stopped.wait(GRACE_S):
+            return
+        self._retire()
+        deadline = time.monotonic() + _SEE_OFF_S
+        with core.lock:
+            while self._crew.ending and time.monotonic() < deadline and not core.stopped.is_set():
+                core.lock.wait(0.05)
 
     @property
     def idle_s(self) -> float:

@@ -26,7 +26,7 @@ def is_whole(pool: RunningPool, workers: int) -> bool:
 
 def replacements() -> list[threading.Thread]:
     """The threads that replace workers now."""
-    found = [thread for thread in threading.enumerate() if "_replace" in thread.name]
+    found = [thread for thread in threading.enumerate() if thread.name == "sparkmodel-replace"]
     eventually(lambda: all(thread.ident is not None for thread in found))  # one may be about to start
     return found
 

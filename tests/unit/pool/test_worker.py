@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from sparkmodel.errors import (
 from sparkmodel.loaders import Calls, LoadedModel
 from sparkmodel.pool.worker import Worker
 from sparkmodel.schema import Column, Signature
-from sparkmodel.wire.directory import Directory
+from sparkmodel.wire.directory import Directory, Revision, Served
 from tests import models
 from tests.unit.pool.toys import HOST, TOKEN, Serve, score, spec_of
 
@@ -218,7 +219,8 @@ def test_a_pin_to_another_version_is_refused_and_to_its_own_is_not(serve: Serve)
 
 def test_a_worker_keeps_its_version_when_its_successors_are_published(serve: Serve) -> None:
     worker, client = serve(models.DoubleModel(), version=1, signature=X)
-    worker.publish(Directory(9, worker.directory.endpoints, "ready", 2))
+    served = (Served(2), dataclasses.replace(worker.directory.served[0], weight=0.0))
+    worker.publish(Directory(Revision(1, 9), "ready", 2, served))
     assert worker.version == worker.stats().version == 1
     assert score(client, [1.0]) == [2.0]  # what it has not finished it still answers
 

@@ -367,10 +367,22 @@ class RunningPool:
         self._leash.is_cut = True
         self.die_at = ""
 
+    def next_master_dies(self) -> None:
+        """Have another one take over that is killed at a step of that."""
+        step = self.die_at
+        self.kill_master()
+        self.master.stopped.set()
+        self._begin()
+        self.die_at = step
+        with contextlib.suppress(Killed):
+            self.master.adopt()
+        assert self._leash.is_cut, "there was no such step"
+
     def next_master(self) -> bool:
         """Have another one take over."""
         if not self._leash.is_cut:
             self.kill_master()
+        self.die_at = ""
         self.master.stopped.set()  # only ends its threads
         self._begin()
         adopted = self.master.adopt()

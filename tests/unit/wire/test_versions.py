@@ -1,0 +1,408 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pools with several versions, masters that come and go, and workers that are replaced under load. Real sockets."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from sparkmodel.errors import (
+    PoolBusyError,
+    PoolGoneError,
+    PoolNotReadyError,
+    SparkModelError,
+    VersionRetiredError,
+    WorkerLostError,
+)
+from sparkmodel.wire import locator as locator_module
+from sparkmodel.wire.client import client_of, forget
+from sparkmodel.wire.directory import Directory, Revision, Served
+from sparkmodel.wire.limits import Limits
+from sparkmodel.wire.server import Server
+from tests.unit.wire.liar import Liar, dead_endpoint, hang_up
+from tests.unit.wire.test_client import in_flight, score
+from tests.unit.wire.toys import HandleClient, ToyService, ToyWorker, handle_of, listing, numbers, wait_until
+
+Serve = Callable[..., Server]
+Pool = Callable[..., HandleClient]
+
+
+def answering(version: int) -> ToyWorker:
+    """A worker whose predictions are its version."""
+    toy = ToyWorker(version=version)
+    toy.predict = lambda batch: pa.array([float(version)] * len(batch))
+    return toy
+
+
+def said(client: HandleClient, batches: int = 1, query: str = "", digest: str = "") -> list[float]:
+    """Which version answered each batch of one call."""
+    handle = handle_of(
+        pool_id=client.handle.pool.pool_id,
+        master_endpoint=client.handle.pool.master,
+        directory=client.handle.pool.directory,
+        query=query,
+        digest=digest,
+    )
+    arrays = client.predict([numbers(1)] * batches, False, caller=handle)
+    return [value for array in arrays for value in array.to_pylist()]
+
+
+def spread(*servers: Server, weights: tuple[float, ...], number: int = 1, **parts: Any) -> Directory:
+    """A directory with one worker for each version, 1, 2, and so on."""
+    entries = (
+        Served(version, (server.endpoint,), weight)
+        for version, (server, weight) in enumerate(zip(servers, weights, strict=True), 1)
+    )
+    return listing(number, version=1, served=tuple(entries), **parts)
+
+
+def test_calls_are_spread_over_versions_by_weight_and_each_stays_with_its_own(serve: Serve, pool: Pool) -> None:
+    one, two, idle = (serve(answering(version)) for version in (1, 2, 3))
+    client = pool(master=serve(ToyService()), directory=spread(one, two, idle, weights=(0.8, 0.2, 0.0)))
+    calls = [said(client, batches=3) for _ in range(300)]
+    assert all(len(set(call)) == 1 for call in calls)
+    count = Counter(call[0] for call in calls)
+    assert count.keys() == {1.0, 2.0}
+    assert 25 < count[2.0] < 110, "60 of 300 are expected"
+
+
+def test_a_call_goes_to_a_version_that_suits_its_plan(serve: Serve, pool: Pool) -> None:
+    workers = [answering(version) for version in (1, 2)]
+    served = tuple(
+        Served(toy.version, (serve(toy).endpoint,), accepts=(digest, "both"))
+        for toy, digest in zip(workers, ("old", "new"), strict=True)
+    )
+    client = pool(master=serve(ToyService()), directory=listing(1, served=served))
+    for _ in range(10):
+        assert said(client, digest="old") == [1]
+        assert said(client, digest="new") == [2]
+    assert {said(client, digest=digest)[0] for digest in ("both", "") for _ in range(40)} == {1, 2}
+
+
+def test_a_call_whose_version_loses_its_workers_goes_on_with_another(serve: Serve, pool: Pool) -> None:
+    one, two = (serve(answering(version)) for version in (1, 2))
+    client = pool(master=serve(ToyService()), directory=spread(one, two, weights=(1.0, 1e-9)))
+    results = client.predict((numbers(i) for i in itertools.count()), False, caller=client.handle)
+    assert next(results).to_pylist() == [1]
+    one.close()
+    assert 2.0 in (next(results).to_pylist()[0] for _ in range(5))
+    results.close()  # type: ignore[attr-defined]
+
+
+def test_a_query_has_the_same_version_whoever_asks(serve: Serve, pool: Pool) -> None:
+    master = ToyService()
+    directory = spread(serve(answering(1)), serve(answering(2)), weights=(0.5, 0.5), number=2)
+    master.directory = directory
+    master.versions = {"q1": 1, "q2": 2}
+    server = serve(master)
+    clients = [pool(master=server, directory=directory, pool_id=f"client {i}") for i in range(2)]
+    for client in clients:
+        for _ in range(5):
+            assert said(client, 4, "q1") == [1.0] * 4
+            assert said(client, 4, "q2") == [2.0] * 4
+    assert Counter(master.asked) == {("q1", ""): 2, ("q2", ""): 2}, "each client asks once"
+
+
+def test_a_query_keeps_its_version_although_another_is_served_by_now(serve: Serve, pool: Pool) -> None:
+    old, new = answering(1), answering(2)
+    servers = [serve(old), serve(new)]
+    master = ToyService()
+    master.directory = before = spread(servers[0], weights=(1.0,))
+    client = pool(master=serve(master), directory=before)
+    assert said(client, query="begun") == [1]
+    after = listing(2, served=(Served(1, (servers[0].endpoint,), 0.0), Served(2, (servers[1].endpoint,))), version=2)
+    old.directory = new.directory = master.directory = after
+    assert said(client, query="begun") == [1]
+    assert said(client, query="new") == [2]
+    assert said(client) == [2]
+
+
+def test_a_query_whose_version_was_forgotten_fails_rather_than_going_on_with_another(serve: Serve, pool: Pool) -> None:
+    old, new = serve(answering(1)), answering(2)
+    master = ToyService()
+    master.directory = before = spread(old, weights=(1.0,))
+    client = pool(master=serve(master), directory=before)
+    assert said(client, query="q") == [1]
+    old.close()
+    master.versions.clear()
+    master.directory = listing(2, (serve(new).endpoint,), version=2)
+    with pytest.raises(VersionRetiredError, match="'q' was begun by version 1"):
+        said(client, query="q")
+    assert new.seen == []
+    assert in_flight(client) == 0
+
+
+@pytest.mark.parametrize("query", ["", "q"])
+def test_what_the_master_says_against_a_version_is_the_calls_error(serve: Serve, pool: Pool, query: str) -> None:
+    def refuse(deadline: float) -> None:
+        raise VersionRetiredError("Cannot score with 'toy'", "version 1 has ended")
+
+    master = ToyService()
+    master.on_pin = refuse
+    client = pool(master=serve(master), directory=listing(1))
+    with pytest.raises(VersionRetiredError, match="version 1 has ended"):
+        said(client, query=query)
+
+
+def test_many_tasks_of_one_query_ask_once(serve: Serve, pool: Pool) -> None:
+    asked, go = threading.Event(), threading.Event()
+
+    def on_pin(deadline: float) -> None:
+        asked.set()
+        go.wait()
+
+    master = ToyService()
+    master.on_pin = on_pin
+    master.directory = spread(serve(answering(1)), weights=(1.0,))
+    client = pool(master=serve(master), directory=master.directory)
+    with ThreadPoolExecutor(8) as threads:
+        results = [threads.submit(said, client, 1, "q") for _ in range(8)]
+        asked.wait(60)
+        go.set()
+        assert [result.result(60) for result in results] == [[1.0]] * 8
+    assert master.asked == [("q", "")]
+
+
+class Cold:
+    """A pool without a worker; its master starts one when it is asked, and takes as long as the test wants."""
+
+    def __init__(self, serve: Serve, worker: ToyWorker) -> None:
+        self.started = threading.Event()
+        self.worker = worker
+        self._server = serve(worker)
+        self.service = ToyService()
+        self.service.directory = listing(1, state="cold")
+        self.service.on_pin = self._start
+        self.server = serve(self.service)
+
+    def _start(self, deadline: float) -> None:
+        if not self.started.wait(max(0.0, min(60.0, deadline - time.monotonic()))):
+            raise PoolNotReadyError("Cannot score with 'toy'", "its workers did not start in time")
+        self.service.directory = listing(2, (self._server.endpoint,))
+
+
+@pytest.mark.parametrize("query", ["", "q"])
+def test_a_call_wakes_a_cold_pool_and_waits(serve: Serve, pool: Pool, query: str) -> None:
+    cold = Cold(serve, answering(1))
+    client = pool(master=cold.server, directory=cold.service.directory)
+    with ThreadPoolExecutor(1) as threads:
+        result = threads.submit(said, client, 2, query)
+        wait_until(lambda: bool(cold.service.asked), "the master is asked")
+        assert cold.worker.seen == []
+        cold.started.set()
+        assert result.result(60) == [1.0, 1.0]
+    assert cold.service.asked == [(query, "")]
+
+
+def test_the_wait_for_a_cold_pool_ends_at_the_calls_deadline(serve: Serve, pool: Pool) -> None:
+    cold = Cold(serve, answering(1))
+    client = pool(master=cold.server, directory=cold.service.directory)
+    with pytest.raises((PoolNotReadyError, PoolBusyError)):
+        score(client, 1, timeout_s=0.4)
+    assert cold.worker.seen == []
+
+
+def test_the_wait_for_a_cold_pool_without_a_deadline_is_the_pools_own(serve: Serve, pool: Pool) -> None:
+    cold = Cold(serve, answering(1))
+    client = pool(master=cold.server, directory=cold.service.directory, ready_timeout_s=0.4)
+    with pytest.raises(PoolNotReadyError):
+        score(client, 1)
+
+
+def test_a_master_that_is_away_is_waited_for_and_found_where_a_worker_says(serve: Serve, pool: Pool) -> None:
+    """A query that begins while the master is away begins when its successor is there, on another port."""
+    worker = answering(1)
+    endpoint = serve(worker).endpoint
+    directory = listing(1, (endpoint,), master=dead_endpoint())
+    worker.directory = directory
+    client = pool(master_endpoint=dead_endpoint(), directory=directory)
+    with ThreadPoolExecutor(2) as threads:
+        held = threads.submit(said, client, 1, "q")
+        assert said(client) == [1], "those that are held to nothing do not need it"
+        with pytest.raises(TimeoutError):
+            held.result(0.3)
+        successor = ToyService()
+        server = serve(successor)
+        successor.directory = worker.directory = Directory(
+            Revision(2, 0), "ready", 1, (Served(1, (endpoint,)),), server.endpoint
+        )
+        assert held.result(60) == [1]
+    assert successor.asked == [("q", "")]
+
+
+def test_a_successor_on_the_port_of_the_master_before_it_is_found(serve: Serve, pool: Pool) -> None:
+    first = ToyService()
+    server = serve(first)
+    client = pool(master=server, directory=listing(1, state="cold"))
+    server.close()
+    second = ToyService()
+    second.directory = listing(2, (serve(answering(1)).endpoint,))
+    with ThreadPoolExecutor(1) as threads:
+        result = threads.submit(said, client, 1, "q")
+        again = serve(second, port=server.endpoint[1])
+        assert result.result(60) == [1]
+    assert again.endpoint == server.endpoint
+
+
+def test_a_worker_on_the_port_of_the_master_is_no_master(serve: Serve, pool: Pool) -> None:
+    worker = answering(1)
+    server = serve(worker)
+    worker.directory = listing(1, (server.endpoint,))
+    client = pool(server)
+    of_query = handle_of(server, query="q", ready_timeout_s=0.3)
+    with pytest.raises(PoolGoneError, match="no worker came back"):
+        list(client.predict([numbers(1)], False, caller=of_query))
+    assert said(client) == [1]
+
+
+def test_a_pool_of_which_nobody_answers_is_gone_for_a_query_too(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locator_module, "_GONE_S", 0.3)
+    client = pool(master_endpoint=dead_endpoint(), directory=listing(1, (dead_endpoint(),)))
+    with pytest.raises(PoolGoneError, match="neither its master nor a worker answers"):
+        said(client, query="q")
+
+
+def test_the_pools_limits_of_now_hold_for_a_client_that_is_there_already(serve: Serve) -> None:
+    toy = ToyService()
+    server = serve(toy, max_concurrency=8)
+    handle = handle_of(server, pool_id="live", max_in_flight=1, max_retries=9)
+    try:
+        client = client_of(handle)
+        list(client.predict([numbers(1)], False, caller=handle))
+        limits = Limits(max_in_flight=4, max_retries=0, timeout_s=7.0, ready_timeout_s=8.0)
+        toy.directory = listing(2, (server.endpoint,), limits=limits)
+        list(client.predict([numbers(1)], False, caller=handle))
+        assert client.limits(handle) == limits
+        with toy.held(), ThreadPoolExecutor(1) as threads:
+            batches = [numbers(i) for i in range(8)]
+            result = threads.submit(lambda: list(client.predict(batches, False, caller=handle)))
+            wait_until(lambda: server.gate.load == 4, "the window is as wide as the pool says now")
+            toy.release()
+            assert [array.to_pylist() for array in result.result(60)] == [[2.0 * i] for i in range(8)]
+        dying = Liar(hang_up)
+        toy.directory = listing(3, (dying.endpoint,), limits=limits)
+        list(client.predict([numbers(1)], False, caller=handle))
+        with pytest.raises(WorkerLostError, match="on 1 workers"):
+            list(client.predict([numbers(1)], False, caller=handle))
+        dying.close()
+    finally:
+        forget("live")
+
+
+def test_an_answer_of_many_megabytes_survives_the_end_of_its_worker(serve: Serve, pool: Pool) -> None:
+    """The batch has left the model, so that nothing keeps the worker but an answer that is amid its way."""
+    toy = ToyService()
+    toy.predict = lambda batch: pa.array([float(len(batch))] * len(batch))
+    server = serve(toy)
+    client = pool(server, max_retries=0)
+    results = client.predict(iter([numbers(*([1.0] * 4_000_000)), numbers()]), False, caller=client.handle)
+    with ThreadPoolExecutor(1) as threads:
+        # nobody reads the answer until the worker is about to close
+        closer = threads.submit(wait_and_close, server, toy)
+        array = next(results)
+        closer.result(60)
+    assert len(array) == 4_000_000
+    assert toy.seen == [1.0]
+
+
+def wait_and_close(server: Server, toy: ToyService) -> None:
+    wait_until(lambda: bool(toy.seen) and not server.gate.load, "the batch has been scored")
+    server.close(drain_s=60)
+
+
+@pytest.mark.parametrize("query", ["", "q"])
+def test_swaps_under_load_lose_nothing_and_score_nothing_twice(serve: Serve, pool: Pool, query: str) -> None:
+    """Ten workers in a row take each other's place, all within one version; no batch may be sent twice."""
+    master = ToyService()
+    services = [ToyWorker() for _ in range(10)]
+    servers = [serve(toy) for toy in services[:2]]
+
+    def publish(number: int) -> None:
+        listed = listing(number, (server.endpoint for server in servers[-2:]))
+        for toy in (master, *services):
+            toy.directory = listed
+
+    publish(1)
+    client = pool(master=serve(master), directory=master.directory, max_retries=0, max_in_flight=2, query=query)
+    stop = threading.Event()
+
+    def run(caller: int) -> int:
+        sent = itertools.count()
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            while not stop.is_set():
+                yield numbers(caller * 1_000_000 + next(sent))
+
+        count = 0
+        for count, array in enumerate(client.predict(batches(), False), 1):
+            assert array.to_pylist() == [2.0 * (caller * 1_000_000 + count - 1)]
+        return count
+
+    with ThreadPoolExecutor(4) as threads:
+        results = [threads.submit(run, caller) for caller in range(4)]
+        try:
+            for number, toy in enumerate(services[2:], 2):
+                going = services[number - 2]
+                wait_until(lambda going=going: len(going.seen) > 20, "the worker that goes is under load")  # type: ignore[misc]
+                servers.append(serve(toy))
+                publish(number)
+                servers[-3].close(drain_s=60)
+        finally:
+            stop.set()
+        answered = sum(result.result(60) for result in results)
+    seen = [value for toy in services for value in toy.seen]
+    assert len(seen) == len(set(seen)) == answered
+    assert (client.retries, in_flight(client)) == (0, 0)
+
+
+def test_a_dispatch_ends_although_two_workers_that_cannot_be_reached_take_turns(
+    serve: Serve, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is avoided for less time than it takes to find that the other does not answer."""
+    clock = itertools.count()
+    master = ToyService()
+    master.directory = directory = listing(1, (dead_endpoint(), dead_endpoint()))
+    client = pool(master=serve(master), directory=directory, ready_timeout_s=0.3)
+    monkeypatch.setattr(client._router, "_clock", lambda: float(next(clock) * 10))
+    with pytest.raises(PoolGoneError, match="no worker came back"):
+        score(client, 1)
+    assert master.asked
+
+
+def test_a_worker_whose_version_is_not_the_listed_one_is_left_and_nothing_is_counted(serve: Serve, pool: Pool) -> None:
+    wrong, right = answering(2), answering(1)
+    wrong.directory = right.directory = listing(1)
+    master = ToyService()
+    directory = listing(1, (serve(wrong).endpoint, serve(right).endpoint))
+    master.directory = directory
+    client = pool(master=serve(master), directory=directory)
+    for i in range(10):
+        assert said(client, query=f"q{i}") == [1]
+    assert (wrong.seen, client.retries, in_flight(client)) == ([], 0, 0)
+
+
+def test_a_digest_that_no_worker_takes_is_the_masters_to_judge(serve: Serve, pool: Pool) -> None:
+    worker = answering(1)
+    worker.accepts = ("new",)
+    master = ToyService()
+    master.directory = directory = listing(1, served=(Served(1, (serve(worker).endpoint,), accepts=("new",)),))
+
+    def judge(deadline: float) -> None:
+        if master.asked[-1][1] != "new":
+            raise VersionRetiredError("Cannot score with 'toy'", "no version answers this plan")
+
+    master.on_pin = judge
+    client = pool(master=serve(master), directory=directory)
+    assert said(client, digest="new") == [1]
+    with pytest.raises(SparkModelError) as caught:
+        said(client, digest="old")
+    assert caught.value.condition == "VERSION_RETIRED"
+    assert len(worker.seen) == 1
