@@ -166,7 +166,6 @@ class PoolClient:
             except WrongVersionError:  # nor was this; where the versions are now is known there, or by the master
                 search.failed.add(route.endpoint)
                 self._release(ticket, keep=self._locator.refresh(connection))
-                call.version = call.version if call.query else None
             except BaseException:
                 self._release(ticket, keep=False)
                 raise
