@@ -73,11 +73,11 @@ class Child:
         """
         try:
             sock = sockets.connect(root, door_of(key))
-        except OSError as error:
+            pid = sockets.peer(sock)
+            return Child(pipes.Connection(sock.detach()), pid, root)
+        except (OSError, ChildLost) as error:
             (root / door_of(key)).unlink(missing_ok=True)
-            raise ChildLost(f"nobody listens: {error}") from error
-        pid = sockets.peer(sock)
-        return Child(pipes.Connection(sock.detach()), pid, root)
+            raise ChildLost(f"it has ended: {error}") from error
 
     def __repr__(self) -> str:
         return f"Child({self.pid}, {'ended' if self.exited.done() else 'running'})"

@@ -43,6 +43,7 @@ class Host:
         self._home, self._address = home, address
         self.root = home.path if isinstance(home, Home) else home
         self._workers: dict[str, _Worker] = {}
+        self._doomed: set[str] = set()
         self.spares = Spares(spares, self.root)
 
     def start(self, key: str, seat: Seat, shipped: Shipped) -> Future[Any]:
@@ -53,6 +54,8 @@ class Host:
             seat: What it is; what depends on the node is filled in here.
             shipped: What it loads.
         """
+        if key in self._doomed:
+            return _failed(ChildLost("it was ended before it was started"))
         self._workers = {k: w for k, w in self._workers.items() if not w.exited.done()}
         seat = dataclasses.replace(seat, root=self.root, host=self._address, key=key, orphan_s=orphan_s())
         worker = _Worker(seat)
@@ -99,7 +102,7 @@ class Host:
         return seat, started
 
     def exited(self, key: str) -> Future[Any]:
-        """Done when the worker has ended."""
+        """Done when the worker has ended; for one that was asked to start and has answered, or was adopted."""
         worker = self._workers.get(key)
         return worker.exited if worker else _done(None)
 
@@ -113,7 +116,9 @@ class Host:
     def kill(self, key: str) -> Future[Any]:
         """End a worker now."""
         worker = self._workers.get(key)
-        if worker is not None:
+        if worker is None:
+            self._doomed.add(key)  # an actor may be asked this before it is asked to start it, which is under way
+        else:
             worker.kill()
         return _done(None)
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Protocol
@@ -135,7 +135,7 @@ class ForkedMember(_Member):
     ) -> None:
         self._node, self._key = node, seat.key
         first = node.ask("start", seat.key, seat, shipped) if started is None else _done(started)
-        super().__init__(seat, slot, first, node.ask("exited", seat.key))
+        super().__init__(seat, slot, first, _after(first, lambda: node.ask("exited", seat.key)))
         if started is not None:
             self.serves(started)
 
@@ -182,6 +182,18 @@ class ActorMember(_Member):
 
     def _kill(self) -> None:
         ray.kill(self._actor)
+
+
+def _after(first: Future[Any], ask: Callable[[], Future[Any]]) -> Future[Any]:
+    """The answer of what is asked when something else is done: an actor does not keep the order of its calls."""
+    answer: Future[Any] = Future()
+
+    def pass_on(done: Future[Any]) -> None:
+        error = done.exception()
+        answer.set_result(None) if error is None else answer.set_exception(error)
+
+    first.add_done_callback(lambda _: ask().add_done_callback(pass_on))
+    return answer
 
 
 def _done(started: Started) -> Future[Any]:

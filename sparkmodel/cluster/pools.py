@@ -85,6 +85,12 @@ class Pool:
                     done: Applied | None = self._line.ask("outcome", self._entry, intent.id)
                     if done is not None:
                         return done
+                    if time.monotonic() > deadline:
+                        raise ControlTimeoutError(
+                            f"Cannot change model '{self.name}'",
+                            "its supervisor is started again and again; it is not done",
+                            "look into the log of the supervisor",
+                        ) from None
         except KeyboardInterrupt:
             self._line.send("cancel", self._entry, intent.id)
             raise

@@ -11,9 +11,9 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any
 
-import psutil
 import pytest
 
 from sparkmodel.cluster import host as host_module
@@ -22,10 +22,12 @@ from sparkmodel.cluster.child import door_of, keys_in
 from sparkmodel.cluster.children import Child, ChildLost
 from sparkmodel.cluster.host import Host
 from sparkmodel.cluster.janitor import processes_of
+from sparkmodel.cluster.members import ForkedMember
 from sparkmodel.cluster.payloads import Kept
 from sparkmodel.cluster.worker_process import Seat
 from sparkmodel.errors import ModelLoadError
 from sparkmodel.wire.directory import Directory, Revision, Served
+from tests.unit.cluster.toys import has_ended
 from tests.unit.pool.toys import HOST, TOKEN, client_for, eventually, score, spec_of
 from tests.unit.wire.toys import listing
 
@@ -123,10 +125,6 @@ def double(endpoint: Endpoint) -> list[float]:
         client.close()
 
 
-def has_ended(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-
-
 def test_workers_go_on_and_the_next_host_has_them(root: pathlib.Path, left: Left) -> None:
     endpoints = left("a", "b")
     assert [double(endpoint) for endpoint in endpoints] == [[2.0, 4.0]] * 2, "nobody is needed for that"
@@ -197,6 +195,32 @@ def test_one_that_is_closing_is_not_adopted(root: pathlib.Path, left: Left) -> N
     child.exited.result(60)
 
 
+def test_an_actor_may_be_told_to_end_a_worker_before_it_is_told_to_start_it(root: pathlib.Path) -> None:
+    host = Host(root, HOST, 0)
+    host.kill("a").result(60)
+    with pytest.raises(ChildLost):
+        host.start("a", *seat_of("a", root)).result(60)
+    assert host.exited("a").done()
+
+
+def test_a_worker_is_not_taken_for_dead_because_its_node_was_asked_in_another_order(root: pathlib.Path) -> None:
+    seat, _ = seat_of("a", root)
+    asked: list[tuple[str, Future[Any]]] = []
+
+    class Node:
+        def ask(self, method: str, *arguments: Any) -> Future[Any]:
+            asked.append((method, Future()))
+            return asked[-1][1]
+
+    member = ForkedMember(Node(), seat, "slot")
+    assert [method for method, _ in asked] == ["start"]
+    asked[0][1].set_result({"value": None})
+    assert [method for method, _ in asked] == ["start", "exited"]
+    assert not member.lifeline.done()
+    asked[1][1].set_result(None)
+    assert member.lifeline.done()
+
+
 def test_a_host_may_end_what_another_left(root: pathlib.Path, left: Left) -> None:
     left("a", "b")
     Host(root, HOST, 0).clear()
@@ -205,7 +229,8 @@ def test_a_host_may_end_what_another_left(root: pathlib.Path, left: Left) -> Non
 
 def test_a_socket_that_nobody_listens_at_is_removed(root: pathlib.Path, left: Left) -> None:
     left("a")
-    (pid,) = [pid for pid in processes_of(root)][-1:]
+    eventually(lambda: len(processes_of(root)) == 1)
+    (pid,) = processes_of(root)
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: has_ended(pid))
     assert keys_in(root) == ["a"]

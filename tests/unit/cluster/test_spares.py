@@ -24,6 +24,7 @@ from sparkmodel.cluster.worker_process import Seat, Started
 from sparkmodel.errors import ModelLoadError
 from sparkmodel.spec import ModelSpec
 from sparkmodel.wire.directory import Directory, Served
+from tests.unit.cluster.toys import has_ended
 from tests.unit.pool.toys import HOST, TOKEN, client_for, eventually, score, spec_of
 from tests.unit.wire.toys import listing
 
@@ -170,7 +171,7 @@ def test_a_killed_template_is_replaced(make: Make) -> None:
     eventually(lambda: spares.describe()["ready"] == 1)
     for pid in spares.describe()["pids"]:
         os.kill(pid, signal.SIGKILL)
-        eventually(lambda pid=pid: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie")  # type: ignore[misc]
+        eventually(lambda pid=pid: has_ended(pid))  # type: ignore[misc]
     child = spares.take()
     assert psutil.pid_exists(child.pid)
     child.kill()
