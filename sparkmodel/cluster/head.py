@@ -21,9 +21,7 @@ from sparkmodel.errors import RayUnavailableError
 _LOOK_S, _ANSWER_S = 1.0, 2.0
 _REFUSALS = 2  # one after the other: then nobody is there any more
 _SILENT_S = 15.0  # a machine that is busy answers late
-_STRANGE = (
-    5  # looks at who listens again, after nobody did, and does not answer us: another head refuses who it knows not
-)
+_STRANGE = 5  # looks at who listens again and does not answer us: another head, which knows us not
 _GIVE_UP_S = 60.0  # as Ray itself does
 _CONNECT_S = 5.0
 _SESSION = b"session_name", b"session"  # the key that Ray itself has its session's name under, and its namespace
