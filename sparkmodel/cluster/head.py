@@ -21,6 +21,8 @@ from sparkmodel.errors import RayUnavailableError
 _LOOK_S, _ANSWER_S = 1.0, 2.0
 _REFUSALS = 2  # one after the other: then nobody is there any more
 _SILENT_S = 15.0  # a machine that is busy answers late
+_STRANGE = 5  # looks at who listens again and does not answer us: another head, which knows us not
+_GIVE_UP_S = 60.0  # as Ray itself does
 _CONNECT_S = 5.0
 _SESSION = b"session_name", b"session"  # the key that Ray itself has its session's name under, and its namespace
 
@@ -51,17 +53,21 @@ class Head:
         return answer
 
     def _run(self) -> None:
-        refusals, heard, is_lost = 0, time.monotonic(), False
+        refusals, strange, heard, is_lost, was_refused = 0, 0, time.monotonic(), False, False
         while True:
             time.sleep(_LOOK_S)
             fact = self._look()
             if fact is None:
-                refusals, heard = 0, time.monotonic()
+                refusals, strange, heard, was_refused = 0, 0, time.monotonic(), False
                 if is_lost:
                     is_lost = False
                     self._on_back()
                 continue
             refusals = refusals + 1 if isinstance(fact, ConnectionRefusedError) else 0
+            was_refused = was_refused or refusals > 0
+            strange = strange + 1 if was_refused and not isinstance(fact, OSError) else 0
+            if strange >= _STRANGE or (not refusals and time.monotonic() - heard > _GIVE_UP_S):
+                self._on_other()
             if not is_lost and (refusals >= _REFUSALS or time.monotonic() - heard > _SILENT_S):
                 is_lost = True
                 self._on_lost(

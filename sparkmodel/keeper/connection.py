@@ -84,7 +84,8 @@ def connect(
         RayUnavailableError: it cannot be started or reached.
         InvalidOptionError: already connected, and another address is asked for.
     """
-    wanted = _Wanted(address, namespace, check_spares(_state.spares if spares is None else spares), ray_options)
+    known = None if address == _LOCAL else address
+    wanted = _Wanted(known, namespace, check_spares(_state.spares if spares is None else spares), ray_options)
     with _state.lock:
         runtime = _living()
         if runtime is None:
