@@ -66,7 +66,9 @@ def serve() -> Iterator[Serve]:
         spec, payload = spec_of(source, **rest)
         worker = Worker(spec, version=version, token=TOKEN, host=HOST)
         endpoint = worker.start(payload.data)
-        worker.publish(Directory(Revision(1, 1), "ready", version, (Served(version, (endpoint,), accepts=(spec.digest,)),)))
+        worker.publish(
+            Directory(Revision(1, 1), "ready", version, (Served(version, (endpoint,), accepts=(spec.digest,)),))
+        )
         made.append((worker, client_for(worker.directory, endpoint, spec)))
         return made[-1]
 

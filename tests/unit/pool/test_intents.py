@@ -125,7 +125,8 @@ def test_a_comment_is_no_new_version(pool: RunningPool) -> None:
 
 
 @pytest.mark.parametrize(
-    "wish", [{"options": {"workrs": 2}}, {"options": {"tls": True}}, {"fields": {"name": "b"}}, {"options": {"workers": 0}}]
+    "wish",
+    [{"options": {"workrs": 2}}, {"options": {"tls": True}}, {"fields": {"name": "b"}}, {"options": {"workers": 0}}],
 )
 def test_what_cannot_be_changed_changes_nothing(pool: RunningPool, wish: dict[str, Any]) -> None:
     pool.deploy(models.FactorModel(2))

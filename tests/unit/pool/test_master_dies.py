@@ -104,8 +104,6 @@ def test_the_end_of_an_old_version(pool: RunningPool, step: str) -> None:
     check_whole(pool, 2)
 
 
-
-
 @pytest.mark.parametrize("step", ["scaling", "scaled", "recorded", "published", "draining", "retired"])
 @pytest.mark.parametrize("workers", [1, 4])
 def test_a_scaling(pool: RunningPool, step: str, workers: int) -> None:
@@ -230,5 +228,3 @@ def test_what_a_dead_master_does_has_no_say_in_who_is_kept(pool: RunningPool) ->
     (member,) = pool.serving
     member.worker.publish(before)
     assert member.worker.directory == pool.directory
-
-

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -64,7 +65,7 @@ def test_it_does_not_swing_at_an_even_load() -> None:
     pool = Simulation((1, 8))
     pool.seconds(100, 2.5)
     sizes = pool.seconds(300, 2.5)
-    assert len([1 for before, after in zip(sizes, sizes[1:], strict=False) if before != after]) <= 2
+    assert len([1 for before, after in itertools.pairwise(sizes) if before != after]) <= 2
     assert set(sizes) <= {3, 4, 5}
 
 
