@@ -18,7 +18,7 @@ import ray
 from benchmarks import workloads
 from benchmarks.common import Array, Bench, Measure, Result, compare, registered
 from benchmarks.echo import echo_client
-from sparkmodel.cluster import pools
+from sparkmodel.keeper import pools
 from sparkmodel.wire.client import client_of
 
 GOAL = 0.1

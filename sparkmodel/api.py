@@ -11,7 +11,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 from pyspark.sql.types import DataType
 
-from sparkmodel.cluster import connection, early, pools, supervisors
+from sparkmodel.keeper import connection, early, pools
 from sparkmodel.model import Model
 from sparkmodel.options import PoolOptions, check_name
 from sparkmodel.registration import follow
@@ -47,7 +47,8 @@ def init(
         RayUnavailableError: it cannot be started or reached.
         InvalidOptionError: `spares` is no whole number of at least 0, or this process is connected already.
     """
-    supervisors.warm(connection.connect(address, namespace, spares, **ray_options))
+    connection.connect(address, namespace, spares, **ray_options)
+    connection.warm()
 
 
 def shutdown() -> None:

@@ -20,8 +20,8 @@ import cloudpickle
 from pyspark.sql import Column, SparkSession
 from pyspark.sql.types import DataType, DoubleType
 
-from sparkmodel.cluster import early, pools
 from sparkmodel.errors import InvalidOptionError, SparkModelError, UnsupportedSourceError
+from sparkmodel.keeper import early, pools
 from sparkmodel.loaders import Resolved
 from sparkmodel.loaders.batch_model import BatchModel, make_batch_model
 from sparkmodel.model import Model

@@ -247,7 +247,7 @@ class NoPreviousVersionError(SparkModelError):
 
 
 class InputsChangedError(SparkModelError):
-    """A new version's inputs or output differ from the registered function's in a way that plans of before get wrong."""
+    """A new version's inputs or output differ in a way that plans of before get wrong."""
 
     condition = "INPUTS_CHANGED"
 

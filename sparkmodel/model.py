@@ -4,20 +4,19 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession
 
-from sparkmodel.cluster.pools import Pool
-from sparkmodel.loaders.successor import successor
-from sparkmodel.options import check_name
+from sparkmodel.keeper.pools import Pool
+from sparkmodel.options import Workers, check_name, check_workers, workers_text
+from sparkmodel.pool.intents import UNTIL_DONE, Intent
 from sparkmodel.registration import follow
-from sparkmodel.registration.calls import as_functions, for_call
-from sparkmodel.registration.plan import plan
-from sparkmodel.registration.serve import serve
+from sparkmodel.registration.calls import as_functions, check_version, for_call
+from sparkmodel.registration.rollout import Rollout
+from sparkmodel.registration.serve import again, move
 from sparkmodel.registration.settle import Asked, asked_again
 from sparkmodel.remote import RemoteModel
 from sparkmodel.schema import Signature
@@ -40,9 +39,11 @@ class Model:
         follow.join(self)
 
     def __repr__(self) -> str:
+        canary = self._canary()
+        beside = "" if canary is None else f", canary {canary['version']} with {canary['traffic']:.3g} of the queries"
         return (
-            f"Model({self.name!r}, version {self._version}, {self._spec.source.given!r}, "
-            f"{self._spec.signature}, {self._spec.options.workers} workers)"
+            f"Model({self.name!r}, version {self._version}{beside}, {self._spec.source.given!r}, "
+            f"{self._spec.signature}, {workers_text(self._spec.options.workers)} workers)"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -167,45 +168,108 @@ class Model:
         self,
         source: Any = None,
         *,
+        traffic: float | None = None,
+        max_error_rate: float | None = None,
+        keep_old: float | str = UNTIL_DONE,
+        allow_new_inputs: bool = False,
+        stop_first: bool = False,
         load: Callable[[str], Any] | None = None,
         predict: Callable[..., Any] | None = None,
         progress: bool | None = None,
     ) -> Model:
         """Move the pool to a new version without a failed call.
 
-        The new version is loaded and probed beside the old one; then callers are sent to it and the old one ends. If
-        it cannot be loaded, the old one goes on and the error says why.
+        The new version is loaded and probed beside the old one; then new queries get it, and the old one ends when the
+        queries that began with it have ended. If it cannot be loaded, the old one goes on and the error says why.
 
         Args:
             source: As in `sparkmodel.register`; None resolves the present one again, which follows an alias.
+            traffic: Share of the queries, 0 to 1, that the new version gets as a canary beside the old one, until
+                `promote` or `rollback`; None is all.
+            max_error_rate: Share of a canary's batches that may fail, before it is rolled back by itself.
+            keep_old: How long queries that have begun may keep the old version: seconds, or `until_done`.
+            allow_new_inputs: Take a version whose inputs or result plans of before would get wrong: what is made from
+                now on has its signature, what was made before stays with a version that suits it.
+            stop_first: End the old version's workers before the new one's start, where memory does not hold both:
+                calls wait meanwhile, and queries that have begun fail.
             load, predict: As in `sparkmodel.register`, for a directory or table that is no MLflow model.
             progress: None shows it on terminals only.
 
         Returns:
-            This model, at the new version.
+            This model, at the new version; with `traffic`, at the old one.
 
         Raises:
             ResultTypeChangedError: the new version's result type is not the registered function's.
+            InputsChangedError: plans of before would get the new version's inputs wrong.
+            InvalidOptionError: an option is out of range, or two do not go together.
         """
-        if source is None:
-            asked = asked_again(self._spec)
-        else:
-            asked = Asked(
-                source=source,
-                functions=as_functions(self.name, load, predict),
-                spark=self._spark,
-                trust_pickle=self._spec.options.trust_pickle,
-            )
-        with plan(self.name, asked, functools.partial(successor, self._spec)) as planned:
-            serve(planned, moving=self._pool, progress=progress)
-        follow.follow(self._pool)
-        return self
+        rollout = Rollout(
+            traffic=traffic,
+            max_error_rate=max_error_rate,
+            keep_old=keep_old,
+            allow_new_inputs=allow_new_inputs,
+            stop_first=stop_first,
+        )
+        made = as_functions(self.name, load, predict)
 
-    def rollback(self) -> Model:
-        """Move the pool back to the version before. Twice goes forth again."""
-        self._pool.rollback()
-        follow.follow(self._pool)
-        return self
+        def asked(spec: ModelSpec) -> Asked:
+            if source is None:
+                return asked_again(spec)
+            trusted = spec.options.trust_pickle
+            return Asked(source=source, functions=made, spark=self._spark, trust_pickle=trusted)
+
+        if source is None:  # rests on what is served, which somebody else may change meanwhile
+            again(self._pool, lambda seen: move(self._pool, asked, rollout=rollout, expect=seen, progress=progress))
+        else:
+            move(self._pool, asked, rollout=rollout, progress=progress)
+        return self._changed()
+
+    def scale(self, workers: Workers) -> Model:
+        """Have another number of workers: what is missing starts, what is too many ends when its batches are done.
+
+        Args:
+            workers: A number, or the least and the most, as `(min, max)`; see the option `workers`.
+
+        Raises:
+            InvalidOptionError: a pool cannot have so many.
+            PoolNotPlacedError: the cluster has no room for them; the pool is as it was.
+        """
+        wanted = check_workers(f"Cannot scale model '{self.name}'", workers)
+        self._pool.change(Intent(kind="size", workers=wanted))
+        return self._changed()
+
+    def promote(self) -> Model:
+        """Give all new queries to the canary: it is what the pool serves from now on.
+
+        Raises:
+            InvalidOptionError: there is no canary.
+        """
+        self._pool.change(Intent(kind="promote"))
+        return self._changed()
+
+    def rollback(self, to: int | None = None) -> Model:
+        """Move the pool back to the version before; twice goes forth again. With a canary, end that one.
+
+        Args:
+            to: The version to go back to, of those that `versions` tells and the pool still knows.
+
+        Raises:
+            NoPreviousVersionError: the pool has served one version only.
+            VersionRetiredError: there is no such version, or it cannot be started again.
+            InvalidOptionError: `to` is no version's number.
+        """
+        self._pool.change(Intent(kind="rollback", to=check_version(self.name, to)))
+        return self._changed()
+
+    def versions(self) -> list[dict[str, Any]]:
+        """What served when, oldest first, and whose wish it was.
+
+        Returns:
+            For each version: `version`, `state` (`serving`, `canary`, `old`, `rolled back`, `failed`), `source` and
+            what it `resolved` to, `by` whom and since when (ISO 8601, UTC) until when, `weight` among new queries,
+            `workers`, `rows`, `batches`, `errors`, `error_rate`, `latency` in seconds.
+        """
+        return self._pool.versions()
 
     def stats(self) -> dict[str, Any]:
         """Counters since the workers' start: rows, batches, loads, seconds in the model, by pool and by worker."""
@@ -218,6 +282,7 @@ class Model:
         return {
             "name": self.name,
             "version": self._version,
+            "canary": self._canary(),
             "source": spec.source.given,
             "resolved": spec.source.uri or spec.source.given,
             "kind": spec.source.kind,
@@ -233,6 +298,16 @@ class Model:
         self._pool.drop()
         if self._spark is not None:
             functions.drop_function(self._spark, self.name, self._handle.pool.pool_id)
+
+    def _changed(self) -> Model:
+        follow.follow(self._pool)
+        return self
+
+    def _canary(self) -> dict[str, Any] | None:
+        """The version that gets a share of the queries, as this object last saw it."""
+        directory = self._handle.pool.directory
+        beside = (served for served in directory.served if served.version != directory.version and served.weight > 0)
+        return next(({"version": served.version, "traffic": served.weight} for served in beside), None)
 
     def _handle_for(self, params: Mapping[str, Any] | None, on_error: str | None) -> Handle:
         return for_call(self._handle, self._spec, params, on_error)

@@ -34,13 +34,13 @@ def wrap(method: Any, *args: Any) -> dict[str, Any]:
 
 
 def lives(answer: Any) -> bool:
-    """Whether the actor that was asked for this answer lives; one that is busy, or has not come up yet, does.
+    """Whether the actor that was asked for this answer lives; one that is busy, or being started again, does.
 
     Ray finds an actor by its name for some time after it has died: so it is asked.
     """
     try:
         ray.get(answer, timeout=_PING_S)
-    except ray.exceptions.GetTimeoutError:
+    except (ray.exceptions.GetTimeoutError, ray.exceptions.ActorUnavailableError):
         return True
     except ray.exceptions.RayError:
         return False

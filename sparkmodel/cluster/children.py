@@ -13,6 +13,8 @@ from concurrent.futures import Future
 from multiprocessing import connection as pipes
 from typing import Any
 
+from sparkmodel.cluster import sockets
+from sparkmodel.cluster.child import door_of
 from sparkmodel.cluster.worker_process import Seat
 
 _HELLO_S = 300.0  # for a fork to say that it is there, on a machine with much else to do
@@ -27,6 +29,8 @@ class Child:
 
     Args:
         connection: The other end of what `child.serve` serves.
+        pid: Its process; None has it say so.
+        root: Directory that its command line must name, as another process of that number would not.
 
     Attributes:
         pid: Its process.
@@ -36,21 +40,44 @@ class Child:
         ChildLost: it ended before it said who it is.
     """
 
-    def __init__(self, connection: pipes.Connection) -> None:
+    def __init__(self, connection: pipes.Connection, pid: int | None = None, root: pathlib.Path | None = None) -> None:
         self._connection = connection
         try:
-            if not connection.poll(_HELLO_S):
+            if pid is None and not connection.poll(_HELLO_S):
                 raise ChildLost("it does not answer")
-            self.pid: int = connection.recv()
+            self.pid: int = connection.recv() if pid is None else pid
             self._handle = os.pidfd_open(self.pid)
         except (EOFError, OSError) as error:
             connection.close()
             raise ChildLost(str(error)) from error
+        if root is not None and not _names(self.pid, root):
+            os.close(self._handle)
+            connection.close()
+            raise ChildLost("its process has ended, and another one has its number")
         self.exited: Future[None] = Future()
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._waiting: dict[int, Future[dict[str, Any]]] = {}
         threading.Thread(target=self._listen, name="sparkmodel-child", daemon=True).start()
+
+    @staticmethod
+    def adopt(root: pathlib.Path, key: str) -> Child:
+        """The worker that another process had started, which has ended.
+
+        Args:
+            root: Directory of the node's workers.
+            key: As in its seat.
+
+        Raises:
+            ChildLost: it has ended too.
+        """
+        try:
+            sock = sockets.connect(root, door_of(key))
+            pid = sockets.peer(sock)
+            return Child(pipes.Connection(sock.detach()), pid, root)
+        except (OSError, ChildLost) as error:
+            (root / door_of(key)).unlink(missing_ok=True)
+            raise ChildLost(f"it has ended: {error}") from error
 
     def __repr__(self) -> str:
         return f"Child({self.pid}, {'ended' if self.exited.done() else 'running'})"
@@ -63,6 +90,10 @@ class Child:
                 with contextlib.suppress(OSError):  # then it has ended, and the listener says so
                     self._connection.send_bytes(data)
             return future
+
+    def tell(self) -> Future[dict[str, Any]]:
+        """Who it is, as the value of what `answers.unwrap` takes: `Seat` and `Started`, or None if it is closing."""
+        return self.call("tell")
 
     def call(self, method: str, *arguments: Any) -> Future[dict[str, Any]]:
         """Ask it something."""
@@ -101,3 +132,10 @@ class Child:
             os.close(self._handle)
         for future in waiting.values():
             future.set_exception(ChildLost("its process has ended"))
+
+
+def _names(pid: int, root: pathlib.Path) -> bool:
+    try:
+        return str(root).encode() in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False

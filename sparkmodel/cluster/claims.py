@@ -12,6 +12,7 @@ import ray
 from ray.experimental import internal_kv
 
 from sparkmodel.cluster.answers import lives
+from sparkmodel.cluster.graves import bury
 
 _STORE = "sparkmodel"
 
@@ -23,7 +24,7 @@ class Entry:
     Attributes:
         name: The pool's.
         pool_id: Unique for each pool.
-        supervisor: Name of the actor that it is at, which lives as long as the pool may.
+        supervisor: Name of the actor that it is at; Ray starts one that was killed again, under the same name.
     """
 
     name: str
@@ -32,8 +33,10 @@ class Entry:
 
 
 def claim(namespace: str, entry: Entry) -> bool:
-    """Take a name; False if a pool that lives has it."""
+    """Take a name, or have it already; False if another pool that lives has it."""
     while not _put(namespace, entry):
+        if _read(_key(namespace, entry.name)) == entry:
+            return True
         other = find(namespace, entry.name)
         if other is not None:
             return False
@@ -41,12 +44,13 @@ def claim(namespace: str, entry: Entry) -> bool:
 
 
 def find(namespace: str, name: str) -> Entry | None:
-    """Who has the name. An entry whose supervisor has ended is removed: its pool ended with it."""
+    """Who has the name. Of a supervisor that has ended for good nothing is left: its pools ended with it."""
     entry = _read(_key(namespace, name))
     if entry is None:
         return None
     supervisor = supervisor_of(namespace, entry)
     if supervisor is None or not lives(supervisor.pid.remote()):
+        bury(namespace, entry.supervisor)
         release(namespace, entry)
         return None
     return entry

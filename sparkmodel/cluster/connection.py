@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -16,12 +17,11 @@ from typing import IO, Any
 import ray
 
 from sparkmodel.cluster import janitor
+from sparkmodel.cluster.common import NAMESPACE, SPARES, check_spares
 from sparkmodel.cluster.scratch import Scratch
 from sparkmodel.errors import InvalidOptionError, RayUnavailableError
 
-NAMESPACE = "sparkmodel"
-SPARES = 1
-_CLOSE_S = 5.0
+_CLOSE_S, _LOOK_S = 5.0, 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +104,7 @@ def _connect(address: str | None, namespace: str, spares: int, ray_options: dict
         return _runtime
     address = address or os.environ.get("RAY_ADDRESS")
     if address and address != "local":
+        _look_for(address)
         _use_token()
         _init("connect to", address, namespace=namespace, address=address, **ray_options)
         _runtime = Runtime(namespace, spares=spares)
@@ -134,6 +135,21 @@ def _start_local(namespace: str, spares: int, ray_options: dict[str, Any]) -> Ru
         watching.close()
         raise
     return Runtime(namespace, scratch, spares, watching)
+
+
+def _look_for(address: str) -> None:
+    """Say within seconds that nobody is there: Ray itself tries for minutes."""
+    host, _, port = address.rpartition("://")[2].partition("/")[0].rpartition(":")
+    if not port.isdigit():  # such as 'auto'
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _LOOK_S).close()
+    except OSError as error:
+        raise RayUnavailableError(
+            f"Cannot connect to Ray '{address}'",
+            f"nobody answers there: {error}",
+            "check host and port, and that the cluster is running",
+        ) from error
 
 
 def _use_token() -> None:
@@ -168,13 +184,6 @@ def prefer(spares: int) -> None:
     """
     global _preferred
     _preferred = check_spares(spares)
-
-
-def check_spares(spares: Any) -> int:
-    """The number, if it is one."""
-    if not isinstance(spares, int) or isinstance(spares, bool) or spares < 0:
-        raise InvalidOptionError("Cannot use option 'spares'", f"{spares!r} is not a whole number of at least 0")
-    return spares
 
 
 def current() -> Runtime:
@@ -221,3 +230,18 @@ def _close(runtime: Runtime) -> None:
     if bound is not None and ray.is_initialized():
         with contextlib.suppress(Exception):  # whatever Ray says at the end: what is left ends with the connection
             ray.get(bound.close.remote(), timeout=_CLOSE_S)
+
+
+__all__ = [
+    "NAMESPACE",
+    "SPARES",
+    "Runtime",
+    "check_spares",
+    "connect",
+    "current",
+    "ensure",
+    "is_alone",
+    "is_connected",
+    "prefer",
+    "shutdown",
+]

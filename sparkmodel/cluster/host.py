@@ -5,54 +5,104 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 import pathlib
 import threading
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
 import ray
 
-from sparkmodel.cluster import janitor
+from sparkmodel.cluster.answers import unwrap
+from sparkmodel.cluster.child import door_of, keys_in
 from sparkmodel.cluster.children import Child, ChildLost
-from sparkmodel.cluster.payloads import Unboxed
-from sparkmodel.cluster.scratch import Scratch
+from sparkmodel.cluster.home import Home
+from sparkmodel.cluster.orphans import orphan_s, when_orphaned
+from sparkmodel.cluster.payloads import Here, Unboxed
 from sparkmodel.cluster.spares import Spares
-from sparkmodel.cluster.worker_process import Seat
+from sparkmodel.cluster.worker_process import Seat, Started
 from sparkmodel.errors import SparkModelError
+
+_ADOPT_S = 3.0  # for a worker to say who it is: the pool waits for its supervisor
+
+# what `Kept` has on this node, or what `box` made for another
+Shipped = list[Any] | pathlib.Path | None
 
 
 class Host:
     """Starts and keeps workers as forks of a warm process. All it does, it does in the background.
 
     Args:
-        root: Directory of the workers' files; made, and removed with this process, if there is none.
+        home: Directory of the workers' files, by which what a host before this one left is found too.
         address: Where workers serve.
         spares: Processes that are kept ready.
     """
 
-    def __init__(self, root: pathlib.Path | None, address: str, spares: int) -> None:
-        scratch = None if root else Scratch()
-        self._watch = janitor.watch(scratch.path) if scratch else None
-        self._scratch, self._address = scratch, address
-        self._root = root or scratch.path  # type: ignore[union-attr]  # one of them is there
+    def __init__(self, home: Home | pathlib.Path, address: str, spares: int) -> None:
+        self._home, self._address = home, address
+        self.root = home.path if isinstance(home, Home) else home
         self._workers: dict[str, _Worker] = {}
-        self.spares = Spares(spares, self._root)
+        self._doomed: set[str] = set()
+        self.spares = Spares(spares, self.root)
 
-    def start(self, key: str, seat: Seat, boxed: list[Any]) -> Future[Any]:
+    def start(self, key: str, seat: Seat, shipped: Shipped) -> Future[Any]:
         """A new worker; what it answers is what `answers.unwrap` takes.
 
         Args:
             key: What the other methods call it.
-            seat: What it is; root and host are filled in here.
-            boxed: What is shipped.
+            seat: What it is; what depends on the node is filled in here.
+            shipped: What it loads.
         """
+        if key in self._doomed:
+            return _failed(ChildLost("it was ended before it was started"))
         self._workers = {k: w for k, w in self._workers.items() if not w.exited.done()}
-        worker = _Worker(self.spares, dataclasses.replace(seat, root=self._root, host=self._address), boxed)
+        seat = dataclasses.replace(seat, root=self.root, host=self._address, key=key, orphan_s=orphan_s())
+        worker = _Worker(seat)
         self._workers[key] = worker
+        worker.begin(self.spares, shipped)
         return worker.started
 
+    def adopt(self) -> Future[list[tuple[Seat, Started]]]:
+        """Who serves here, whoever started it. What does not serve, or does not answer, is ended."""
+        adopted: Future[list[tuple[Seat, Started]]] = Future()
+
+        def adopt() -> None:
+            keys = {*self._workers, *keys_in(self.root)}
+            with ThreadPoolExecutor(max_workers=max(1, len(keys))) as threads:
+                found = threads.map(self._adopt, keys)
+            adopted.set_result([told for told in found if told is not None])
+
+        threading.Thread(target=adopt, name="sparkmodel-adopt", daemon=True).start()
+        return adopted
+
+    def _adopt(self, key: str) -> tuple[Seat, Started] | None:
+        worker = self._workers.get(key)
+        try:
+            child = Child.adopt(self.root, key) if worker is None else worker.child
+        except ChildLost:
+            return None
+        told = None
+        try:
+            if child is not None and (worker is None or worker.started.done()):
+                told = unwrap(child.tell().result(_ADOPT_S))
+        except (ChildLost, SparkModelError, FutureTimeoutError, CancelledError):  # it hangs, or has ended
+            told = None
+        if told is None:
+            if child is not None:
+                child.kill()
+            if worker is not None:
+                worker.kill()
+            return None
+        seat, started = told
+        if worker is None:
+            assert child is not None
+            self._workers[key] = _Worker(seat)
+            self._workers[key].follow(child, started)
+        return seat, started
+
     def exited(self, key: str) -> Future[Any]:
-        """Done when the worker has ended."""
+        """Done when the worker has ended; for one that was asked to start and has answered, or was adopted."""
         worker = self._workers.get(key)
         return worker.exited if worker else _done(None)
 
@@ -66,7 +116,9 @@ class Host:
     def kill(self, key: str) -> Future[Any]:
         """End a worker now."""
         worker = self._workers.get(key)
-        if worker is not None:
+        if worker is None:
+            self._doomed.add(key)  # an actor may be asked this before it is asked to start it, which is under way
+        else:
             worker.kill()
         return _done(None)
 
@@ -74,25 +126,42 @@ class Host:
         """What is kept ready here."""
         return _done(self.spares.describe())
 
+    def clear(self) -> None:
+        """End what a host before this one left."""
+        for key in keys_in(self.root):
+            try:
+                Child.adopt(self.root, key).kill()
+            except ChildLost:  # it has ended already
+                continue
+
     def close(self) -> None:
         """End everything."""
         self.spares.close()
         for worker in list(self._workers.values()):
             worker.kill()
-        if self._scratch is not None:
-            self._scratch.remove()
+        if isinstance(self._home, Home):
+            self._home.remove()
 
 
 class _Worker:
     """One fork from its beginning to its end."""
 
-    def __init__(self, spares: Spares, seat: Seat, boxed: list[Any]) -> None:
+    def __init__(self, seat: Seat) -> None:
         self.started: Future[Any] = Future()
         self.exited: Future[Any] = Future()
         self.child: Child | None = None
-        self._spares, self._seat = spares, seat
+        self._seat = seat
         self._lock, self._is_killed = threading.Lock(), False
-        threading.Thread(target=self._run, args=(boxed,), name="sparkmodel-worker", daemon=True).start()
+
+    def begin(self, spares: Spares, shipped: Shipped) -> None:
+        """Take a spare, and have it load."""
+        threading.Thread(target=self._run, args=(spares, shipped), name="sparkmodel-worker", daemon=True).start()
+
+    def follow(self, child: Child, started: Started) -> None:
+        """It serves already."""
+        self.child = child
+        self.started.set_result({"value": started})
+        child.exited.add_done_callback(lambda _: self._end(None))
 
     def kill(self) -> None:
         with self._lock:
@@ -101,19 +170,20 @@ class _Worker:
         if child is not None:
             child.kill()
 
-    def _run(self, boxed: list[Any]) -> None:
-        unboxed: Unboxed | None = None
+    def _run(self, spares: Spares, shipped: Shipped) -> None:
+        unboxed: Unboxed | Here | None = None
+        seat = self._seat
         try:
-            unboxed = Unboxed(boxed, self._seat.spec, self._seat.token, self._seat.root)
-            child = self._spares.take()
+            unboxed = Unboxed(shipped, seat.spec, seat.token, seat.root) if isinstance(shipped, list) else Here(shipped)
+            child = spares.take()
             with self._lock:
                 self.child = child
                 if self._is_killed:
                     child.kill()
-            started = child.start(self._seat, unboxed.data, unboxed.directory)
+            started = child.start(seat, unboxed.data, unboxed.directory)
             unboxed.data = None
             self.started.set_result(started.result())
-            self._learn(child)
+            self._learn(spares, child)
             child.exited.result()
         except SparkModelError as error:
             self.started.set_result({"error": error.to_dict()})
@@ -121,13 +191,18 @@ class _Worker:
             if not self.started.done():
                 self.started.set_exception(error)
         finally:
-            if unboxed is not None:
-                unboxed.release()
-            self.exited.set_result(None)
+            self._end(unboxed)
 
-    def _learn(self, child: Child) -> None:
+    def _end(self, unboxed: Unboxed | Here | None) -> None:
+        if unboxed is not None:
+            unboxed.release()
+        (self._seat.root / door_of(self._seat.key)).unlink(missing_ok=True)
+        self.exited.set_result(None)
+
+    @staticmethod
+    def _learn(spares: Spares, child: Child) -> None:
         try:
-            self._spares.learn(child.call("modules").result()["value"])
+            spares.learn(child.call("modules").result()["value"])
         except ChildLost:  # then there is nothing to learn from it
             return
 
@@ -145,15 +220,27 @@ def _failed(error: BaseException) -> Future[Any]:
 
 
 class HostProcess:
-    """Ray's skin over Host, for nodes that have no supervisor."""
+    """Ray's skin over Host, for nodes that have no supervisor. It outlives the supervisor, and serves the next.
 
-    def __init__(self, spares: int) -> None:
+    Args:
+        home: Name of the directory of its workers.
+        spares: Processes that are kept ready.
+        supervisor: Name of the supervisor: it ends with that one's end for good.
+        namespace: Of that name.
+    """
+
+    def __init__(self, home: str, spares: int, supervisor: str, namespace: str) -> None:
         find_address: Any = ray.util.get_node_ip_address
-        self._host = Host(None, str(find_address()), spares)
+        self._host = Host(Home(home, orphan_s()), str(find_address()), spares)
+        self._host.clear()  # of a host that was killed: its workers have been given up
         self._host.spares.open()
+        when_orphaned(supervisor, namespace, self._end)
 
     async def start(self, key: str, seat: Seat, boxed: list[Any]) -> Any:
         return await asyncio.wrap_future(self._host.start(key, seat, boxed))
+
+    async def adopt(self) -> Any:
+        return await asyncio.wrap_future(self._host.adopt())
 
     async def exited(self, key: str) -> Any:
         return await asyncio.wrap_future(self._host.exited(key))
@@ -169,6 +256,10 @@ class HostProcess:
 
     async def close(self) -> None:
         self._host.close()
+
+    def _end(self) -> None:
+        self._host.close()
+        os._exit(0)
 
 
 _remote: Any = ray.remote  # Ray's stubs know neither actor options nor .options()

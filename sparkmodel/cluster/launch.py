@@ -1,28 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Places workers, and starts them.
+"""Places workers, starts them, and finds those that a launcher before this one had started.
 
-A slot is a placement group of one bundle with the resources of one worker. A fork on its node takes the place of an
-actor in it; an actor asks for none of its CPUs and for half of its GPUs, so the next version's finds room beside it.
+A slot is the name of a placement group of one bundle with the resources of one worker. A fork on its node takes the
+place of an actor in it; an actor asks for none of its CPUs and for its GPUs.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
-import itertools
+import contextlib
 import pathlib
+import secrets
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import ray
-from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from sparkmodel.cluster.answers import unwrap
 from sparkmodel.cluster.children import ChildLost
 from sparkmodel.cluster.members import ActorMember, ForkedMember
-from sparkmodel.cluster.nodes import Nodes
+from sparkmodel.cluster.nodes import Nodes, named
+from sparkmodel.cluster.payloads import Kept
+from sparkmodel.cluster.reservations import NOTHING, Reservations, resources
 from sparkmodel.cluster.worker_actor import WorkerActor
 from sparkmodel.cluster.worker_process import Seat, Started, threads_of
 from sparkmodel.errors import (
@@ -38,50 +40,65 @@ from sparkmodel.wire.tls import Identity
 
 _LOCAL_PLACE_S = 5.0  # a local Ray does not grow: what is not free by then will not be soon
 _FIRST_LOOK_S, _LOOK_S = 0.02, 0.25
+_PATIENCE_S = 0.5  # for Ray to place a worker before other pools are asked to give way
+Room = Literal["made", "later", "none"]
+_ADOPT_S = 3.0  # for an actor to say who it is: the pool waits for its supervisor
 
 
 class RayLauncher:
-    """Starts the workers of one pool on a Ray cluster. Must live in an actor: what it starts dies with it.
+    """Starts the workers of one pool on a Ray cluster. They outlive it, and are adopted by the next one.
 
     Args:
         name: The model's name.
+        pool_id: The pool's.
         token: The pool's secret.
         nodes: Where forks live.
-        label: What the names of reservations begin with: whose they are.
         identity: What workers serve TLS with, if at all.
+        make_room: Has other pools give way to this one; whether one did, may later, or none ever will.
     """
 
-    def __init__(self, name: str, token: str, nodes: Nodes, label: str, identity: Identity | None) -> None:
-        self._name, self._token, self._nodes, self._label = name, token, nodes, label
-        self._identity, self._numbers = identity, itertools.count(1)
+    def __init__(
+        self,
+        name: str,
+        pool_id: str,
+        token: str,
+        nodes: Nodes,
+        identity: Identity | None,
+        make_room: Callable[[], Room] = lambda: "none",
+    ) -> None:
+        self._name, self._pool_id, self._token, self._nodes = name, pool_id, token, nodes
+        self._identity, self._make_room = identity, make_room
+        self._slots = Reservations(f"{nodes.label}:{pool_id}:", nodes.is_detached)
+        self._kept = Kept(nodes.root / f"kept-{pool_id}", f"Cannot load model '{name}'")
 
     def reserve(self, count: int, bundle: Mapping[str, float], timeout_s: float, stopped: threading.Event) -> list[Any]:
         if not bundle:
-            return [None] * count  # the worker asks for nothing
+            return [f"{NOTHING}{secrets.token_hex(4)}" for _ in range(count)]
         began = time.monotonic()
-        before = _resources(ray.available_resources)
-        names = [f"{self._label}:{next(self._numbers)}" for _ in range(count)]
-        groups = [placement_group([dict(bundle)], name=name) for name in names]
+        before = resources(ray.available_resources)
+        slots = self._slots.make(count, bundle)
         try:
-            for group in groups:
+            for slot in slots:
                 look_s = _FIRST_LOOK_S
-                while not group.wait(look_s):
-                    look_s = _LOOK_S
+                while not self._slots.wait(slot, look_s):
                     waited_s = time.monotonic() - began
-                    is_hopeless = self._nodes.is_local and waited_s > _LOCAL_PLACE_S and not _has_room(bundle)
-                    if is_hopeless or waited_s > timeout_s:
-                        raise self._not_placed(count, bundle, waited_s, before)
+                    look_s = _LOOK_S
                     if stopped.is_set():
                         raise PoolGoneError(f"Cannot place model '{self._name}'", "its pool was dropped")
+                    is_full = waited_s > _PATIENCE_S and not _has_room(bundle)
+                    room = self._make_room() if is_full else "made"
+                    is_hopeless = self._nodes.is_local and waited_s > _LOCAL_PLACE_S and room == "none"
+                    if is_hopeless or waited_s > timeout_s:
+                        raise self._not_placed(count, bundle, waited_s, before)
         except BaseException:
-            self.release(groups)
+            self._slots.release(slots)
             raise
-        return groups
+        return list(slots)
 
     def _not_placed(
         self, count: int, bundle: Mapping[str, float], waited_s: float, free: Mapping[str, float]
     ) -> PoolNotPlacedError:
-        total = _resources(ray.cluster_resources)
+        total = resources(ray.cluster_resources)
         asked = ", ".join(f"{key} {value * count:g}" for key, value in bundle.items())
         there = ", ".join(f"{key} {free.get(key, 0):g} free of {total.get(key, 0):g}" for key in bundle)
         return PoolNotPlacedError(
@@ -91,11 +108,20 @@ class RayLauncher:
         )
 
     def release(self, slots: Sequence[Any]) -> None:
-        for slot in slots:
-            if slot is not None:
-                remove_placement_group(slot)
+        self._slots.release(slots)
 
-    def start(self, spec: ModelSpec, version: int, payload: Any, slot: Any) -> Member:
+    def sweep(self, slots: Sequence[Any]) -> None:
+        self._slots.sweep(slots)
+
+    def keep(self, payload: Any) -> str:
+        key, boxed = payload
+        return self._kept.keep(key, boxed)
+
+    def forget(self, key: str) -> None:
+        self._kept.forget(key)
+
+    def start(self, spec: ModelSpec, version: int, payload: str, slot: Any) -> Member:
+        key = secrets.token_hex(8)
         seat = Seat(
             spec=spec,
             version=version,
@@ -103,18 +129,58 @@ class RayLauncher:
             root=pathlib.Path(),  # both are the node's
             host="",
             identity=self._identity,
+            pool_id=self._pool_id,
+            key=key,
+            slot=slot,
         )
         environment = runtime_env(spec)
         if self._nodes.forks and not environment and not spec.options.num_gpus and threads_of(spec) == 1:
-            return ForkedMember(self._nodes.of(_node_of(slot)), seat, payload or [], slot)
+            node = self._nodes.of(self._slots.node_of(slot))
+            here = self._nodes.is_here(node)
+            return ForkedMember(node, seat, slot, self._kept.path(payload) if here else self._kept.boxed(payload))
         # another process than a fork would be: other libraries or variables, a GPU, more threads
-        options: dict[str, Any] = {"num_cpus": 0, "num_gpus": spec.options.num_gpus / 2}
-        if slot is not None:
-            options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(slot)
+        options: dict[str, Any] = {
+            "name": f"{self._nodes.label}:worker:{self._pool_id}:{key}",
+            "namespace": self._nodes.namespace,
+            "lifetime": "detached",
+            "num_cpus": 0,
+            "num_gpus": spec.options.num_gpus,
+        }
+        group = self._slots.group(slot)
+        if group is not None:
+            options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(group)
         if environment:
             options["runtime_env"] = environment
-        actor = WorkerActor.options(**options).remote(seat, str(self._nodes.root) if self._nodes.root else "")
-        return ActorMember(actor, payload or [], slot)
+        scratch = str(self._nodes.scratch or "")
+        actor = WorkerActor.options(**options).remote(seat, scratch, self._nodes.label, self._nodes.namespace)
+        return ActorMember(actor, seat, slot, self._kept.boxed(payload))
+
+    def adopt(self) -> list[Member]:
+        members: list[Member] = [
+            ForkedMember(node, seat, seat.slot, started=started)
+            for node, seat, started in self._nodes.claim(self._pool_id)
+        ]
+        asked = {}
+        for name in named(self._nodes.namespace, f"{self._nodes.label}:worker:{self._pool_id}:"):
+            with contextlib.suppress(ValueError):  # it has just ended
+                actor = ray.get_actor(name, namespace=self._nodes.namespace)
+                asked[actor.tell.remote()] = actor
+        ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=_ADOPT_S) if asked else ([], [])
+        for answer, actor in asked.items():
+            told = None
+            with contextlib.suppress(ray.exceptions.RayError):  # it has ended
+                told = ray.get(answer) if answer in ready else None
+            if told is None:
+                ray.kill(actor)
+            else:
+                seat, started = told
+                members.append(ActorMember(actor, seat, seat.slot, started=started))
+        return members
+
+    def close(self) -> None:
+        """The pool has ended: leave nothing of it."""
+        self.sweep([])
+        self._kept.close()
 
     def join(self, members: Sequence[Member], timeout_s: float) -> None:
         pending = {member.started: member for member in _ours(members)}
@@ -128,8 +194,7 @@ class RayLauncher:
                     "raise ready_timeout_s",
                 )
             for future in done:
-                member, started = pending.pop(future), self._started(future)
-                member.endpoint, member.feature_names = started.endpoint, started.feature_names
+                pending.pop(future).serves(self._started(future))
 
     def _started(self, future: concurrent.futures.Future[Any]) -> Started:
         try:
@@ -180,19 +245,5 @@ def runtime_env(spec: ModelSpec) -> dict[str, Any]:
 
 def _has_room(bundle: Mapping[str, float]) -> bool:
     """Whether one more worker would fit: then Ray is only slow to place it, as on a machine under load."""
-    free = _resources(ray.available_resources)
+    free = resources(ray.available_resources)
     return all(free.get(key, 0) >= value for key, value in bundle.items())
-
-
-def _resources(ask: Any) -> Mapping[str, float]:
-    found: Mapping[str, float] = ask()
-    return found
-
-
-def _node_of(slot: Any) -> str | None:
-    """Ray's id of the node that a reservation is on."""
-    if slot is None:
-        return None
-    table: Any = placement_group_table(slot)
-    node: str = table["bundles_to_node_id"][0]
-    return node

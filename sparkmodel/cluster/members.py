@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Protocol
@@ -13,13 +13,14 @@ import ray
 
 from sparkmodel.cluster.answers import unwrap
 from sparkmodel.cluster.children import ChildLost
-from sparkmodel.cluster.host import Host
-from sparkmodel.cluster.worker_process import Seat
+from sparkmodel.cluster.host import Host, Shipped
+from sparkmodel.cluster.worker_process import Seat, Started
 from sparkmodel.errors import SparkModelError
+from sparkmodel.spec import ModelSpec
 from sparkmodel.wire.directory import Directory
 
 CONTROL_S = 10.0  # for a worker to answer a control call; its batches go elsewhere meanwhile
-_DOES_NOT_ANSWER = (ray.exceptions.RayError, ChildLost, SparkModelError, FutureTimeoutError, CancelledError)
+DOES_NOT_ANSWER = (ray.exceptions.RayError, ChildLost, SparkModelError, FutureTimeoutError, CancelledError)
 
 
 class Node(Protocol):
@@ -51,59 +52,151 @@ class Far:
         return future
 
 
-class ForkedMember:
-    """A worker that was forked from a warm process."""
+class _Member:
+    """What both kinds have: who they are, and how they are asked.
 
-    def __init__(self, node: Node, seat: Seat, boxed: list[Any], slot: Any) -> None:
-        self._node, self._key, self.slot = node, secrets.token_hex(8), slot
+    Args:
+        seat: What it is.
+        slot: Its reservation.
+        started: What it answers when it serves.
+        lifeline: Done when it has ended.
+    """
+
+    def __init__(self, seat: Seat, slot: Any, started: Future[Any], lifeline: Future[Any]) -> None:
+        self.version, self.slot, self.started, self.lifeline = seat.version, slot, started, lifeline
         self.endpoint: tuple[str, int] = ("", 0)
         self.feature_names: tuple[str, ...] | None = None
-        self.started = node.ask("start", self._key, seat, boxed)
-        self.lifeline = node.ask("exited", self._key)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(version {self.version} at {self.endpoint})"
+
+    def serves(self, started: Started) -> None:
+        """It serves there."""
+        self.endpoint, self.feature_names = started.endpoint, started.feature_names
 
     def publish(self, directory: Directory) -> None:
-        self._node.ask("call", self._key, "publish", directory)
+        self._ask("publish", directory)
+
+    def configure(self, spec: ModelSpec) -> None:
+        with contextlib.suppress(*DOES_NOT_ANSWER):  # dead or stuck: its successor starts with them
+            self._answer("configure", spec)
+
+    def hold(self, query: str) -> bool:
+        try:
+            return bool(self._answer("hold", query))
+        except DOES_NOT_ANSWER:
+            return False
+
+    def leases(self) -> dict[str, float]:
+        try:
+            leases: dict[str, float] = self._answer("leases")
+            return leases
+        except DOES_NOT_ANSWER:
+            return {}
 
     def stats(self) -> dict[str, Any]:
         try:
-            stats: dict[str, Any] = unwrap(self._node.ask("call", self._key, "stats").result(CONTROL_S))
+            stats: dict[str, Any] = self._answer("stats")
             return stats
-        except _DOES_NOT_ANSWER:  # dead or stuck; the supervisor deals with it
+        except DOES_NOT_ANSWER:  # dead or stuck; the supervisor deals with it
             return {}
 
     def close(self, drain_s: float) -> None:
         if self.started.done():  # else it is loading, and would answer only afterwards
-            with contextlib.suppress(*_DOES_NOT_ANSWER):
-                self._node.ask("call", self._key, "close", drain_s).result(drain_s + CONTROL_S)
-        with contextlib.suppress(*_DOES_NOT_ANSWER):
-            self._node.ask("kill", self._key).result(CONTROL_S)
+            with contextlib.suppress(*DOES_NOT_ANSWER):
+                self._answer("close", drain_s, limit_s=drain_s + CONTROL_S)
+        with contextlib.suppress(*DOES_NOT_ANSWER):
+            self._kill()
             self.lifeline.result(CONTROL_S)
 
+    def _answer(self, method: str, *arguments: Any, limit_s: float = CONTROL_S) -> Any:
+        return self._ask(method, *arguments).result(limit_s)
 
-class ActorMember:
-    """A worker that is a Ray actor of its own."""
+    def _ask(self, method: str, *arguments: Any) -> Future[Any]:
+        raise NotImplementedError
 
-    def __init__(self, actor: Any, boxed: list[Any], slot: Any) -> None:
-        self._actor, self.slot = actor, slot
-        self.endpoint: tuple[str, int] = ("", 0)
-        self.feature_names: tuple[str, ...] | None = None
-        self.started: Future[Any] = actor.start.remote(boxed).future()
-        self.lifeline: Future[Any] = actor.park.remote().future()
+    def _kill(self) -> None:
+        raise NotImplementedError
 
-    def publish(self, directory: Directory) -> None:
-        self._actor.publish.remote(directory)
 
-    def stats(self) -> dict[str, Any]:
-        try:
-            answer: dict[str, Any] = ray.get(self._actor.stats.remote(), timeout=CONTROL_S)
-            return answer
-        except ray.exceptions.RayError:  # dead or stuck; the supervisor deals with it
-            return {}
+class ForkedMember(_Member):
+    """A worker that was forked from a warm process.
 
-    def close(self, drain_s: float) -> None:
-        if self.started.done():
-            with contextlib.suppress(ray.exceptions.RayError):
-                ray.get(self._actor.close.remote(drain_s), timeout=drain_s + CONTROL_S)
+    Args:
+        node: Where.
+        seat: What it is.
+        slot: Its reservation.
+        shipped: What it loads; with `started`, nothing any more.
+        started: What it told, if it serves already.
+    """
+
+    def __init__(
+        self, node: Node, seat: Seat, slot: Any, shipped: Shipped = None, started: Started | None = None
+    ) -> None:
+        self._node, self._key = node, seat.key
+        first = node.ask("start", seat.key, seat, shipped) if started is None else _done(started)
+        super().__init__(seat, slot, first, _after(first, lambda: node.ask("exited", seat.key)))
+        if started is not None:
+            self.serves(started)
+
+    def _ask(self, method: str, *arguments: Any) -> Future[Any]:
+        asked = self._node.ask("call", self._key, method, *arguments)
+        answer: Future[Any] = Future()
+
+        def unwrapped(done: Future[Any]) -> None:
+            try:
+                answer.set_result(unwrap(done.result()))
+            except BaseException as error:
+                answer.set_exception(error)
+
+        asked.add_done_callback(unwrapped)
+        return answer
+
+    def _kill(self) -> None:
+        self._node.ask("kill", self._key).result(CONTROL_S)
+
+
+class ActorMember(_Member):
+    """A worker that is a Ray actor of its own.
+
+    Args:
+        actor: It.
+        seat: What it is.
+        slot: Its reservation.
+        boxed: What it loads; with `started`, nothing any more.
+        started: What it told, if it serves already.
+    """
+
+    def __init__(
+        self, actor: Any, seat: Seat, slot: Any, boxed: Sequence[Any] = (), started: Started | None = None
+    ) -> None:
+        self._actor = actor
+        first = actor.start.remote(list(boxed)).future() if started is None else _done(started)
+        super().__init__(seat, slot, first, actor.park.remote().future())
+        if started is not None:
+            self.serves(started)
+
+    def _ask(self, method: str, *arguments: Any) -> Future[Any]:
+        future: Future[Any] = getattr(self._actor, method).remote(*arguments).future()
+        return future
+
+    def _kill(self) -> None:
         ray.kill(self._actor)
-        with contextlib.suppress(*_DOES_NOT_ANSWER):
-            self.lifeline.result(CONTROL_S)
+
+
+def _after(first: Future[Any], ask: Callable[[], Future[Any]]) -> Future[Any]:
+    """The answer of what is asked when something else is done: an actor does not keep the order of its calls."""
+    answer: Future[Any] = Future()
+
+    def pass_on(done: Future[Any]) -> None:
+        error = done.exception()
+        answer.set_result(None) if error is None else answer.set_exception(error)
+
+    first.add_done_callback(lambda _: ask().add_done_callback(pass_on))
+    return answer
+
+
+def _done(started: Started) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_result({"value": started})
+    return future

@@ -7,98 +7,121 @@ Nothing above it knows Ray, so it can move into a process of its own.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import pathlib
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import ray
 
 from sparkmodel.cluster import claims, connection, supervisors
-from sparkmodel.cluster.answers import unwrap
+from sparkmodel.cluster.graves import bury
 from sparkmodel.cluster.identity import make_identity
+from sparkmodel.cluster.line import CONTROL_S, Line, Lost
+from sparkmodel.cluster.nodes import DETACHED
 from sparkmodel.cluster.payloads import box
 from sparkmodel.errors import (
+    ControlTimeoutError,
     InvalidOptionError,
     ModelNotFoundError,
-    NameTakenError,
     PoolGoneError,
-    PoolNotReadyError,
-    RayUnavailableError,
     suggest,
 )
+from sparkmodel.pool.intents import Applied, Intent
 from sparkmodel.spec import ModelSpec, answer_type
 from sparkmodel.wire.client import forget
-from sparkmodel.wire.handle import CallOptions, Contract, Credential, Handle, Limits, PoolRef
+from sparkmodel.wire.handle import CallOptions, Contract, Credential, Handle, PoolRef
+from sparkmodel.wire.limits import Limits
 
-_CONTROL_S = 30.0
 _POLL_S = 0.2
 
 Progress = Callable[[dict[str, Any]], None]
 
 
 class Pool:
-    """One deployed pool, by way of its master."""
+    """One deployed pool, by way of its supervisor. Each call has a deadline, and one of three outcomes: it is done, it
+    is not done, or (CONTROL_TIMEOUT) nobody knows, and what is not done by then is not done later either.
+    """
 
     def __init__(self, entry: claims.Entry, supervisor: Any) -> None:
-        self.name, self._entry, self._supervisor = entry.name, entry, supervisor
+        self.name, self.pool_id, self._entry = entry.name, entry.pool_id, entry
+        self._line = Line(supervisor, entry.name)
 
-    def deploy(
+    def change(
         self,
-        spec: ModelSpec,
-        payload: bytes | None,
+        intent: Intent,
+        payload: bytes | None = None,
         progress: Progress = lambda status: None,
         directory: pathlib.Path | None = None,
-    ) -> int:
-        """Serve a new version; returns its number. The old one goes on if this fails.
+    ) -> Applied:
+        """Have the pool do what is wanted, and wait until it is done.
 
         Args:
-            spec: What to serve.
+            intent: It. If the supervisor dies, its successor is asked for the same one again.
             payload: The pickle of a shipped object.
             progress: Is told the master's status from time to time.
             directory: The files of a shipped model.
+
+        Raises:
+            ControlTimeoutError: not in time.
+            SparkModelError: it cannot be done; the pool is as it was.
         """
-        answer = self._send("deploy", spec, box(payload, directory))
-        return self._wait(answer, spec.options.ready_timeout_s, progress)
+        limit_s = _limit_s(intent, None if intent.spec else self.spec()[0])
+        return self._do("change", (), intent, box(payload, directory), limit_s, progress)
 
-    def reconfigure(self, changes: Mapping[str, Any], progress: Progress = lambda status: None) -> int:
-        """Serve the same model, shipped or not, with fields of its spec changed; returns the new version's number.
+    def _do(
+        self, method: str, more: tuple[Any, ...], intent: Intent, boxed: list[Any], limit_s: float, progress: Progress
+    ) -> Applied:
+        deadline = time.monotonic() + limit_s
+        intent = dataclasses.replace(intent, not_after=min(intent.not_after, time.time() + limit_s))
+        try:
+            while True:
+                answer = self._line.send(method, self._entry, *more, intent, boxed)
+                try:
+                    return self._wait(answer, intent, deadline, progress)
+                except Lost:
+                    done: Applied | None = self._line.ask("outcome", self._entry, intent.id)
+                    if done is not None:
+                        return done
+                    if time.monotonic() > deadline:
+                        raise ControlTimeoutError(
+                            f"Cannot change model '{self.name}'",
+                            "its supervisor is started again and again; it is not done",
+                            "look into the log of the supervisor",
+                        ) from None
+        except KeyboardInterrupt:
+            self._line.send("cancel", self._entry, intent.id)
+            raise
 
-        Args:
-            changes: Fields of `ModelSpec`, not its name, source or signature.
-            progress: As for `deploy`.
-        """
-        spec, _ = self.spec()
-        options = changes.get("options", spec.options)
-        return self._wait(self._send("reconfigure", dict(changes)), options.ready_timeout_s, progress)
-
-    def _wait(self, answer: Any, ready_timeout_s: float, progress: Progress) -> int:
-        # the master keeps the time; the margin is for a master that does not answer at all
-        deadline = time.monotonic() + 2 * ready_timeout_s + _CONTROL_S
+    def _wait(self, answer: Any, intent: Intent, deadline: float, progress: Progress) -> Applied:
         while not ray.wait([answer], timeout=_POLL_S)[0]:
-            progress(self._call("status"))
+            progress(self._line.ask("status", self._entry))
             if time.monotonic() > deadline:
-                raise PoolNotReadyError(f"Cannot make model '{self.name}' ready", "its master does not answer")
-        return int(unwrap(self._get(answer)))
-
-    def rollback(self) -> int:
-        """Serve the version before; returns its number."""
-        return int(unwrap(self._get(self._send("rollback"), None)))
+                self._line.ask("cancel", self._entry, intent.id)
+                break
+        applied: Applied = self._line.take(answer)
+        return applied
 
     def stats(self) -> dict[str, Any]:
         """Counters of the pool and of each worker."""
-        stats: dict[str, Any] = self._call("stats")
+        stats: dict[str, Any] = self._line.ask("stats", self._entry)
         return stats
+
+    def versions(self) -> list[dict[str, Any]]:
+        """What served when, whose wish it was, and what each version has done; the oldest first."""
+        versions: list[dict[str, Any]] = self._line.ask("versions", self._entry)
+        return versions
 
     def spec(self) -> tuple[ModelSpec, int]:
         """What is served, and its version."""
-        parts = self._call("describe")
+        parts = self._line.ask("describe", self._entry)
         return parts["spec"], parts["version"]
 
     def handle(self) -> Handle:
         """A picklable client."""
-        parts = self._call("describe")
+        parts = self._line.ask("describe", self._entry)
         spec: ModelSpec = parts["spec"]
         options = spec.options
         where = {key: parts[key] for key in ("pool_id", "master", "directory")}
@@ -109,51 +132,40 @@ class Pool:
                 result_type=answer_type(spec.result_type, options.on_error),
                 inputs=spec.signature.inputs,
                 like_mlflow=spec.like_mlflow,
+                digest=spec.digest,
             ),
             call=CallOptions(limits=Limits.of(options)),
         )
 
     def spares(self) -> dict[str, Any]:
         """The warm processes that the pool's nodes keep ready, by node; other pools of its driver take them too."""
-        told: dict[str, Any] = self._get(self._supervisor.spares.remote())
+        told: dict[str, Any] = self._line.ask("spares")
         return told
 
     def drop(self) -> None:
         """End the pool with all its workers, also while it is loading. Calling it twice does nothing."""
-        try:
-            left = self._get(self._send("stop"))
-        except PoolGoneError:
-            left = None
-        if left == 0 and self._entry.supervisor.startswith(supervisors.DETACHED):
+        left = self._stop()
+        if left == 0 and self._entry.supervisor.startswith(DETACHED):
             with contextlib.suppress(ray.exceptions.RayError):
-                ray.get(self._supervisor.close.remote(), timeout=_CONTROL_S)
-            ray.kill(self._supervisor)
+                ray.get(self._line.supervisor.close.remote(), timeout=CONTROL_S)
+            ray.kill(self._line.supervisor)
         forget(self._entry.pool_id)
 
-    def _send(self, method: str, *arguments: Any) -> Any:
-        try:
-            return getattr(self._supervisor, method).remote(self._entry, *arguments)
-        except Exception as error:  # Ray raises no class of its own for an actor of a connection that has ended
-            raise PoolGoneError(
-                f"Cannot reach the pool of model '{self.name}'", f"the connection to Ray has ended: {error}"
-            ) from error
-
-    def _call(self, method: str) -> Any:
-        return unwrap(self._get(self._send(method)))
-
-    def _get(self, ref: Any, timeout_s: float | None = _CONTROL_S) -> Any:
-        try:
-            return ray.get(ref, timeout=timeout_s)
-        except ray.exceptions.ActorDiedError as error:
-            raise PoolGoneError(
-                f"Cannot reach the pool of model '{self.name}'",
-                "its supervisor is dead",
-                "register the model again with sm.register",
-            ) from error
-        except ray.exceptions.RayError as error:
-            raise RayUnavailableError(
-                f"Cannot reach the pool of model '{self.name}'", f"{type(error).__name__}: {error}"
-            ) from error
+    def _stop(self) -> int | None:
+        """How many pools its supervisor has left; None where there is no supervisor any more."""
+        for is_last in (False, True):
+            try:
+                return int(self._line.ask("stop", self._entry))
+            except ControlTimeoutError:  # it was stuck, and is started again: the next one ends the pool
+                if is_last:
+                    raise
+            except PoolGoneError:
+                break
+        if connection.is_connected():
+            namespace = connection.current().namespace
+            bury(namespace, self._entry.supervisor)
+            claims.release(namespace, self._entry)
+        return None
 
 
 def deploy(spec: ModelSpec, payload: bytes | None, progress: Progress, directory: pathlib.Path | None = None) -> Pool:
@@ -174,24 +186,21 @@ def deploy(spec: ModelSpec, payload: bytes | None, progress: Progress, directory
     label, supervisor = supervisors.of(runtime, spec.options.detached)
     pool = Pool(claims.Entry(spec.name, pool_id, label), supervisor)
     identity = make_identity(pool_id) if spec.options.tls else None
+    intent = Intent(kind="replace", spec=spec)
     try:
-        is_new = pool._get(supervisor.open.remote(pool._entry, secrets.token_hex(32), identity))
-        if not is_new:
-            raise name_taken(spec.name)
-        pool.deploy(spec, payload, progress, directory)
+        more = (secrets.token_hex(32), identity)
+        pool._do("deploy", more, intent, box(payload, directory), _limit_s(intent, None), progress)
     except BaseException:  # Ctrl-C included: leave nothing half-started
         pool.drop()
         raise
     return pool
 
 
-def name_taken(name: str) -> NameTakenError:
-    """The error of who wants a name that a pool has."""
-    return NameTakenError(
-        f"Cannot register model '{name}'",
-        "a pool of that name is serving",
-        "pass replace=True to move it to this source, or call sm.unregister first",
-    )
+def _limit_s(intent: Intent, served: ModelSpec | None) -> float:
+    """How long a change may take: the master keeps the time; the margin is for one that does not answer at all."""
+    spec = intent.spec or served
+    ready_timeout_s = intent.options.get("ready_timeout_s", spec.options.ready_timeout_s if spec else 0.0)
+    return 2 * float(ready_timeout_s) + CONTROL_S
 
 
 def find(name: str) -> Pool:

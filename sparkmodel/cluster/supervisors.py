@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 from typing import Any
 
-from ray.util.placement_group import get_placement_group, placement_group_table, remove_placement_group
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sparkmodel.cluster.answers import lives
 from sparkmodel.cluster.connection import Runtime
+from sparkmodel.cluster.graves import bury
+from sparkmodel.cluster.nodes import BOUND, DETACHED
 from sparkmodel.cluster.supervisor import SupervisorActor
-
-BOUND, DETACHED = "sparkmodel-bound-", "sparkmodel-detached-"
 
 _lock = threading.Lock()
 
@@ -33,11 +35,21 @@ def of(runtime: Runtime, detached: bool) -> tuple[str, Any]:
         if actor is not None:
             if lives(actor.pid.remote()):
                 return label, actor
-            _sweep(label)
+            bury(runtime.namespace, label)
+        context: Any = ray.get_runtime_context()
         label = (DETACHED if detached else BOUND) + secrets.token_hex(4)
         actor = SupervisorActor.options(
-            name=label, namespace=runtime.namespace, lifetime="detached" if detached else None
-        ).remote(runtime.namespace, label, str(runtime.scratch.path) if runtime.scratch else "", runtime.spares)
+            name=label,
+            namespace=runtime.namespace,
+            lifetime="detached" if detached else None,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(context.get_node_id(), soft=True),
+        ).remote(
+            runtime.namespace,
+            label,
+            str(runtime.scratch.path) if runtime.scratch else "",
+            runtime.spares,
+            os.environ.get("SPARKMODEL_CRASH_AT", ""),
+        )
         runtime.supervisors[detached] = label, actor
         return label, actor
 
@@ -46,11 +58,3 @@ def warm(runtime: Runtime) -> None:
     """On a local Ray, which is there for pools alone, have a supervisor and its spares start before the first pool."""
     if runtime.is_local and runtime.spares:
         of(runtime, detached=False)
-
-
-def _sweep(label: str) -> None:
-    """Give back what a supervisor that was killed had reserved: Ray keeps it as long as this driver lives."""
-    table: Any = placement_group_table()
-    for group in table.values():
-        if str(group["name"]).startswith(f"{label}:") and group["state"] != "REMOVED":
-            remove_placement_group(get_placement_group(group["name"]))

@@ -29,6 +29,10 @@ class Seat:
         root: Where its scratch directory is.
         host: Address to serve on.
         identity: What to serve TLS with, if at all.
+        pool_id: Whose worker it is.
+        key: What its node calls it; empty for one that ends with who started it.
+        slot: Name of its reservation.
+        orphan_s: Seconds that it waits for the next supervisor when its own has ended.
     """
 
     spec: ModelSpec
@@ -37,6 +41,10 @@ class Seat:
     root: pathlib.Path
     host: str
     identity: Identity | None = None
+    pool_id: str = ""
+    key: str = ""
+    slot: str = ""
+    orphan_s: float = 0.0
 
 
 class Started(NamedTuple):
@@ -90,6 +98,25 @@ class WorkerProcess:
         endpoint = self._worker.start(data, directory)
         limit_loaded(self._threads)
         return Started(endpoint, self._worker.feature_names)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What it serves, with the limits that hold now."""
+        return self._worker.spec
+
+    def configure(self, spec: ModelSpec) -> None:
+        """Take the limits of a spec that differs in nothing else."""
+        self._worker.configure(spec)
+
+    def hold(self, query: str) -> bool:
+        """Know that a query is held to this version."""
+        self._worker.hold(query)
+        return True
+
+    def leases(self) -> dict[str, float]:
+        """Queries that are held to this version, with the seconds since each was last active."""
+        leases: dict[str, float] = self._worker.leases()
+        return leases
 
     def publish(self, directory: Directory) -> None:
         """Take the newest list of the pool's endpoints."""

@@ -49,8 +49,8 @@ def main() -> int:
     stop.wait()
     _end_later()
     server.close()
-    if "sparkmodel.cluster.connection" in sys.modules:
-        sys.modules["sparkmodel.cluster.connection"].shutdown()
+    if "sparkmodel.keeper.connection" in sys.modules:
+        sys.modules["sparkmodel.keeper.connection"].shutdown()
     return 0
 
 

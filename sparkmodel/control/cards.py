@@ -11,9 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from sparkmodel.cluster.pools import Pool
 from sparkmodel.control.sql_options import Settings
 from sparkmodel.errors import UnsupportedTypeError
+from sparkmodel.keeper.pools import Pool
+from sparkmodel.options import workers_text
 from sparkmodel.registration.calls import for_call
 from sparkmodel.schema import Column
 from sparkmodel.spark.ddl import to_ddl
@@ -41,6 +42,7 @@ def card_of(
         InvalidOptionError: the model has no such param.
     """
     spec, version = pool.spec()
+    workers = spec.options.workers
     inputs = spec.signature.inputs
     handle = for_call(pool.handle(), spec, params, on_error, timeout_s)
     return {
@@ -60,7 +62,7 @@ def card_of(
         "inputs": None if inputs is None else [_input(column) for column in inputs],
         "result_type": _ddl(handle.contract.result_type),
         "options": settings_of(spec).non_default(),
-        "workers": spec.options.workers,
+        "workers": workers if isinstance(workers, int) else workers_text(workers),
     }
 
 

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models of an MLflow registry, called by their names: the first use deploys a pool, and one that is not used ends."""
+"""Models of an MLflow registry, called by their names: the first use deploys a pool, whose workers come and go.
+
+The pool itself stays, without a process of its own: a query that was planned before its workers went finds them again.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import re
@@ -12,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from sparkmodel.control.cards import card_of
 from sparkmodel.control.locks import Locks
-from sparkmodel.control.reaper import Reaper
 from sparkmodel.control.sql_options import Settings
 from sparkmodel.errors import NameTakenError, PoolGoneError, PoolNotReadyError
 from sparkmodel.registration.plan import make_spec, plan
@@ -36,7 +39,7 @@ class Catalog:
     """
 
     def __init__(self, locks: Locks) -> None:
-        self._locks, self._reaper = locks, Reaper(locks)
+        self._locks = locks
 
     def card(
         self,
@@ -55,7 +58,8 @@ class Catalog:
             model: Its name there.
             version, alias: At most one; without any, the latest version is followed.
             settings: Of the pool, if it is deployed now; it then follows what is not a version.
-            idle_s: The pool ends when it was not used for so long; 0 keeps it.
+            idle_s: The pool's workers end when it was not called for so long, and come back with the next call; 0 keeps
+                as many as the settings say.
 
         Raises:
             ModelNotFoundError: the registry has no such model, version or alias.
@@ -66,18 +70,15 @@ class Catalog:
             while True:
                 pool = find(name)
                 if pool is None:
-                    self._serve(name, registry, registry.uri_of(model, version, alias), settings, version is None)
-                    self._reaper.watch(name, idle_s)
+                    uri = registry.uri_of(model, version, alias)
+                    self._serve(name, registry, uri, _at_rest(settings, idle_s), version is None)
                     continue
                 try:
-                    card = card_of(pool)
+                    return card_of(pool)
                 except (PoolGoneError, PoolNotReadyError):  # it ends, or another process has just begun to deploy it
                     if time.monotonic() > deadline:
                         raise
                     time.sleep(_POLL_S)
-                    continue
-                self._reaper.touch(name)
-                return card
 
     def _serve(self, name: str, registry: Registry, uri: str, settings: Settings, is_moving: bool) -> None:
         pool = settings.pool
@@ -97,6 +98,14 @@ class Catalog:
         # another process may have taken the name just now: it serves the same
         with contextlib.suppress(NameTakenError), plan(name, asked, make) as planned:
             serve(planned, progress=False)
+
+
+def _at_rest(settings: Settings, idle_s: float) -> Settings:
+    """The settings of a pool that has no workers while nobody calls it."""
+    if idle_s <= 0:
+        return settings
+    options = dataclasses.replace(settings.pool, workers=(0, settings.pool.max_workers), idle_s=idle_s)
+    return dataclasses.replace(settings, pool=options)
 
 
 def pool_name(registry: str, model: str, version: int | None, alias: str | None) -> str:

@@ -1,53 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`ALTER MODEL`: a pool moves to the next generation while its callers go on."""
+"""`ALTER MODEL`: a pool changes while its callers go on. A change is told as it was said, not as what comes of it."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sparkmodel.cluster.pools import Pool
 from sparkmodel.control.cards import settings_of
 from sparkmodel.control.sources import asked_of, using_of
-from sparkmodel.control.sql_options import Settings
+from sparkmodel.control.sql_options import Settings, said
 from sparkmodel.errors import InvalidOptionError, ResultTypeChangedError
+from sparkmodel.keeper.pools import Pool
 from sparkmodel.loaders import Resolved
 from sparkmodel.loaders.environment import requirements_of
 from sparkmodel.loaders.stores import stores
-from sparkmodel.loaders.successor import successor
-from sparkmodel.registration.calls import check_params
-from sparkmodel.registration.plan import check_follows, plan
-from sparkmodel.registration.serve import serve
+from sparkmodel.options import FOR_LIFE, Workers, check_workers
+from sparkmodel.pool.intents import Applied, Intent
+from sparkmodel.registration import serve
+from sparkmodel.registration.calls import check_params, check_version
+from sparkmodel.registration.plan import check_follows
+from sparkmodel.registration.rollout import Rollout
 from sparkmodel.registration.settle import Asked, asked_again
 from sparkmodel.spec import ModelSpec, answer_type
+from sparkmodel.wire.directory import Revision
 
 _CREATE = "CREATE OR REPLACE MODEL changes it"
-_FOR_LIFE = ("tls", "detached")
 
 
-def move(pool: Pool, location: str, pieces: str | None) -> None:
+def move(pool: Pool, location: str, pieces: str | None, rollout: Rollout) -> None:
     """Serve what is at another location, of the kind that is served."""
-    spec, _ = pool.spec()
-    using, trusted = using_of(spec.source), spec.options.trust_pickle
-    asked = asked_of(spec.name, using, location, pieces=pieces, trust_pickle=trusted)
 
-    def make(resolved: Resolved) -> ModelSpec:
-        following = successor(spec, resolved)
-        check_follows(following.options, following.source)
-        return following
+    def asked(spec: ModelSpec) -> Asked:
+        using, trusted = using_of(spec.source), spec.options.trust_pickle
+        return _in_its_stores(spec, asked_of(spec.name, using, location, pieces=pieces, trust_pickle=trusted))
 
-    with plan(spec.name, _in_its_stores(spec, asked), make) as planned:
-        serve(planned, moving=pool, progress=False)
+    serve.move(pool, asked, rollout=rollout, progress=False)
 
 
 def refresh(pool: Pool) -> None:
     """Serve what the source means now, as `Model.update()` does."""
-    spec, _ = pool.spec()
-    asked = _in_its_stores(spec, asked_again(spec))
-    with plan(spec.name, asked, functools.partial(successor, spec)) as planned:
-        serve(planned, moving=pool, progress=False)
+
+    def asked(spec: ModelSpec) -> Asked:
+        return _in_its_stores(spec, asked_again(spec))
+
+    serve.again(pool, lambda seen: serve.move(pool, asked, expect=seen, progress=False))
 
 
 def configure(pool: Pool, options: Mapping[str, Any], unset: Sequence[str] = ()) -> None:
@@ -57,24 +54,45 @@ def configure(pool: Pool, options: Mapping[str, Any], unset: Sequence[str] = ())
         InvalidOptionError: an unknown one, or one that a pool keeps for life.
         ResultTypeChangedError: it would change the type of the registered function.
     """
-    spec, _ = pool.spec()
-    before = settings_of(spec)
-    after = before.without(unset).with_options(options)
-    _check(spec, after)
-    changes: dict[str, Any] = {
-        "options": after.pool,
-        "params": after.params,
-        "model_config": after.model_config,
-        "method": after.method,
-    }
-    if after.pool.env_manager != before.pool.env_manager:
-        changes["requirements"] = _requirements(spec, after.pool.env_manager)
-    pool.reconfigure(changes)
+    keys = said([*unset, *options])
+
+    def change(seen: Revision) -> Applied:
+        spec, _ = pool.spec()
+        before = settings_of(spec)
+        after = before.without(unset).with_options(options)
+        _check(spec, after)
+        fields = {key: getattr(after, key) for key in keys if key in _FIELDS}
+        if after.pool.env_manager != before.pool.env_manager:
+            fields["requirements"] = _requirements(spec, after.pool.env_manager)
+        values = {key: getattr(after.pool, key) for key in keys if hasattr(after.pool, key)}
+        # of a mapping, entries were said, and of requirements nothing: what comes of these rests on what was read
+        rests = "requirements" in fields or any(keys.values())
+        return pool.change(Intent(kind="options", options=values, fields=fields, expect=seen if rests else None))
+
+    serve.again(pool, change)
+
+
+def scale(pool: Pool, workers: Workers) -> None:
+    """Have another number of workers."""
+    pool.change(Intent(kind="size", workers=check_workers(f"Cannot scale model '{pool.name}'", workers)))
+
+
+def promote(pool: Pool) -> None:
+    """Give all new queries to the canary."""
+    pool.change(Intent(kind="promote"))
+
+
+def roll_back(pool: Pool, to: int | None) -> None:
+    """Serve the version before, or another one that the pool still knows; end a canary."""
+    pool.change(Intent(kind="rollback", to=check_version(pool.name, to)))
+
+
+_FIELDS = ("params", "model_config", "method")
 
 
 def _check(spec: ModelSpec, after: Settings) -> None:
     what = f"Cannot alter model '{spec.name}'"
-    for key in _FOR_LIFE:
+    for key in sorted(FOR_LIFE):
         if getattr(after.pool, key) != getattr(spec.options, key):
             raise InvalidOptionError(what, f"option '{key}' is settled when the model is created", _CREATE)
     is_same = answer_type(spec.result_type, after.pool.on_error) == answer_type(spec.result_type, spec.options.on_error)

@@ -9,6 +9,10 @@ _BY_CONDITION = {
     "NAME_TAKEN": "CREATE OR REPLACE MODEL moves it to this source, DROP MODEL ends it",
     "RESULT_TYPE_UNKNOWN": "say what one prediction is, such as RETURNS double",
     "RESULT_TYPE_CHANGED": "CREATE OR REPLACE MODEL changes it",
+    "INPUTS_CHANGED": (
+        "SET LOCATION '...' OPTIONS (allow_new_inputs = true): new queries get it, those that are there stay with a "
+        "version that suits them"
+    ),
     "UNTRUSTED_MODEL_FILE": "OPTIONS (trust_pickle = true) if you know where it is from",
     "POOL_NOT_PLACED": "lower workers, num_cpus (fractions count) or num_gpus",
 }
@@ -19,6 +23,10 @@ _BY_BEGIN = {
     ),
     "pass load= and predict=": "what Spark ML has saved is USING sparkml; directories of other kinds need Python",
     "register the model again": "create the model again",
+    "update the model with traffic": "ALTER MODEL ... SET LOCATION '...' OPTIONS (traffic = 0.05) begins one",
+    "update without traffic": "leave traffic out",
+    "look at the versions that it had": "SHOW MODEL VERSIONS tells them",
+    "a least of 0": "SCALE TO '0..1' lets it end its workers while nobody calls it",
     "sm.save_to_table ": "save_to_table of Python's sparkmodel makes such tables",
 }
 

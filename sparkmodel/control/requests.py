@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sparkmodel.control.waiting import Watch
-from sparkmodel.errors import ProtocolError
+from sparkmodel.errors import InvalidOptionError, ProtocolError
+from sparkmodel.options import Workers, parse_workers
 
 
 class Request:
@@ -35,14 +36,20 @@ class Request:
         """A boolean, False by default."""
         return bool(self._get(key, bool))
 
-    def whole(self, key: str) -> int:
-        """A whole number that must be there."""
-        return int(self._required(key, int))
-
     def maybe_whole(self, key: str) -> int | None:
         """A whole number or None."""
         value: int | None = self._get(key, int)
         return value
+
+    def workers(self, key: str) -> Workers:
+        """A number of workers, or a range of them as a text, `0..3`, that must be there."""
+        value = self._required(key, int | str)
+        workers = parse_workers(value) if isinstance(value, str) else int(value)
+        if workers is None:
+            raise InvalidOptionError(
+                "Cannot use that many workers", f"{value!r} is no number and no range", "write 3, or '0..3'"
+            )
+        return workers
 
     def number(self, key: str) -> float:
         """A number that must be there."""

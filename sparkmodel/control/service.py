@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from sparkmodel.cluster import connection, early, pools
 from sparkmodel.control import changes
 from sparkmodel.control.cards import card_of, settings_of
 from sparkmodel.control.catalog import Catalog
@@ -17,7 +16,7 @@ from sparkmodel.control.columns import parse_inputs, parse_output
 from sparkmodel.control.locks import Locks
 from sparkmodel.control.requests import Request
 from sparkmodel.control.sources import asked_of
-from sparkmodel.control.sql_options import Settings
+from sparkmodel.control.sql_options import Settings, rollout_of
 from sparkmodel.control.waiting import Watch
 from sparkmodel.errors import (
     InvalidOptionError,
@@ -27,6 +26,7 @@ from sparkmodel.errors import (
     ProtocolError,
     suggest,
 )
+from sparkmodel.keeper import connection, early, pools
 from sparkmodel.options import check_name
 from sparkmodel.registration.follow import follow
 from sparkmodel.registration.plan import make_spec, plan
@@ -64,6 +64,7 @@ class Service:
             "card": self.card,
             "list": self.list,
             "describe": self.describe,
+            "versions": self.versions,
             "catalog/list": self.catalog_list,
             "catalog/card": self.catalog_card,
         }
@@ -85,6 +86,7 @@ class Service:
     def check(self, request: Request) -> Json:
         """Refuse what is wrong with the options of a statement, whatever model it is about; nothing is changed."""
         _settings(request)
+        rollout_of(request.mapping("rollout"))
         Settings().without(request.texts("keys"))
         return {}
 
@@ -132,18 +134,18 @@ class Service:
             return card_of(pool)
 
     def alter(self, request: Request) -> Json:
-        """Move a model; its callers go on meanwhile. `scale` too makes a new generation, with workers of its own.
-
-        A second change of the same model waits for the first.
-        """
+        """Change a model; its callers go on meanwhile. A second change of the same model waits for the first."""
         name, action = request.text("name"), request.text("action")
-        actions: Mapping[str, Callable[[pools.Pool], Any]] = {
-            "location": lambda pool: changes.move(pool, request.text("location"), request.maybe_text("pieces")),
+        actions: Mapping[str, Callable[[pools.Pool], None]] = {
+            "location": lambda pool: changes.move(
+                pool, request.text("location"), request.maybe_text("pieces"), rollout_of(request.mapping("rollout"))
+            ),
             "options": lambda pool: changes.configure(pool, request.mapping("options")),
             "unset": lambda pool: changes.configure(pool, {}, request.texts("keys")),
-            "scale": lambda pool: changes.configure(pool, {"workers": request.whole("workers")}),
+            "scale": lambda pool: changes.scale(pool, request.workers("workers")),
             "refresh": changes.refresh,
-            "rollback": lambda pool: pool.rollback(),
+            "promote": changes.promote,
+            "rollback": lambda pool: changes.roll_back(pool, request.maybe_whole("to")),
         }
         if action not in actions:
             raise ProtocolError(f"Cannot alter model '{name}'", f"no such action: '{action}'", suggest(action, actions))
@@ -207,9 +209,14 @@ class Service:
 
         def ask(pool: pools.Pool) -> Json:
             card, stats = card_of(pool), pool.stats()
-            return {**card, "latency": stats.pop("latency"), "last_error": stats.pop("last_error"), "stats": stats}
+            latency, last_error = stats.pop("latency"), stats.pop("last_error")
+            return {**card, "latency": latency, "last_error": last_error, "stats": stats, "versions": pool.versions()}
 
         return self._asked(request.text("name"), ask)
+
+    def versions(self, request: Request) -> Json:
+        """What a model served when, and whose wish it was; with the model's card, which says who may see it."""
+        return self._asked(request.text("name"), lambda pool: {**card_of(pool), "versions": pool.versions()})
 
     def catalog_list(self, request: Request) -> Json:
         """All models of an MLflow registry."""
@@ -272,4 +279,6 @@ def _look(name: str) -> Json | None:
         card, stats = card_of(pool), pool.stats()
     except (ModelNotFoundError, PoolGoneError, PoolNotReadyError):  # dropped meanwhile, or still loading
         return None
-    return {**card, "state": stats["state"], "rows": stats["rows"]}
+    # of a range, what there are now; an old version may still have some for queries that began with it
+    running = sum(worker.get("version") == stats["version"] for worker in stats["workers"])
+    return {**card, "state": stats["state"], "rows": stats["rows"], "running": running}

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sparkmodel.errors import InvalidOptionError, suggest
-from sparkmodel.options import PoolOptions
+from sparkmodel.options import PoolOptions, parse_workers, workers_text
+from sparkmodel.registration.rollout import Rollout
 
 _FIELDS = {field.name: str(field.type) for field in dataclasses.fields(PoolOptions)}
 _OF_CALLS = ("method", "result_type", "params", "model_config")
@@ -80,13 +81,47 @@ class Settings:
         return _settings(values)
 
     def non_default(self) -> dict[str, Any]:
-        """The options that are not at their defaults; those of a mapping as mappings."""
+        """The options that are not at their defaults; those of a mapping as mappings, a range of workers as a text."""
         defaults = Settings()._values()
-        return {key: value for key, value in self._values().items() if value != defaults[key]}
+        found = {key: value for key, value in self._values().items() if value != defaults[key]}
+        if isinstance(found.get("workers"), tuple):
+            found["workers"] = workers_text(found["workers"])
+        return found
 
     def _values(self) -> dict[str, Any]:
         own = {key: getattr(self, key) for key in _OF_CALLS}
         return {**{key: getattr(self.pool, key) for key in _FIELDS}, **own}
+
+
+def said(keys: Iterable[str]) -> dict[str, bool]:
+    """The options that keys name, and of each whether only an entry of it is named.
+
+    Raises:
+        InvalidOptionError: an unknown key.
+    """
+    found: dict[str, bool] = {}
+    for key, entry in map(_parse_key, keys):
+        found[key] = found.get(key, False) or bool(entry)
+    return found
+
+
+def rollout_of(options: Mapping[str, Any]) -> Rollout:
+    """How a pool goes to another location, in SQL's strings, numbers and booleans.
+
+    Raises:
+        InvalidOptionError: an unknown option, or a value that does not fit.
+    """
+    values: dict[str, Any] = {}
+    for given, value in options.items():
+        key = given.lower()
+        text = value.strip() if isinstance(value, str) else ""
+        if not isinstance(value, str):
+            values[key] = value
+        elif key in ("allow_new_inputs", "stop_first"):
+            values[key] = _BOOLEANS.get(text.lower(), value)
+        else:
+            values[key] = _number(text, text.lower(), is_duration=key == "keep_old")
+    return Rollout.of(values)
 
 
 def _settings(values: Mapping[str, Any]) -> Settings:
@@ -118,6 +153,9 @@ def _coerce(key: str, value: Any) -> Any:
             raise InvalidOptionError(f"Cannot use option '{key}'", f"{value!r} is not a text", "put it into quotes")
         return value
     text = value.strip()
+    if key == "workers":
+        workers = parse_workers(text)
+        return value if workers is None else workers
     if text.lower() in ("", "none", "null") and kind.endswith("| None"):
         return None
     if kind.startswith("bool"):

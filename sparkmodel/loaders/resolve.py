@@ -10,7 +10,7 @@ import inspect
 import pathlib
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote, urlparse
 
@@ -42,12 +42,14 @@ class Resolved:
         signature: What the model takes and gives.
         payload: The pickle of an object.
         directory: The model's files, here on the driver, to be shipped.
+        requirements: What is installed for it, by `env_manager`, as far as somebody who reaches its store has seen.
     """
 
     source: Source
     signature: Signature
     payload: bytes | None = None
     directory: pathlib.Path | None = None
+    requirements: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
 def resolve(name: str, source: Any, *, trust_pickle: bool = False) -> Resolved:

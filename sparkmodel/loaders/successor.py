@@ -67,8 +67,13 @@ def successor(spec: ModelSpec, resolved: Resolved, allow_new_inputs: bool = Fals
         signature=signature,
         result_type=result_type,
         declared=declared,
-        requirements=requirements_of(spec.name, resolved, spec.options.env_manager),
+        requirements=_requirements(spec, resolved),
     )
+
+
+def _requirements(spec: ModelSpec, resolved: Resolved) -> tuple[str, ...]:
+    known = resolved.requirements.get(spec.options.env_manager)
+    return requirements_of(spec.name, resolved, spec.options.env_manager) if known is None else known
 
 
 _IN_SPARK: tuple[tuple[Callable[[pa.DataType], bool], pa.DataType], ...] = (

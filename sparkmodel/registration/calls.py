@@ -52,6 +52,21 @@ def check_params(name: str, params: Mapping[str, Any] | None, signature: Signatu
             )
 
 
+def check_version(name: str, to: object) -> int | None:
+    """Return `to` if it can be the number of a version; which ones there are, the pool's master knows.
+
+    Raises:
+        InvalidOptionError: it is no whole number of at least 1.
+    """
+    if to is None or (isinstance(to, int) and not isinstance(to, bool) and to >= 1):
+        return to
+    raise InvalidOptionError(
+        f"Cannot roll back model '{name}'",
+        f"{to!r} is no version's number, which is a whole number of at least 1",
+        "look at the versions that it had: model.versions()",
+    )
+
+
 def for_call(
     handle: Handle,
     spec: Served,

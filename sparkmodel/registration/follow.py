@@ -11,7 +11,7 @@ import dataclasses
 from typing import Protocol
 from weakref import WeakSet
 
-from sparkmodel.cluster.pools import Pool
+from sparkmodel.keeper.pools import Pool
 from sparkmodel.spark import functions, registered
 from sparkmodel.spec import ModelSpec, answer_type
 from sparkmodel.wire.handle import Handle

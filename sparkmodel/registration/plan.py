@@ -46,7 +46,8 @@ def plan(name: str, asked: Asked, make: Callable[[Resolved], ModelSpec]) -> Iter
     Args:
         name: The model's name, for messages.
         asked: The source.
-        make: The spec for the settled source: `make_spec` for a new model, `successor` for what is served already.
+        make: The spec for the settled source: `make_spec` for a new model, `successor` for what is served already (as
+            its master makes it, to see early what is wrong).
 
     Raises:
         SparkModelError: the source cannot be settled, or not be served so.

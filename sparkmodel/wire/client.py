@@ -148,7 +148,9 @@ class PoolClient:
             budget_s = ticket.budget()
             route = self._pick(call, search)
             if route is None:
-                self._ask(ticket, search)
+                named = self._ask(ticket, search)
+                if named is not None and not call.query:
+                    call.version = named  # no new query may have it, but a plan of before has no other
                 self._wait(ticket)
                 continue
             ticket.route = route
@@ -166,7 +168,6 @@ class PoolClient:
             except WrongVersionError:  # nor was this; where the versions are now is known there, or by the master
                 search.failed.add(route.endpoint)
                 self._release(ticket, keep=self._locator.refresh(connection))
-                call.version = call.version if call.query else None
             except BaseException:
                 self._release(ticket, keep=False)
                 raise

@@ -14,7 +14,7 @@ from tests.integration.scripts import Script, assert_nothing_left, scratch_direc
 PROGRAM = """
     import time
     import sparkmodel as sm
-    from sparkmodel.cluster import connection
+    from sparkmodel.keeper import connection
     from sparkmodel.errors import SparkModelError
     from pyspark.sql import SparkSession
 
@@ -38,7 +38,7 @@ MISSING = """
     try:
         sm.register(spark, "f", "/no/such/model")
     except SparkModelError as error:
-        print(error.condition, "while Ray was still starting:", connection._lock.acquire(blocking=False) is False)
+        print(error.condition, "while Ray was still starting:", connection.is_connected() is False)
 """
 
 AGAIN = """

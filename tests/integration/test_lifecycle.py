@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import psutil
 import pytest
@@ -133,9 +133,14 @@ def is_spare(process: psutil.Process) -> bool:
 
 
 @pytest.fixture
-def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Ray head of its own on loopback, as an operator would start it."""
-    port = free_port()
+def ray_cluster() -> Iterator[str]:
+    """A Ray head of its own on loopback."""
+    yield from ray_head()
+
+
+def ray_head(port: int | None = None) -> Generator[str, None, None]:
+    """A Ray head as an operator would start it, until the generator is closed."""
+    port = port or free_port()
     home = pathlib.Path("/tmp") / f"rc-{os.getpid()}"
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
     head = subprocess.Popen(  # token mode is Ray's default, so this is a cluster that wants one

@@ -15,8 +15,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 import sparkmodel as sm
-from sparkmodel.cluster import connection
 from sparkmodel.errors import InvalidOptionError, ModelCorruptError, ModelNotFoundError, UnsupportedSourceError
+from sparkmodel.keeper import connection
 from tests.integration.registered import line
 from tests.integration.scripts import wait_until
 
@@ -62,7 +62,7 @@ def extracted() -> list[pathlib.Path]:
     """The files of shipped models on this node."""
     scratch = connection.current().scratch
     assert scratch is not None
-    return [*scratch.path.glob("*/content")]
+    return [*scratch.glob("*/content")]
 
 
 def test_an_mlflow_model_in_a_table_is_registered_swapped_and_leaves_nothing(

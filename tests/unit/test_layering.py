@@ -34,6 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("scoring", "spark"),
     ("pool",),
     ("cluster",),
+    ("keeper",),
     ("registration",),
     ("remote",),
     ("control", "model"),
@@ -61,6 +62,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "control.cards": frozenset({"pyarrow"}),
     "control.columns": frozenset({"pyspark"}),
     "drop_in": frozenset({"cloudpickle", "pyspark"}),
+    "keeper": frozenset({"cloudpickle"}),
     "loaders": frozenset({"cloudpickle", "joblib"}),
     "loaders.batch_inputs": frozenset({"numpy", "pandas", "pyarrow"}),
     "loaders.batch_model": frozenset({"numpy", "pandas", "pyarrow"}),
@@ -187,7 +189,7 @@ def test_the_list_of_packages_names_nothing_that_is_not_used() -> None:
 
 def test_there_is_one_way_from_a_source_to_a_pool() -> None:
     """Whoever starts or moves a pool goes through `registration.serve`; below it are the pool and its master."""
-    below = ("cluster", "pool", "registration.serve")
+    below = ("cluster", "keeper", "pool", "registration.serve")
     for module in MODULES:
         calls = {ast.unparse(node.func) for node in ast.walk(parse(module)) if isinstance(node, ast.Call)}
         names = {name.split(".")[-1] for name in calls}
@@ -236,6 +238,9 @@ def test_every_module_can_be_imported() -> None:
         ("sparkmodel.remote", {"ray", "mlflow", "pandas", "pyspark"}),
         ("sparkmodel.cli", {"ray", "mlflow", "pandas", "pyspark", "pyarrow", "numpy"}),
         ("sparkmodel.control", {"ray", "mlflow", "pandas", "pyspark", "pyarrow", "numpy"}),
+        ("sparkmodel.api", {"ray"}),  # the driver does not hold Ray
+        ("sparkmodel.control.service", {"ray"}),
+        ("sparkmodel.keeper.pools", {"ray", "mlflow", "pandas", "pyspark"}),
         ("sparkmodel.pool.master", {"ray", "mlflow", "pyspark", "pandas"}),
         ("sparkmodel.pool.worker", {"ray", "mlflow", "pyspark"}),
     ],

@@ -7,17 +7,19 @@ import base64
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-from sparkmodel.errors import InvalidOptionError
+from sparkmodel.errors import DeadlineExceededError, InvalidOptionError
 from sparkmodel.remote import RemoteModel
-from sparkmodel.schema import Signature
+from sparkmodel.schema import Column, Signature
+from sparkmodel.wire.client import forget
+from sparkmodel.wire.limits import Limits
 from sparkmodel.wire.server import Server
-from tests.unit.wire.toys import handle_of
+from tests.unit.wire.toys import ToyService, handle_of, listing
 
 ELSEWHERE = """
 import base64, pickle, sys
@@ -28,9 +30,10 @@ assert {"ray", "mlflow", "pyspark"}.isdisjoint(sys.modules)
 
 
 @pytest.fixture
-def model(serve: Callable[..., Server]) -> RemoteModel:
+def model(serve: Callable[..., Server]) -> Iterator[RemoteModel]:
     """One that doubles."""
-    return RemoteModel(handle_of(serve()), 1, Signature(inputs=None, output=None, params={}), pa.float64())
+    yield RemoteModel(handle_of(serve()), 1, Signature(inputs=None, output=None, params={}), pa.float64())
+    forget("toy")
 
 
 def test_it_scores_each_kind_of_local_data(model: RemoteModel) -> None:
@@ -49,3 +52,45 @@ def test_another_process_scores_and_imports_no_engine(model: RemoteModel) -> Non
 def test_a_param_that_the_model_has_not_is_refused_before_anything_is_sent(model: RemoteModel) -> None:
     with pytest.raises(InvalidOptionError, match="its signature has no such param"):
         model.predict([{"x": 1.0}], params={"k": 1})
+
+
+def test_rows_of_several_messages_are_a_query_and_those_of_one_are_not(model: RemoteModel, service: ToyService) -> None:
+    for _ in range(2):
+        assert len(model.predict(pa.table({"x": [1.0] * 25_000}))) == 25_000
+    queries = [query for query, _ in service.asked]
+    assert len(set(queries)) == 2
+    assert all(query.startswith("predict:") for query in queries)
+    assert {(options["query"], options["pin"]) for options in service.opened} == {(query, 1) for query in queries}
+    service.opened.clear()
+    assert model.predict(pa.table({"x": [1.0] * 10_000})).to_pylist() == [2.0] * 10_000
+    assert [options for options in service.opened if "query" in options] == []
+    assert len(service.asked) == 2
+
+
+def test_a_large_message_is_a_query_too(
+    model: RemoteModel, service: ToyService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparkmodel.remote.PIECE_BYTES", 100)
+    assert model.predict(pa.table({"x": [1.0] * 20})).to_pylist() == [2.0] * 20
+    assert len(service.asked) == 1
+
+
+def test_rows_without_names_are_sent_by_the_names_of_the_inputs(
+    serve: Callable[..., Server], service: ToyService
+) -> None:
+    inputs = (Column(name="b", type=pa.float64()), Column(name="a", type=pa.float64()))
+    signature = Signature(inputs=inputs, output=None, params={})
+    model = RemoteModel(handle_of(serve(), inputs=inputs, pool_id="names"), 1, signature, pa.float64())
+    service.predict = lambda batch: batch.column("a")
+    assert model.predict([(1.0, 2.0), (3.0, 4.0)]) == [2.0, 4.0]
+    assert service.opened[-1]["binding"] == "name"
+    forget("names")
+
+
+def test_the_deadline_is_the_pools_of_now(model: RemoteModel, service: ToyService) -> None:
+    assert model.predict([{"x": 1.0}]) == [2.0]
+    endpoints = model.handle.pool.directory.endpoints
+    service.directory = listing(9, endpoints, limits=Limits(timeout_s=0.2))
+    assert model.predict([{"x": 1.0}]) == [2.0], "the answer tells that there is a newer directory"
+    with service.held(), pytest.raises(DeadlineExceededError):
+        model.predict([{"x": 1.0}])

@@ -16,7 +16,6 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 import sparkmodel as sm
-from sparkmodel.cluster import pools
 from sparkmodel.errors import (
     InvalidOptionError,
     ModelCorruptError,
@@ -29,7 +28,9 @@ from sparkmodel.errors import (
     SparkModelError,
     UnsupportedSourceError,
     UntrustedModelFileError,
+    VersionRetiredError,
 )
+from sparkmodel.keeper import pools
 from sparkmodel.loaders import bundle
 from tests.integration.commands.making import DOUBLE, SMALL, Call, create, create_code, predict
 from tests.integration.registered import FRAME, line
@@ -42,16 +43,16 @@ def test_a_pool_that_ends_while_it_is_asked_is_not_there(
     control: Call, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create_code(control, "leaving")
-    leaving, ask = pools.find("leaving"), pools.Pool._call
+    leaving, ask = pools.find("leaving"), pools.Pool.spec
     ended: list[str] = []
 
-    def end_first(pool: pools.Pool, method: str) -> Any:  # the service has found the pool by now
+    def end_first(pool: pools.Pool) -> Any:  # the service has found the pool by now
         if not ended:
             ended.append(pool.name)
             leaving.drop()
-        return ask(pool, method)
+        return ask(pool)
 
-    monkeypatch.setattr(pools.Pool, "_call", end_first)
+    monkeypatch.setattr(pools.Pool, "spec", end_first)
     with pytest.raises(ModelNotFoundError, match="Cannot find model 'leaving'"):
         control(command, name="leaving")
     assert ended == ["leaving"]
@@ -144,7 +145,33 @@ def test_options_are_set_and_unset_without_the_source(control: Call) -> None:
     card = control("alter", name="tuned", action="unset", keys=["timeout", "extra_env.A"])
     assert card["options"] == {"num_cpus": 0.1}
     assert card["version"] == 3
-    assert control("alter", name="tuned", action="rollback")["options"]["timeout_s"] == 120.0
+    # the environment is the version's, limits are the pool's
+    assert control("alter", name="tuned", action="rollback")["options"] == {"num_cpus": 0.1, "extra_env": {"A": "1"}}
+    card = control("alter", name="tuned", action="options", options={"timeout": "9s", "workers": "1..2"})
+    assert (card["version"], card["workers"], card["options"]["timeout_s"]) == (2, "1..2", 9.0)
+
+
+def test_versions_come_and_go_by_their_numbers(control: Call) -> None:
+    create(control, "numbered", using="python", location="tests.models:DoubleModel", output="double")
+    other = {"action": "location", "location": "tests.models:first_column"}
+    card = control("alter", name="numbered", **other, rollout={"traffic": "0.5", "keep_old": "5s"})
+    assert card["version"] == 1
+    states = {one["version"]: one["state"] for one in control("versions", name="numbered")["versions"]}
+    assert states == {1: "serving", 2: "canary"}
+    assert control("alter", name="numbered", action="promote")["version"] == 2
+    assert predict("numbered") == 2.0
+    assert control("alter", name="numbered", action="rollback", to=1)["version"] == 1
+    assert predict("numbered") == 4.0
+    with pytest.raises(VersionRetiredError, match=r"known are \[1, 2\]"):
+        control("alter", name="numbered", action="rollback", to=5)
+    with pytest.raises(InvalidOptionError, match=r"OPTIONS \(traffic = 0.05\) begins one"):
+        control("alter", name="numbered", action="promote")
+    for rollout in ({"trafic": 0.1}, {"traffic": 2}, {"keep_old": "x"}):
+        with pytest.raises(InvalidOptionError):
+            control("check", rollout=rollout)
+        with pytest.raises(InvalidOptionError):
+            control("alter", name="numbered", **other, rollout=rollout)
+    json.dumps(control("describe", name="numbered"), allow_nan=False)
 
 
 @pytest.mark.parametrize(

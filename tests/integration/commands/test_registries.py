@@ -11,6 +11,7 @@ from typing import Any
 import mlflow
 import pytest
 
+import sparkmodel as sm
 from sparkmodel.errors import (
     ModelNotFoundError,
     SchemaMismatchError,
@@ -101,13 +102,27 @@ def test_another_registry_is_used_for_one_call_only(
 
 
 @pytest.mark.slow
-def test_a_pool_of_the_catalog_ends_when_it_is_not_used_and_comes_back(
+def test_a_pool_of_the_catalog_rests_while_it_is_not_used_and_who_found_it_before_wakes_it(
     control: Call, mlflow_store: pathlib.Path
 ) -> None:
     log_line("idle_line", 2)
     get = functools.partial(control, "catalog/card", model="idle_line", options=SMALL, idle_s=1)
-    name = get()["name"]
-    assert predict(name) == 4.0
-    wait_until(lambda: control("list")["models"] == [])
-    assert get()["name"] == name
-    assert predict(name) == 4.0
+    card = get()
+    model = sm.get(card["name"])
+    assert card["workers"] == "0..1"
+    for _ in range(2):
+        assert model.predict([{"x": 2.0}]) == [4.0], "by what was known of the pool before it rested"
+        wait_until(lambda: model.stats()["workers"] == [])
+        ((state, running),) = [(one["state"], one["running"]) for one in control("list")["models"]]
+        assert (state, running) == ("cold", 0)
+    again = get()
+    assert (again["name"], again["version"]) == (card["name"], 1)
+
+
+@pytest.mark.slow
+def test_a_pool_of_the_catalog_that_is_to_stay_has_its_workers(control: Call, mlflow_store: pathlib.Path) -> None:
+    log_line("busy_line", 2)
+    card = control("catalog/card", model="busy_line", options={**SMALL, "workers": "1..2"}, idle_s=0)
+    assert card["workers"] == "1..2"
+    card = control("catalog/card", model="busy_line", version=1, options={**SMALL, "workers": 2}, idle_s=90)
+    assert (card["workers"], card["options"]["idle_s"]) == ("0..2", 90.0)

@@ -43,6 +43,7 @@ def _of(section: str, *uses: tuple[str, str, tuple[str, str]]) -> list[WrongUse]
 
 
 _AT = "LOCATION 'models:/sql_wine/1'"
+_MOVED = "ALTER MODEL line SET LOCATION 'tests.models:first_column' OPTIONS"
 _PYTHON = "RETURNS double USING python LOCATION"
 
 WRONG_USES: list[WrongUse] = [
@@ -172,6 +173,13 @@ WRONG_USES: list[WrongUse] = [
         ("a location where nothing is", "ALTER MODEL wine SET LOCATION '/no/such/model'", MISSING),
         ("nothing to go back to", "ALTER MODEL line ROLLBACK", ("NO_PREVIOUS_VERSION", "55000")),
         ("another name", "ALTER MODEL line RENAME TO x", SYNTAX),
+        ("a range of workers upside down", "ALTER MODEL line SCALE TO '3..1'", SYNTAX),
+        ("a share of queries beyond all", f"{_MOVED} (traffic = 5)", OPTION),
+        ("a way to a location misspelt", f"{_MOVED} (trafic = 0.05)", OPTION),
+        ("old versions for ever", f"{_MOVED} (keep_old = 'forever')", OPTION),
+        ("no canary to promote", "ALTER MODEL line PROMOTE", OPTION),
+        ("a version that never was", "ALTER MODEL line ROLLBACK TO 9", ("VERSION_RETIRED", "55000")),
+        ("a version without a number", "ALTER MODEL line ROLLBACK TO first", SYNTAX),
     ),
     *_of(
         "DROP MODEL",
@@ -188,6 +196,8 @@ WRONG_USES: list[WrongUse] = [
         ("no such model to show", "SHOW CREATE MODEL lien", MISSING),
         ("no such model to describe", "DESCRIBE MODEL EXTENDED lien", MISSING),
         ("no name", "DESCRIBE MODEL EXTENDED", SYNTAX),
+        ("no such model to show versions of", "SHOW MODEL VERSIONS lien", MISSING),
+        ("versions misspelt", "SHOW MODEL VERSION line", SYNTAX),
     ),
     *_of(
         "Calls",

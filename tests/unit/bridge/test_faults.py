@@ -16,12 +16,12 @@ import pytest
 
 from sparkmodel.errors import AuthenticationError
 from sparkmodel.wire import protocol as p
+from sparkmodel.wire.directory import Revision
 from sparkmodel.wire.server import Server
-from sparkmodel.wire.directory import Directory
 from tests.bridge import JvmError
 from tests.unit.bridge.conftest import Client
 from tests.unit.wire.liar import Liar, dead_endpoint, hang_up, say_nothing
-from tests.unit.wire.toys import RESULT, ToyService, double, numbers, wait_until
+from tests.unit.wire.toys import RESULT, ToyService, double, listing, numbers, wait_until
 
 Serve = Callable[..., Server]
 Pool = Callable[..., Client]
@@ -87,7 +87,7 @@ def test_a_batch_is_never_sent_twice_without_retries(pool: Pool, lie: Lie) -> No
 
 def test_a_worker_that_cannot_be_reached_counts_as_no_loss(serve: Serve, pool: Pool) -> None:
     server = serve()
-    directory = Directory(1, (dead_endpoint(), server.endpoint, dead_endpoint()), "ready", 1)
+    directory = listing(1, (dead_endpoint(), server.endpoint, dead_endpoint()), "ready", 1)
     client = pool(server, directory=directory, max_retries=0)
     assert [client.score(i) for i in range(20)] == [[2 * i] for i in range(20)]
 
@@ -113,7 +113,7 @@ def test_a_batch_that_breaks_off_as_it_is_sent_counts_as_no_loss(pool: Pool, ser
                 p.read_preface(sock, "liar")
                 for reply in ({**GREETING, "max_batch_bytes": 1 << 30}, OPENED):
                     p.read_request(sock, 0, "liar")
-                    p.send(sock, p.pack_answer(p.Answer(p.INFO, 0, 1, payload=p.to_json(reply))))
+                    p.send(sock, p.pack_answer(p.Answer(p.INFO, 0, FIRST, payload=p.to_json(reply))))
                 sock.recv(1 << 16, socket.MSG_WAITALL)
                 self.batches += 1
 
@@ -128,7 +128,8 @@ def test_a_batch_that_breaks_off_as_it_is_sent_counts_as_no_loss(pool: Pool, ser
         liar.close()
 
 
-GREETING = {"max_batch_bytes": 1 << 20, "epoch": 1, "endpoints": [], "state": "ready", "version": 1}
+FIRST = Revision(1, 1)
+GREETING = {"max_batch_bytes": 1 << 20, **listing(1).to_dict()}
 OPENED = {"schema": p.schema_to_text(RESULT), "version": 1}
 
 
@@ -146,8 +147,8 @@ def test_a_pool_of_which_nobody_answers_is_gone(serve: Serve, pool: Pool) -> Non
 
 def test_a_pool_that_was_dropped_is_gone_at_once(serve: Serve, pool: Pool) -> None:
     master = ToyService()
-    master.directory = Directory(7, (), "stopped", 1)
-    error = refused(pool(serve(master), directory=Directory(1, (dead_endpoint(),), "ready", 1)), 1)
+    master.directory = listing(7, (), "stopped", 1)
+    error = refused(pool(serve(master), directory=listing(1, (dead_endpoint(),), "ready", 1)), 1)
     assert error.condition == "POOL_GONE"
     assert "it was dropped" in str(error)
 
@@ -175,22 +176,22 @@ def test_a_worker_whose_port_another_program_has_is_passed_over(serve: Serve, po
 
         threading.Thread(target=speak_http, daemon=True).start()
         live = serve()
-        client = pool(live, directory=Directory(1, (listener.getsockname(), live.endpoint), "ready", 1))
+        client = pool(live, directory=listing(1, (listener.getsockname(), live.endpoint), "ready", 1))
         assert [client.score(i) for i in range(10)] == [[2 * i] for i in range(10)]
         listener.shutdown(socket.SHUT_RDWR)
 
 
 def test_a_worker_of_another_protocol_version_is_named(pool: Pool, lie: Lie) -> None:
-    error = refused(pool(lie(hang_up, version=2)), 1)
+    error = refused(pool(lie(hang_up, version=1)), 1)
     assert error.condition == "PROTOCOL_VERSION_MISMATCH"
-    assert "speaks protocol version 2, this side 1" in str(error)
+    assert "speaks protocol version 1, this side 2" in str(error)
 
 
 def test_a_stale_handle_heals_through_the_master(serve: Serve, pool: Pool, service: ToyService) -> None:
     live = serve()
     master = ToyService()
-    master.directory = Directory(5, (live.endpoint,), "ready", 1)
-    stale = Directory(1, (dead_endpoint(), dead_endpoint()), "ready", 1)
+    master.directory = listing(5, (live.endpoint,), "ready", 1)
+    stale = listing(1, (dead_endpoint(), dead_endpoint()), "ready", 1)
     client = pool(master=serve(master), directory=stale)
     assert client.score(3) == [6]
     assert (service.seen, master.opened) == ([3], [])
@@ -200,18 +201,18 @@ def test_a_stale_handle_heals_through_the_master(serve: Serve, pool: Pool, servi
 def test_a_pool_that_heals_is_waited_for(serve: Serve, pool: Pool) -> None:
     live = serve()
     master = ToyService()
-    master.directory = Directory(2, (), "healing", 1)
+    master.directory = listing(2, (), "healing", 1)
     client = pool(master=serve(master), directory=master.directory)
     submitted = client.submitted(3)
     with pytest.raises(FutureTimeoutError):
         submitted.result(0.3)
-    master.directory = Directory(3, (live.endpoint,), "ready", 1)
+    master.directory = listing(3, (live.endpoint,), "ready", 1)
     assert client.collect(submitted.result(60)).values == [6]
 
 
 def test_a_pool_that_does_not_heal_in_time_is_gone(serve: Serve, pool: Pool) -> None:
     master = ToyService()
-    master.directory = Directory(2, (), "healing", 1)
+    master.directory = listing(2, (), "healing", 1)
     error = refused(pool(master=serve(master), directory=master.directory, ready_timeout_s=0.2), 3)
     assert error.condition == "POOL_GONE"
     assert "no worker came back" in str(error)
@@ -222,7 +223,7 @@ def test_callers_learn_new_workers_from_the_answers_of_old_ones(serve: Serve, po
     old_server, new_server = serve(old), serve(new)
     client = pool(old_server)
     assert client.score(1) == [2]
-    old.directory = new.directory = Directory(2, (new_server.endpoint,), "ready", 2)
+    old.directory = new.directory = listing(2, (new_server.endpoint,), "ready", 2)
     assert client.score(2) == [4], "the old worker still answers, and tells"
     assert [client.score(i) for i in (3, 4)] == [[6], [8]]
     assert (old.seen, new.seen) == ([1, 2], [3, 4])
@@ -274,7 +275,7 @@ def test_a_batch_that_hangs_fails_alone_and_those_behind_it_go_to_another_worker
         wait_until(lambda: hanging.seen == [666], "the batch is in the model")
         waiting = [client.submit(i) for i in range(3)]
         wait_until(lambda: server.gate.load == 4, "three wait behind it")
-        hanging.directory = Directory(2, (serve(other).endpoint,), "ready", 1)
+        hanging.directory = listing(2, (serve(other).endpoint,), "ready", 1)
         with pytest.raises(JvmError, match=r"timeout_s=0\.5") as caught:
             client.collect(victim)
         assert caught.value.condition == "PREDICT_TIMEOUT"
@@ -292,7 +293,7 @@ def test_the_connection_of_a_batch_that_hung_is_not_used_again(serve: Serve, poo
 
 
 def test_a_worker_that_gives_no_sign_of_life_is_given_up(pool: Pool, lie: Lie) -> None:
-    client = pool(lie(say_nothing), timeout_s=0.1, silence_s=0.3)
+    client = pool(lie(say_nothing), timeout_s=0.1, silence_s=0.3, max_retries=0)
     error = refused(client, 1)
     assert error.condition == "PREDICT_TIMEOUT"
     assert "silent for 0.4 s" in str(error)
@@ -301,13 +302,13 @@ def test_a_worker_that_gives_no_sign_of_life_is_given_up(pool: Pool, lie: Lie) -
 
 def reply(status: int, payload: bytes, shift: int = 0) -> Callable[[socket.socket, int], None]:
     def on_batch(sock: socket.socket, seq: int) -> None:
-        p.send(sock, p.pack_answer(p.Answer(status, seq + shift, 1, payload=payload)))
+        p.send(sock, p.pack_answer(p.Answer(status, seq + shift, FIRST, payload=payload)))
 
     return on_batch
 
 
 ONE_ROW = bytes(p.batch_to_buffer(pa.record_batch([double(numbers(1))], schema=RESULT)))
-HUGE = p.ANSWER.pack(p.OK, 1, 1, 0, 0, 0, 1 << 40)
+HUGE = p.ANSWER.pack(p.OK, 1, 1, 1, 0, 0, 0, 1 << 40)
 
 
 @pytest.mark.parametrize(
@@ -337,7 +338,7 @@ def test_an_answer_that_cannot_be_trusted_is_a_protocol_error_and_leaves_nothing
 
 def test_an_answer_that_breaks_off_is_a_loss(pool: Pool, lie: Lie, serve: Serve, service: ToyService) -> None:
     def half(sock: socket.socket, seq: int) -> None:
-        sock.sendall(b"".join(bytes(part) for part in p.pack_answer(p.Answer(p.OK, seq, 1, payload=ONE_ROW)))[:-4])
+        sock.sendall(b"".join(bytes(part) for part in p.pack_answer(p.Answer(p.OK, seq, FIRST, payload=ONE_ROW)))[:-4])
         hang_up(sock, seq)
 
     liar = lie(half)
@@ -357,6 +358,8 @@ def test_an_answer_that_breaks_off_is_a_loss(pool: Pool, lie: Lie, serve: Serve,
 
 def test_an_error_about_the_connection_reaches_the_caller_although_it_has_no_number(pool: Pool, lie: Lie) -> None:
     payload = p.to_json(AuthenticationError("Cannot score with 'toy'", "no longer welcome").to_dict())
-    error = refused(pool(lie(lambda sock, _: p.send(sock, p.pack_answer(p.Answer(p.ERROR, 0, 1, payload=payload))))), 1)
+    error = refused(
+        pool(lie(lambda sock, _: p.send(sock, p.pack_answer(p.Answer(p.ERROR, 0, FIRST, payload=payload))))), 1
+    )
     assert error.condition == "AUTHENTICATION_FAILED"
     assert "no longer welcome" in str(error)

@@ -15,12 +15,11 @@ import pytest
 
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.server import Server
-from sparkmodel.wire.directory import Directory
 from tests.bridge import JvmError
 from tests.unit.bridge.conftest import Client
-from tests.unit.bridge.test_faults import GREETING, OPENED
+from tests.unit.bridge.test_faults import FIRST, GREETING, OPENED
 from tests.unit.wire.liar import Liar, hang_up
-from tests.unit.wire.toys import ToyService, wait_until
+from tests.unit.wire.toys import ToyService, listing, wait_until
 
 Serve = Callable[..., Server]
 Pool = Callable[..., Client]
@@ -110,7 +109,7 @@ def test_giving_up_ends_the_wait_for_an_answer(serve: Serve, pool: Pool, service
 
 def test_giving_up_ends_the_wait_for_a_pool_that_heals(serve: Serve, pool: Pool, give_up: GiveUp) -> None:
     master = ToyService()
-    master.directory = Directory(2, (), "healing", 1)
+    master.directory = listing(2, (), "healing", 1)
     client = pool(master=serve(master), directory=master.directory)
     watch = f"heals-{id(client)}"
     call = client.submitted(1, watch=watch)
@@ -136,7 +135,7 @@ class Deaf(Liar):
             p.read_preface(sock, "liar")
             for reply in ({**GREETING, "max_batch_bytes": 1 << 30}, OPENED):
                 p.read_request(sock, 0, "liar")
-                p.send(sock, p.pack_answer(p.Answer(p.INFO, 0, 1, payload=p.to_json(reply))))
+                p.send(sock, p.pack_answer(p.Answer(p.INFO, 0, FIRST, payload=p.to_json(reply))))
             self.batches += 1
             self.ended.wait()
 

@@ -12,11 +12,10 @@ import pytest
 
 from sparkmodel.wire.handle import Handle
 from sparkmodel.wire.server import Server
-from sparkmodel.wire.directory import Directory
 from tests.bridge import Jvm, JvmError
 from tests.unit.bridge.conftest import Client, text_of
 from tests.unit.wire.liar import Liar, dead_endpoint, hang_up, say_nothing
-from tests.unit.wire.toys import ToyService, handle_of
+from tests.unit.wire.toys import ToyService, handle_of, listing
 
 Serve = Callable[..., Server]
 _numbers = itertools.count()
@@ -52,7 +51,7 @@ def test_retries_are_those_of_the_calls_handle(jvm: Jvm, pool_id: str) -> None:
 
 def test_the_longest_silence_is_that_of_the_calls_handle(jvm: Jvm, pool_id: str) -> None:
     with contextlib.closing(Liar(say_nothing)) as liar:
-        short, long = (handle_of(liar, pool_id=pool_id, timeout_s=timeout_s) for timeout_s in (0.1, 0.6))
+        short, long = (handle_of(liar, pool_id=pool_id, timeout_s=timeout_s, max_retries=0) for timeout_s in (0.1, 0.6))
         number = jvm.call("client", handle=text_of(short), silence_s=0.1)
         for handle, silent in ((short, "0.2 s"), (long, "0.7 s")):
             error = refused(Client(jvm, number, text_of(handle)))
@@ -63,7 +62,7 @@ def test_the_longest_silence_is_that_of_the_calls_handle(jvm: Jvm, pool_id: str)
 def test_the_wait_for_a_pool_that_heals_is_that_of_the_calls_handle(jvm: Jvm, serve: Serve, pool_id: str) -> None:
     live = serve()
     master = ToyService()
-    master.directory = Directory(2, (), "healing", 1)
+    master.directory = listing(2, (), "healing", 1)
     server = serve(master)
 
     def healing(ready_timeout_s: float) -> Client:
@@ -74,7 +73,7 @@ def test_the_wait_for_a_pool_that_heals_is_that_of_the_calls_handle(jvm: Jvm, se
     waiting = healing(60.0).submitted(3)
     with pytest.raises(FutureTimeoutError):
         waiting.result(1)
-    master.directory = Directory(3, (live.endpoint,), "ready", 1)
+    master.directory = listing(3, (live.endpoint,), "ready", 1)
     assert healing(60.0).collect(waiting.result(60)).values == [6]
 
 
@@ -84,8 +83,8 @@ def test_a_newer_handle_of_a_pool_tells_its_client_where_the_pool_is_now(jvm: Jv
     old.close()
     toy = ToyService()
     moved = serve(toy)
-    toy.directory = Directory(6, (moved.endpoint,), "ready", 1)
-    newer = handle_of(pool_id=pool_id, master=moved, directory=Directory(5, (dead_endpoint(),), "ready", 1))
+    toy.directory = listing(6, (moved.endpoint,), "ready", 1)
+    newer = handle_of(pool_id=pool_id, master=moved, directory=listing(5, (dead_endpoint(),), "ready", 1))
     assert client_of(jvm, newer).score(2) == [4], "its master is asked, not that of the handle that came first"
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from sparkmodel.wire.directory import Directory, Revision, Served
 from sparkmodel.wire.router import Router
-from sparkmodel.wire.directory import Directory
 from tests.bridge import Jvm
+from tests.unit.wire.toys import listing
 
 
 def far(port: int, **state: Any) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def test_so_does_python(case: str) -> None:
     workers, expected = CASES[case]
     now = 0.0
     router = Router(lambda: now, is_local=lambda host: host == "near")
-    router.update(Directory(1, tuple((worker["host"], worker["port"]) for worker in workers), "ready", 1))
+    router.update(listing(1, [(worker["host"], worker["port"]) for worker in workers]))
     for worker in workers:
         route = router.routes[worker["host"], worker["port"]]
         route.in_flight, route.load = worker.get("in_flight", 0), worker.get("load", 0)
@@ -59,8 +60,50 @@ def test_so_does_python(case: str) -> None:
             now = -worker["failed_s"]
             router.avoid(route.endpoint)
     now = 0.0
-    picked = [router.pick() for _ in range(200)]
+    picked = [router.pick(1) for _ in range(200)]
     assert {route.endpoint[1] for route in picked if route is not None} == expected
+
+
+def test_only_workers_of_the_version_are_picked_and_none_that_was_tried_in_vain(jvm: Jvm) -> None:
+    workers = [near(1, version=1), far(2, version=2, in_flight=9), far(3, version=2, in_flight=9)]
+    picked = {version: set(jvm.call("picks", workers=workers, of=version)) for version in (1, 2, 3)}
+    assert picked == {1: {1}, 2: {2, 3}, 3: set()}
+    assert set(jvm.call("picks", workers=workers, of=2, **{"except": [2]})) == {3}
+    assert set(jvm.call("picks", workers=workers, of=2, **{"except": [2, 3]})) == set()
+
+
+def served(version: int, weight: float, *accepts: str, workers: int = 1) -> Served:
+    return Served(version, tuple(("far", 10 * version + i) for i in range(workers)), weight, accepts)
+
+
+CHOICES: dict[str, tuple[tuple[Served, ...], str, list[int], set[int]]] = {
+    "nothing": ((), "", [], set()),
+    "those with a weight": ((served(1, 0.0), served(2, 0.5), served(3, 0.5)), "", [], {2, 3}),
+    "those that answer the plan": ((served(1, 1.0, "a"), served(2, 1.0, "a", "b")), "b", [], {2}),
+    "any for a plan that asks for nothing": ((served(1, 1.0, "a"), served(2, 1.0, "b")), "", [], {1, 2}),
+    "none for a plan that none answers": ((served(1, 1.0, "a"), served(2, 1.0, "b")), "c", [], set()),
+    "those with workers": ((served(1, 1.0, workers=0), served(2, 0.1)), "", [], {2}),
+    "not one whose workers all fail": ((served(1, 1.0, workers=2), served(2, 0.1)), "", [10, 11], {2}),
+    "one of which a worker is left": ((served(1, 1.0, workers=2),), "", [10], {1}),
+}
+
+
+@pytest.mark.parametrize("case", CHOICES)
+def test_a_call_that_is_held_to_no_version_gets_one_that_suits(case: str, jvm: Jvm) -> None:
+    entries, digest, failed, expected = CHOICES[case]
+    directory = Directory(Revision(1, 1), "ready", 1, entries)
+    chosen = jvm.call("chosen", directory=directory.to_dict(), digest=digest, **{"except": failed})
+    assert set(map(int, chosen)) == expected
+    router = Router()
+    router.update(directory)
+    by_python = {router.choose(digest, [("far", port) for port in failed]) for _ in range(200)}
+    assert by_python == (expected or {None})
+
+
+def test_a_version_is_chosen_by_its_weight(jvm: Jvm) -> None:
+    directory = Directory(Revision(1, 1), "ready", 1, (served(1, 0.9), served(2, 0.1)))
+    chosen = jvm.call("chosen", directory=directory.to_dict(), digest="")
+    assert 20 < chosen["2"] < 300, "of 1,000"
 
 
 def test_an_address_of_this_machine_is_known(jvm: Jvm) -> None:

@@ -4,23 +4,26 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import struct
-import threading
-from collections.abc import Callable, Iterator
+import time
+from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from sparkmodel.errors import SparkModelError
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.directory import Directory
 from tests.bridge import Jvm, JvmError
-from tests.unit.bridge.conftest import Client
-from tests.unit.wire.test_vectors import ARROW, CONVERSATIONS, REQUESTS, STATUSES, VECTORS, each
+from tests.unit.bridge.conftest import Client, text_of
+from tests.unit.wire.script import Script, differences
+from tests.unit.wire.test_vectors import ARROW, REQUESTS, STATUSES, VECTORS, each
+from tests.unit.wire.toys import handle_of
 
-WORKER = VECTORS["conversations.json"]["worker"]
-HEADER = ("seq", "epoch", "queue_us", "predict_us", "load", "length")
+BATCHES = {name: bytes.fromhex(case["hex"]) for name, case in ARROW.items()}
+HEADER = ("seq", "incarnation", "number", "queue_us", "predict_us", "load", "length")
 
 
 def payload_of(case: dict[str, Any]) -> str:
@@ -51,7 +54,9 @@ def test_a_request_is_written_with_the_same_bytes(case: dict[str, Any], jvm: Jvm
 def test_a_stream_is_opened_with_the_same_bytes(case: dict[str, Any], jvm: Jvm) -> None:
     asked = dict(case["json"])
     arguments = {"schema": asked["schema"], "by_name": asked["binding"] == "name"}
-    arguments |= {key: asked[key] for key in ("on_error", "time_zone") if key in asked}
+    arguments |= {
+        key: asked[key] for key in ("on_error", "time_zone", "pin", "digest", "query", "case_sensitive") if key in asked
+    }
     if "params" in asked:
         arguments["params"] = p.to_json(asked["params"]).decode()
     assert jvm.call("open", **arguments).encode().hex() == payload_of(case)
@@ -126,74 +131,45 @@ def test_no_damage_of_one_byte_of_the_metadata_gets_past_with_another_exception(
     assert len(conditions) > len(calls) / 3
 
 
-class Script:
-    """A worker that says word for word what a conversation has it say, one frame for each request."""
-
-    def __init__(self, case: dict[str, Any]) -> None:
-        said = b"".join(bytes.fromhex(step["hex"]) for step in case["steps"] if step["from"] == "worker")
-        self._preface, self._frames = said[: p.PREFACE.size], list(frames(said[p.PREFACE.size :]))
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.endpoint = self._listener.getsockname()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                threading.Thread(target=self._serve, args=(self._listener.accept()[0],), daemon=True).start()
-
-    def _serve(self, sock: socket.socket) -> None:
-        with contextlib.suppress(OSError, EOFError), sock:
-            sock.sendall(self._preface)
-            p.read_preface(sock, "script")
-            for frame in self._frames:
-                p.read_request(sock, 1 << 20, "script")
-                sock.sendall(frame)
-            sock.recv(1)
+def batch_of(name: str) -> pa.RecordBatch:
+    return p.batch_from_buffer(BATCHES[name], p.schema_from_text(ARROW[name]["schema"], "test"), "test")
 
 
-def frames(data: bytes) -> Iterator[bytes]:
-    while data:
-        size = p.ANSWER.size + int(p.ANSWER.unpack(data[: p.ANSWER.size])[-1])
-        yield data[:size]
-        data = data[size:]
+@each("calls.json")
+def test_a_call_goes_as_stated(case: dict[str, Any], jvm: Jvm) -> None:
+    with contextlib.closing(Script(case, BATCHES)) as script:
+        handle = handle_of(
+            pool_id=f"{case['name']} {id(script)}",
+            directory=Directory.from_dict(script.directory(case["call"]["directory"])),
+            master_endpoint=script.endpoints["master"],
+            **case["call"]["limits"],
+        )
+        client = Client(jvm, jvm.call("client", handle=text_of(handle)))
+        answers, condition = [], None
+        try:
+            answers += called(client, case["call"])
+        except JvmError as error:
+            condition = error.condition
+        finally:
+            client.close()
+        assert condition == case["expected"]["condition"]
+        assert answers == [ARROW[name]["columns"][0]["values"] for name in case["expected"]["answers"]]
+        assert differences(case["expected"], script.heard) == []
 
 
-# what a client of this worker meets, batch by batch; "ok" is an answer. Workers that refuse the greeting are none.
-OUTCOMES = {
-    "one batch": ["ok"],
-    "two batches in flight": ["ok", "ok"],
-    "a batch that fails leaves the connection open": ["PREDICT_FAILED", "ok"],
-    "a second hello asks for the directory": ["PROTOCOL_ERROR"],  # it is answered what it has not asked
-    "bad magic": ["POOL_GONE"],
-    "another protocol version": ["PROTOCOL_VERSION_MISMATCH"],
-    "wrong token": ["POOL_GONE"],
-    "no hello": ["POOL_GONE"],
-    "hello that is not JSON": ["POOL_GONE"],
-    "batch before open": ["PROTOCOL_ERROR"],
-    "batch cut short": ["PROTOCOL_ERROR"],
-    "message over the limit": ["BATCH_TOO_LARGE"],
-    "unknown request": ["PROTOCOL_ERROR"],
-}
-
-
-@pytest.mark.parametrize("case", CONVERSATIONS, ids=lambda case: case["name"])
-def test_a_conversation_ends_as_stated(case: dict[str, Any], pool: Callable[..., Client]) -> None:
-    script = Script(case)
-    try:
-        directory = Directory(WORKER["directory"]["epoch"], (script.endpoint,), "ready", WORKER["version"])
-        client = pool(script, directory=directory, gone_s=0.2)
-        for outcome in OUTCOMES[case["name"]]:
-            if outcome == "ok":
-                collected = client.collect(client.submit(1, 2.5))
-                assert collected.parts["version"] == WORKER["version"]
-                assert collected.values == ARROW["prediction"]["columns"][0]["values"]
-            else:
-                with pytest.raises(JvmError) as caught:
-                    client.score(1, 2.5)
-                assert caught.value.condition == outcome
-    finally:
-        script.close()
+def called(client: Client, call: dict[str, Any]) -> Iterator[list[Any]]:
+    """The answers of a call as a task makes it: its query's version first, then some batches ahead."""
+    told = {key: call[key] for key in ("query", "digest")}
+    deadline = {} if call["timeout_s"] is None else {"timeout_s": call["timeout_s"]}
+    if told["query"]:
+        told["pin"] = client.jvm.start("pin", client=client.number, **told, **deadline).result(60)
+    ahead = client.jvm.call("in_force", client=client.number)[0]
+    window: deque[int] = deque()
+    for name in call["batches"]:
+        batch = client.batch(batch_of(name))
+        window.append(client.jvm.start("submit", **batch, **told, **deadline).result(60))
+        if len(window) == ahead:
+            time.sleep(call["collect_after_ms"] / 1000)
+            yield client.collect(window.popleft()).values
+    time.sleep(call["collect_after_ms"] / 1000)
+    yield from (client.collect(ticket).values for ticket in window)

@@ -22,8 +22,11 @@ from sparkmodel.cluster.children import Child, ChildLost
 from sparkmodel.cluster.spares import Spares
 from sparkmodel.cluster.worker_process import Seat, Started
 from sparkmodel.errors import ModelLoadError
-from sparkmodel.wire.directory import Directory
+from sparkmodel.spec import ModelSpec
+from sparkmodel.wire.directory import Directory, Served
+from tests.unit.cluster.toys import has_ended
 from tests.unit.pool.toys import HOST, TOKEN, client_for, eventually, score, spec_of
+from tests.unit.wire.toys import listing
 
 Make = Callable[..., Spares]
 
@@ -50,6 +53,10 @@ def start(child: Child, source: Any, root: pathlib.Path, **options: Any) -> tupl
     return started.endpoint
 
 
+def served_at(endpoint: tuple[str, int], spec: ModelSpec) -> Directory:
+    return listing(1, served=(Served(1, (endpoint,), 1.0, (spec.digest,)),))
+
+
 def draw(frame: Any) -> Any:
     import random
 
@@ -65,7 +72,7 @@ def test_forks_become_workers_that_draw_other_random_numbers(make: Make, tmp_pat
         child = spares.take()
         endpoint = start(child, draw, tmp_path)
         spec, _ = spec_of(draw)
-        client = client_for(Directory(1, (endpoint,), "ready", 1), endpoint, spec)
+        client = client_for(served_at(endpoint, spec), endpoint, spec)
         drawn += score(client, [1.0])
         client.close()
         assert unwrap(child.call("stats").result(10))["pid"] == child.pid
@@ -106,7 +113,7 @@ def test_a_killed_fork_is_noticed_though_its_children_hold_its_socket(make: Make
     child = make().take()
     endpoint = start(child, (load, lambda pid, frame: [float(pid)] * len(frame)), tmp_path)
     spec, _ = spec_of(draw)
-    client = client_for(Directory(1, (endpoint,), "ready", 1), endpoint, spec)
+    client = client_for(served_at(endpoint, spec), endpoint, spec)
     (held,) = score(client, [1.0])
     client.close()
     os.kill(child.pid, signal.SIGKILL)
@@ -116,7 +123,9 @@ def test_a_killed_fork_is_noticed_though_its_children_hold_its_socket(make: Make
     os.kill(int(held), signal.SIGKILL)
 
 
-def test_a_worker_ends_with_who_asked_for_it_and_leaves_no_directory(make: Make, tmp_path: pathlib.Path) -> None:
+def test_a_worker_without_a_key_ends_with_who_asked_for_it_and_leaves_no_directory(
+    make: Make, tmp_path: pathlib.Path
+) -> None:
     child = make().take()
     start(child, draw, tmp_path)
     assert len(list(tmp_path.glob("sm-*"))) == 1
@@ -162,7 +171,7 @@ def test_a_killed_template_is_replaced(make: Make) -> None:
     eventually(lambda: spares.describe()["ready"] == 1)
     for pid in spares.describe()["pids"]:
         os.kill(pid, signal.SIGKILL)
-        eventually(lambda pid=pid: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie")  # type: ignore[misc]
+        eventually(lambda pid=pid: has_ended(pid))  # type: ignore[misc]
     child = spares.take()
     assert psutil.pid_exists(child.pid)
     child.kill()
@@ -202,7 +211,7 @@ def test_arrow_works_in_a_fork(make: Make, tmp_path: pathlib.Path) -> None:
     for _ in range(3):
         child = spares.take()
         endpoint = start(child, predict, tmp_path)
-        client = client_for(Directory(1, (endpoint,), "ready", 1), endpoint, spec)
+        client = client_for(served_at(endpoint, spec), endpoint, spec)
         assert score(client, [1.0]) == [float(pa.compute.sum(pa.array(range(1_000_000))).as_py())]
         client.close()
         child.kill()

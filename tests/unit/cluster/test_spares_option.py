@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from sparkmodel.cluster import connection
 from sparkmodel.control.__main__ import _read_start
 from sparkmodel.errors import InvalidOptionError, ProtocolError
+from sparkmodel.keeper import connection
 from sparkmodel.spark.session import spares_of
 
 

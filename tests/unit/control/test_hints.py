@@ -8,7 +8,14 @@ import pathlib
 import pytest
 
 from sparkmodel.control.hints import in_sql
-from sparkmodel.errors import ModelNotFoundError, PoolNotPlacedError, SparkModelError, UnsupportedSourceError
+from sparkmodel.errors import (
+    InputsChangedError,
+    InvalidOptionError,
+    ModelNotFoundError,
+    PoolNotPlacedError,
+    SparkModelError,
+    UnsupportedSourceError,
+)
 from sparkmodel.loaders import resolve
 
 
@@ -34,3 +41,11 @@ def test_no_hint_about_a_source_speaks_of_python(
     told = in_sql(caught.value)
     assert told.hint != caught.value.hint
     assert not any(word in told.hint for word in ("predict", "mlflow.set", "sm.", "function"))
+
+
+@pytest.mark.parametrize("kind", [InputsChangedError, InvalidOptionError])
+def test_hints_about_versions_are_statements(kind: type[SparkModelError]) -> None:
+    for hint in ("update the model with traffic= first", "look at the versions that it had: model.versions()"):
+        told = in_sql(kind("Cannot", "no", hint))
+        assert not any(word in told.hint for word in ("traffic= ", "model.", "=True"))
+        assert any(word in told.hint for word in ("SET LOCATION", "SHOW MODEL VERSIONS"))

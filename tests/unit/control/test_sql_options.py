@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from sparkmodel.control.sql_options import KNOWN, Settings
+from sparkmodel.control.sql_options import KNOWN, Settings, rollout_of, said
 from sparkmodel.errors import InvalidOptionError
 from sparkmodel.options import PoolOptions
+from sparkmodel.registration.rollout import Rollout
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,10 @@ from sparkmodel.options import PoolOptions
         ("workers", "2", 2),
         ("workers", 2, 2),
         ("WORKERS", " 2 ", 2),
+        ("workers", "0..3", (0, 3)),
+        ("workers", " 1 .. 8 ", (1, 8)),
+        ("workers", [0, 3], (0, 3)),
+        ("idle", "2 min", 120.0),
         ("num_cpus", "0.5", 0.5),
         ("num_cpus", 1, 1),
         ("detached", "TRUE", True),
@@ -73,7 +78,8 @@ def test_every_option_of_a_pool_can_be_said_and_each_is_known_by_one_name() -> N
     ("options", "says"),
     [
         ({"worker": 1}, "no such option. Hint: did you mean 'workers'?"),
-        ({"workers": "1..8"}, "'1..8' is not a whole number of at least 1"),
+        ({"workers": "8..1"}, r"\(8, 1\) is not a whole number of at least 1, or a least of at least 0 and a most"),
+        ({"workers": "1..many"}, "'1..many' is not a whole number of at least 1"),
         ({"workers": "0"}, "0 is not a whole number of at least 1"),
         ({"workers": True}, "True is not a whole number"),
         ({"timeout": "30 parsecs"}, "'30 parsecs' is not a number of seconds above 0"),
@@ -115,3 +121,46 @@ def test_options_go_over_those_before_and_are_taken_away() -> None:
     assert third.without(["EXTRA_ENV", "workers", "params.absent"]) == Settings()
     with pytest.raises(InvalidOptionError, match="did you mean"):
         third.without(["worker"])
+
+
+def test_a_range_of_workers_is_told_as_it_is_written() -> None:
+    settings = Settings().with_options({"workers": "0..3"})
+    assert settings.non_default() == {"workers": "0..3"}
+    assert Settings().with_options(settings.non_default()) == settings
+
+
+def test_what_was_said_is_told_from_what_comes_of_it() -> None:
+    assert said(["TIMEOUT", "extra_env.A", "params"]) == {"timeout_s": False, "extra_env": True, "params": False}
+    with pytest.raises(InvalidOptionError, match="did you mean 'workers'"):
+        said(["wrokers"])
+
+
+@pytest.mark.parametrize(
+    ("options", "rollout"),
+    [
+        ({}, Rollout()),
+        ({"traffic": 0.05, "MAX_ERROR_RATE": "0.1"}, Rollout(traffic=0.05, max_error_rate=0.1)),
+        ({"keep_old": "until_done"}, Rollout()),
+        ({"keep_old": "UNTIL_DONE", "traffic": "1"}, Rollout(traffic=1.0)),
+        ({"keep_old": "2 min"}, Rollout(keep_old=120.0)),
+        ({"keep_old": 0}, Rollout(keep_old=0)),
+        ({"allow_new_inputs": "TRUE", "stop_first": True}, Rollout(allow_new_inputs=True, stop_first=True)),
+    ],
+)
+def test_how_a_pool_goes_to_another_location(options: dict[str, Any], rollout: Rollout) -> None:
+    assert rollout_of(options) == rollout
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"trafic": 0.1}, "an update has no such option. Hint: did you mean 'traffic'?"),
+        ({"traffic": "much"}, "'much' is not a number from 0 to 1"),
+        ({"traffic": "5%"}, "'5%' is not a number from 0 to 1"),
+        ({"keep_old": "forever"}, "'forever' is neither 'until_done' nor a number of seconds"),
+        ({"allow_new_inputs": "maybe"}, "'maybe' is not True or False"),
+    ],
+)
+def test_a_wrong_way_to_another_location_says_what_would_do(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(InvalidOptionError, match=says):
+        rollout_of(options)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import Any
@@ -85,6 +86,33 @@ def test_a_deadline_that_passes_while_waiting_is_an_error_for_its_caller_only(ga
     assert isinstance(late.finish(), DeadlineExceededError)
     joiner._open["echo"].full.set()
     assert leader.finish() == [1]
+
+
+def test_when_the_leader_goes_another_one_leads(gate: Gate) -> None:
+    joiner = Joiner(gate, 10, 30.0)
+    with gate.enter("Cannot score", math.inf, lambda: False):
+        leader = Caller(joiner, 1, gone=True)
+        waiting(joiner, 1)
+        followers = [Caller(joiner, value) for value in (2, 3)]
+        waiting(joiner, 3)
+        joiner._open["echo"].full.set()
+        assert isinstance(leader.finish(), WorkerStoppingError)
+        waiting(joiner, 2)
+        assert gate.load == 2, "a follower stands at the gate in its place"
+    assert [follower.finish() for follower in followers] == [[2], [3]]
+    assert (gate.load, joiner._open) == (0, {})
+
+
+def test_when_the_leaders_deadline_passes_it_alone_fails(gate: Gate) -> None:
+    joiner = Joiner(gate, 10, 0.0)
+    with gate.enter("Cannot score", math.inf, lambda: False):
+        leader = Caller(joiner, 1, deadline_s=0.5)
+        waiting(joiner, 1)
+        follower = Caller(joiner, 2)
+        waiting(joiner, 2)
+        assert isinstance(leader.finish(), DeadlineExceededError)
+    assert follower.finish() == [2]
+    assert (gate.load, joiner._open) == (0, {})
 
 
 def test_those_who_follow_a_leader_that_is_refused_are_sent_elsewhere(gate: Gate) -> None:

@@ -8,6 +8,7 @@ import random
 import socket
 import struct
 import threading
+from collections.abc import Callable
 
 import pyarrow as pa
 import pytest
@@ -189,3 +190,43 @@ def test_a_batch_that_does_not_hold_together_is_refused() -> None:
     payload = p.batch_to_buffer(pa.record_batch({"0": broken}))
     with pytest.raises(ProtocolError, match="cannot be read"):
         p.batch_from_buffer(payload, pa.schema([pa.field("0", pa.string())]), "test")
+
+
+@pytest.mark.parametrize("codec", ["lz4", "zstd"])
+def test_a_compressed_batch_is_refused_before_it_is_unpacked(codec: str) -> None:
+    batch = pa.record_batch({"0": pa.array([0.0] * 1_000_000)})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as writer:
+        writer.write_batch(batch)
+    messages = pa.ipc.MessageReader.open_stream(sink.getvalue())
+    messages.read_next_message()
+    payload = messages.read_next_message().serialize()
+    assert len(payload) < 100_000
+    before = pa.total_allocated_bytes()
+    with pytest.raises(ProtocolError, match="a batch is compressed"):
+        p.batch_from_buffer(payload, batch.schema, "test")
+    assert pa.total_allocated_bytes() - before < 1_000_000
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda t: t,
+        pa.list_,
+        lambda t: pa.struct([("x", t)]),
+        lambda t: pa.map_("string", t),
+        pa.large_list,
+        lambda t: pa.list_(t, 2),
+    ],
+)
+def test_extension_types_are_read_as_what_they_are_stored_as(wrap: Callable[[pa.DataType], pa.DataType]) -> None:
+    schema = pa.schema([pa.field("a", wrap(pa.uuid())), pa.field("b", pa.int64())])
+    read = p.schema_from_text(p.schema_to_text(schema), "test")
+    assert read == pa.schema([pa.field("a", wrap(pa.binary(16))), pa.field("b", pa.int64())])
+
+
+def test_a_batch_of_an_extension_type_arrives_as_its_storage() -> None:
+    storage = pa.array([b"0123456789abcdef", None], pa.binary(16))
+    batch = pa.record_batch({"0": pa.ExtensionArray.from_storage(pa.uuid(), storage)})
+    schema = p.schema_from_text(p.schema_to_text(batch.schema), "test")
+    assert p.batch_from_buffer(p.batch_to_buffer(batch), schema, "test").column(0) == storage

@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from sparkmodel.wire.directory import Directory, Revision, Served
 from sparkmodel.wire.router import Route, Router, is_here
 from tests.unit.wire.toys import listing
 
@@ -137,3 +138,32 @@ def test_a_worker_that_stays_keeps_what_is_known_of_it() -> None:
     routes.update(listing(2, (B, C), "ready", 1))
     assert routes.routes[B] is known
     assert routes.routes[C].in_flight == 0
+
+
+def test_versions_are_chosen_by_weight_digest_and_whether_one_of_their_workers_works() -> None:
+    routes = Router(Clock())
+    served = (
+        Served(1, (A,), 0.0, ("old", "new")),
+        Served(2, (B,), 1.0, ("old",)),
+        Served(3, (C,), 1.0, ("new",)),
+        Served(4, (), 9.0, ("old", "new")),
+    )
+    routes.update(listing(1, served=served))
+    assert {routes.choose("old") for _ in range(50)} == {2}
+    assert {routes.choose("new") for _ in range(50)} == {3}
+    assert {routes.choose("") for _ in range(100)} == {2, 3}
+    assert routes.choose("unknown") is None
+    assert routes.choose("old", failed={B}) is None, "a version without weight is for those that are held to it"
+    assert routes.pick(1) is routes.routes[A]
+    assert routes.pick(1, failed={A}) is None
+    routes.avoid(C)
+    assert routes.choose("new") is None
+
+
+def test_a_later_masters_directory_is_newer_whatever_its_number() -> None:
+    routes = router(A)
+    newer = Directory(Revision(2, 0), "ready", 1, (Served(1, (B,)),))
+    routes.update(newer)
+    routes.update(listing(99, (C,)))
+    assert routes.directory is newer
+    assert set(routes.routes) == {B}

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 
+import pyarrow as pa
 import pytest
 
 from sparkmodel.wire import protocol as p
@@ -297,3 +298,89 @@ def test_a_server_that_cannot_start_a_thread_refuses_one_connection_and_goes_on(
     monkeypatch.setattr(threading.Thread, "start", start)
     assert raw(server).hello()["number"] == 1
     assert "1 connections" in repr(server)
+
+
+def test_limits_are_changed_while_batches_wait_and_no_connection_is_lost(
+    serve: Serve, connect: Raw, service: ToyService
+) -> None:
+    server = serve(max_queued=1)
+    with service.held():
+        clients = fill(server, connect, service, waiting=1)
+        late = connect(server)
+        late.batch(1, 7)
+        assert late.condition(p.RETRY, seq=1) == "POOL_BUSY"
+        server.configure(max_concurrency=2, max_queued=2, timeout_s=60.0)
+        wait_until(lambda: len(service.seen) == 2, "the one that waited is in the model too")
+        late.batch(2, 7)
+        wait_until(lambda: server.gate.load == 3, "there is room for one more")
+    assert [client.values(1) for client in clients] == [[0], [2]]
+    assert late.values(2) == [14]
+
+
+def test_a_shorter_time_in_the_model_holds_for_what_is_in_it(serve: Serve, connect: Raw, service: ToyService) -> None:
+    ended = threading.Event()
+    server = serve(timeout_s=3600.0, on_hang=ended.set)
+    with service.held():
+        (client,) = fill(server, connect, service)
+        server.configure(max_concurrency=1, max_queued=10, timeout_s=0.1)
+        assert client.condition(p.ERROR, seq=1) == "PREDICT_TIMEOUT"
+        wait_until(ended.is_set, "the worker is told to end")
+
+
+def test_a_server_takes_the_port_that_is_asked_for(serve: Serve, service: ToyService) -> None:
+    first = serve()
+    first.close()
+    assert serve(port=first.endpoint[1]).endpoint == first.endpoint
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+def test_a_server_serves_an_address_of_version_6(service: ToyService) -> None:
+    try:
+        server = Server(service, "::1")
+    except OSError:
+        pytest.skip("this machine has no IPv6 address")
+    with RawClient(server.endpoint, family=socket.AF_INET6) as client:
+        assert client.hello()["number"] == 1
+    server.close()
+
+
+def test_a_drain_waits_for_an_answer_that_is_amid_its_way_and_cuts_it_at_its_end(
+    serve: Serve, service: ToyService
+) -> None:
+    service.predict = lambda batch: pa.array([1.0] * 4_000_000)
+    server = serve()
+    with RawClient(server.endpoint, receive_bytes=4096) as slow:
+        slow.hello()
+        slow.open()
+        slow.batch(1, 1.0)
+        wait_until(lambda: bool(service.seen) and server.gate.load == 0, "it is scored, and nobody reads the answer")
+        closer = threading.Thread(target=server.close, kwargs={"drain_s": 0.5})
+        closer.start()
+        closer.join(60)
+        assert not closer.is_alive()
+        with pytest.raises((EOFError, ConnectionError)):
+            slow.answer()
+
+
+def test_a_pin_that_takes_long_is_not_forgotten(serve: Serve, raw: Raw, service: ToyService) -> None:
+    go = threading.Event()
+    service.on_pin = lambda deadline: go.wait() and None  # type: ignore[func-returns-value]
+    client = raw(serve())
+    client.hello()
+    client.request(p.PIN, 4, p.to_json({"query": "q", "digest": ""}))
+    answer = client.answer(alive=True)
+    assert (answer.status, answer.seq) == (p.ALIVE, 4)
+    go.set()
+    assert client.info()["pinned"] == 1
+
+
+def test_a_master_is_told_until_when_it_may_take(serve: Serve, raw: Raw, service: ToyService) -> None:
+    deadlines: list[float] = []
+    service.on_pin = deadlines.append
+    client = raw(serve())
+    client.hello()
+    started = time.monotonic()
+    client.pin("q", budget_ms=90_000)
+    client.pin("q")
+    assert started + 90 <= deadlines[0] <= time.monotonic() + 90
+    assert deadlines[1] == float("inf")

@@ -186,8 +186,10 @@ class ToyStream:
 class RawClient:
     """One connection, step by step, with nothing done behind the test's back."""
 
-    def __init__(self, endpoint: tuple[str, int], receive_bytes: int | None = None) -> None:
-        self.sock = socket.socket()
+    def __init__(
+        self, endpoint: tuple[str, int], receive_bytes: int | None = None, family: int = socket.AF_INET
+    ) -> None:
+        self.sock = socket.socket(family)
         self.sock.settimeout(WAIT_S)
         if receive_bytes is not None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)

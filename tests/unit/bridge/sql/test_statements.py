@@ -93,13 +93,28 @@ OTHERS: dict[str, dict[str, Any]] = {
     "DROP MODEL IF EXISTS m": drop(if_exists=True),
     "DROP MODEL m FORCE": drop(force=True),
     "drop model if exists `m` force;;": drop(if_exists=True, force=True),
-    "ALTER MODEL m SET LOCATION 'models:/m/2'": alter("SetLocation", uri="models:/m/2"),
+    "ALTER MODEL m SET LOCATION 'models:/m/2'": alter("SetLocation", uri="models:/m/2", options=[]),
+    "ALTER MODEL m SET LOCATION 'u' OPTIONS (traffic = 0.05, keep_old '30s', allow_new_inputs = TRUE)": alter(
+        "SetLocation", uri="u", options=[["traffic", 0.05], ["keep_old", "30s"], ["allow_new_inputs", True]]
+    ),
+    "ALTER MODEL m SET LOCATION 'u' WITH (stop_first = true);": alter(
+        "SetLocation", uri="u", options=[["stop_first", True]]
+    ),
     "ALTER MODEL m SET OPTIONS (a = 1, b.c 'x')": alter("SetOptions", options=[["a", 1], ["b.c", "x"]]),
     "ALTER MODEL m UNSET OPTIONS (a, b.c, 'd e')": alter("UnsetOptions", keys=["a", "b.c", "d e"]),
-    "ALTER MODEL m SCALE TO 4": alter("ScaleTo", workers=4),
+    "ALTER MODEL m SCALE TO 4": alter("ScaleTo", least=4, most=4),
+    "ALTER MODEL m SCALE TO '0..3'": alter("ScaleTo", least=0, most=3),
+    "ALTER MODEL m SCALE TO ' 1 .. 8 '": alter("ScaleTo", least=1, most=8),
+    "ALTER MODEL m SCALE TO '4'": alter("ScaleTo", least=4, most=4),
     "ALTER MODEL m REFRESH": alter("Refresh"),
-    "ALTER MODEL m ROLLBACK": alter("Rollback"),
-    "ALTER MODEL scale SCALE TO 1": {**alter("ScaleTo", workers=1), "name": "scale"},
+    "ALTER MODEL m PROMOTE": alter("Promote"),
+    "ALTER MODEL promote PROMOTE": {**alter("Promote"), "name": "promote"},
+    "ALTER MODEL m ROLLBACK": alter("Rollback", to=None),
+    "ALTER MODEL m ROLLBACK TO 7": alter("Rollback", to=7),
+    "SHOW MODEL VERSIONS m": {"kind": "ShowModelVersions", "name": "m"},
+    "show model versions `a b`;": {"kind": "ShowModelVersions", "name": "a b"},
+    "SHOW MODEL VERSIONS versions": {"kind": "ShowModelVersions", "name": "versions"},
+    "ALTER MODEL scale SCALE TO 1": {**alter("ScaleTo", least=1, most=1), "name": "scale"},
     "SHOW MODELS": {"kind": "ShowModels", "pattern": None},
     "SHOW MODELS LIKE 'c*|d*'": {"kind": "ShowModels", "pattern": "c*|d*"},
     "SHOW MODELS 'c*'": {"kind": "ShowModels", "pattern": "c*"},
@@ -166,7 +181,9 @@ def test_parameters_are_values(parser: Jvm) -> None:
     assert parsed(parser, sql, named=given) == expected
     sql = "CREATE MODEL m LOCATION ? OPTIONS (a = ?, b ?, c = ?)"
     assert parsed(parser, sql, positional=list(given.values())) == expected
-    assert parsed(parser, "ALTER MODEL m SCALE TO :n", named=given) == alter("ScaleTo", workers=3)
+    assert parsed(parser, "ALTER MODEL m SCALE TO :n", named=given) == alter("ScaleTo", least=3, most=3)
+    assert parsed(parser, "ALTER MODEL m SCALE TO :r", named={"r": "0..2"}) == alter("ScaleTo", least=0, most=2)
+    assert parsed(parser, "ALTER MODEL m ROLLBACK TO :n", named=given) == alter("Rollback", to=3)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +212,7 @@ def test_a_session_runs_statements(parser: Jvm) -> None:
 
     dropped = ["[DropModel(m,false,false)]"]
     assert ran("DROP MODEL m") == dropped
-    located = ["[AlterModel(m,SetLocation(models:/x))]"]
+    located = ["[AlterModel(m,SetLocation(models:/x,List()))]"]
     assert ran("ALTER MODEL m SET LOCATION :uri", uri="models:/x") == located
     ran("SET uri = models:/x")
     assert ran("ALTER MODEL m SET LOCATION '${uri}'") == located

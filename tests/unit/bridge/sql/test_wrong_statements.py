@@ -10,6 +10,8 @@ from tests.unit.bridge.sql.conftest import WrongStatement, result
 
 CLAUSES = "INPUT, OUTPUT, RETURNS, CALLED, COMMENT, USING, LOCATION, OPTIONS, WITH, AS"
 
+WORKERS = "a number of workers, from 1, or a range such as '0..3'"
+
 # The word at fault is between « and »; nothing between them is the end.
 WRONG: dict[str, str] = {
     "CREATE MODEL «»": "expected one of IF, a model's name",
@@ -61,14 +63,34 @@ WRONG: dict[str, str] = {
     "REGISTER MODEL 'u' AS a«.»b": "a model's name has one part, without a catalog or schema",
     "REGISTER MODEL 'u' AS f «LOCATION» 'x'": "expected one of OPTIONS, WITH, ';', end of input",
     "UNREGISTER MODEL «»": "expected a model's name",
-    "ALTER MODEL m«»": "expected one of SET, UNSET, SCALE, REFRESH, ROLLBACK",
-    "ALTER MODEL m «ROLBACK»": "did you mean ROLLBACK? Expected one of SET, UNSET, SCALE, REFRESH, ROLLBACK",
+    "ALTER MODEL m«»": "expected one of SET, UNSET, SCALE, REFRESH, PROMOTE, ROLLBACK",
+    "ALTER MODEL m «ROLBACK»": "did you mean ROLLBACK? Expected one of SET, UNSET, SCALE, REFRESH, PROMOTE, ROLLBACK",
     "ALTER MODEL m SET «OPTOINS» (a = 1)": "did you mean OPTIONS? Expected one of LOCATION, OPTIONS",
     "ALTER MODEL m UNSET OPTIONS (a «=» 1)": "expected one of '.', ',', ')'",
     "ALTER MODEL m SCALE «3»": "expected TO",
-    "ALTER MODEL m SCALE TO «0»": "expected a number of workers, from 1",
-    "ALTER MODEL m SCALE TO «1.5»": "expected a number of workers, from 1",
-    "ALTER MODEL m SCALE TO «many»": "expected a number of workers",
+    "ALTER MODEL m SCALE TO «0»": f"expected {WORKERS}",
+    "ALTER MODEL m SCALE TO «1.5»": f"expected {WORKERS}",
+    "ALTER MODEL m SCALE TO «'0..0'»": f"expected {WORKERS}",
+    "ALTER MODEL m SCALE TO «'3..1'»": f"expected {WORKERS}",
+    "ALTER MODEL m SCALE TO «'-1..1'»": f"expected {WORKERS}",
+    "ALTER MODEL m SCALE TO «'many'»": f"expected {WORKERS}",
+    "ALTER MODEL m SCALE TO «many»": "expected a number of workers, or a range such as '0..3'",
+    "ALTER MODEL m SCALE TO «0.».3": f"expected {WORKERS}",
+    "ALTER MODEL m SET LOCATION 'x' «OPTION» (a = 1)": (
+        "did you mean OPTIONS? Expected one of OPTIONS, WITH, ';', end of input"
+    ),
+    "ALTER MODEL m SET LOCATION 'x' OPTIONS (traffic = 1, «traffic» = 2)": "option traffic is there already",
+    "ALTER MODEL m «PROMOT»": "did you mean PROMOTE? Expected one of SET, UNSET, SCALE, REFRESH, PROMOTE, ROLLBACK",
+    "ALTER MODEL m PROMOTE «2»": "expected one of ';', end of input",
+    "ALTER MODEL m ROLLBACK «2»": "expected one of TO, ';', end of input",
+    "ALTER MODEL m ROLLBACK TO «0»": "expected a version's number, from 1",
+    "ALTER MODEL m ROLLBACK TO «'x'»": "expected a version's number",
+    "ALTER MODEL m ROLLBACK TO «»": "expected a version's number",
+    "SHOW MODEL «VERSION» m": "did you mean VERSIONS? Expected VERSIONS",
+    "SHOW MODEL «wine»": "expected VERSIONS",
+    "SHOW MODEL VERSIONS«»": "expected a model's name",
+    "SHOW MODEL VERSIONS m «LIKE» 'x'": "expected one of ';', end of input",
+    "SHOW MODEL VERSIONS a«.»b": "a model's name has one part, without a catalog or schema",
     "ALTER MODEL m REFRESH «now»": "expected one of ';', end of input",
     "DROP MODEL «»": "expected one of IF, a model's name",
     "DROP MODEL IF «m»": "expected EXISTS",

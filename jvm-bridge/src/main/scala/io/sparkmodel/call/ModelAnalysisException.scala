@@ -53,9 +53,11 @@ object ModelAnalysisException {
 object SqlStates {
   private val states = Map(
     "AUTHENTICATION_FAILED" -> "28000",
+    "CONTROL_TIMEOUT" -> "57014",
     "CONTROL_UNAVAILABLE" -> "08001",
     "DDL_NOT_ALLOWED" -> "42501",
     "INLINE_CODE_NOT_ALLOWED" -> "42501",
+    "INPUTS_CHANGED" -> "42804",
     "INVALID_NAME" -> "42602",
     "INVALID_OPTION" -> "22023",
     "LOCATION_NOT_ALLOWED" -> "42501",
@@ -70,10 +72,12 @@ object SqlStates {
     "RAY_UNAVAILABLE" -> "08001",
     "RESULT_TYPE_CHANGED" -> "42804",
     "RESULT_TYPE_UNKNOWN" -> "42804",
+    "REVISION_CHANGED" -> "40001",
     "SCHEMA_MISMATCH" -> "42804",
     "UNSUPPORTED_SOURCE" -> "0A000",
     "UNSUPPORTED_TYPE" -> "0A000",
-    "UNTRUSTED_MODEL_FILE" -> "42501")
+    "UNTRUSTED_MODEL_FILE" -> "42501",
+    "VERSION_RETIRED" -> "55000")
 
   /** 38000, an error of what is called from SQL, for all others. */
   def of(condition: String): String = states.getOrElse(condition, "38000")

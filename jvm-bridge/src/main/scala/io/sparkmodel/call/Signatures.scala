@@ -26,6 +26,24 @@ object Signatures {
     handle.contract.inputs.exists(i => i.hasTensors && read(i).size == 1),
     handle.contract.inputs.exists(_.likeMlflow))
 
+  /**
+   * The names of a handle's inputs for columns that go by position: which input each is, the plan settles, so that a
+   * version with its inputs in another order gets them right. None where position says something else, or does not
+   * fit: a worker tells what is wrong.
+   */
+  def namesOf(handle: Handle, columns: Seq[DataType]): Option[Seq[String]] =
+    handle.contract.inputs.filterNot(_.hasTensors).map(read).filter { inputs =>
+      val isRow = columns.size == 1 && inputs.size > 1 && isCompound(columns.head)
+      val names = inputs.flatMap(_.name).distinct
+      names.size == inputs.size && columns.nonEmpty && columns.size <= inputs.size && !isRow &&
+      !inputs.drop(columns.size).exists(_.required)
+    }.map(_.take(columns.size).flatMap(_.name))
+
+  private def isCompound(dataType: DataType): Boolean = dataType match {
+    case _: ArrayType | _: StructType | _: UserDefinedType[_] => true
+    case _ => false
+  }
+
   def rowOf(columns: Seq[(String, DataType)]): StructType =
     StructType(columns.map { case (name, dataType) => StructField(name, dataType) })
 

@@ -6,7 +6,8 @@ import io.sparkmodel.access.Access
 import io.sparkmodel.call.{ModelAnalysisException, ModelFunction}
 import io.sparkmodel.control.{Control, ControlClient, Json, Makers, TableSource}
 import io.sparkmodel.models.{Card, LocalFunction, LocalModels}
-import io.sparkmodel.parse.{AlterModel, Refresh, Rollback, ScaleTo, SetLocation, SetOptions, UnsetOptions}
+import io.sparkmodel.parse.{
+  AlterModel, Promote, Refresh, Rollback, ScaleTo, SetLocation, SetOptions, UnsetOptions}
 import io.sparkmodel.wire.CallOptions
 import org.apache.spark.sql.{Row, SparkSession}
 import org.apache.spark.sql.sparkmodel.SqlInternals
@@ -26,6 +27,8 @@ case class AlterModelCommand(statement: AlterModel) extends ModelCommand {
 
   override protected def checkOptions(): Unit = statement.action match {
     case _ if local.isDefined =>
+    case SetLocation(_, options) if options.nonEmpty =>
+      Control.call("check", ControlClient.body.set("rollout", Json.of(options.toMap)))
     case SetOptions(options) => Control.call("check", ControlClient.body.set("options", Json.of(options.toMap)))
     case UnsetOptions(keys) => Control.call("check", ControlClient.body.set("keys", Json.of(keys)))
     case _ =>
@@ -39,7 +42,10 @@ case class AlterModelCommand(statement: AlterModel) extends ModelCommand {
   private def performHere(session: SparkSession, function: LocalFunction): Seq[Row] = {
     val made = function.statement
     val changed = statement.action match {
-      case SetLocation(location) => made.copy(location = Some(location))
+      case SetLocation(location, Nil) => made.copy(location = Some(location))
+      case SetLocation(_, options) => throw ModelAnalysisException(
+          "INVALID_OPTION", s"Cannot use option '${options.head._1}'",
+          s"model '$name' is evaluated without a pool: all queries have the new location at once", "leave it out")
       case SetOptions(options) =>
         val kept = made.options.filterNot { case (key, _) => options.exists(_._1.equalsIgnoreCase(key)) }
         made.copy(options = kept ++ options)
@@ -57,10 +63,11 @@ case class AlterModelCommand(statement: AlterModel) extends ModelCommand {
     val card = visible(session, "card", "alter", name)
     val body = ControlClient.body
     statement.action match {
-      case SetLocation(location) =>
+      case SetLocation(location, options) =>
         val using = Option(card.path("statement").path("using").asText(null)).filter(_ != "null")
         Access.checkLocation("alter", name, using, location)
         body.put("action", "location").put("location", location)
+        body.set[ObjectNode]("rollout", Json.of(options.toMap))
         TableSource.within(session, using, Some(location), body)(ask("alter", "alter", name, body))
       case SetOptions(options) =>
         body.put("action", "options").set[ObjectNode]("options", Json.of(options.toMap))
@@ -68,9 +75,14 @@ case class AlterModelCommand(statement: AlterModel) extends ModelCommand {
       case UnsetOptions(keys) =>
         body.put("action", "unset").set[ObjectNode]("keys", Json.of(keys))
         ask("alter", "alter", name, body)
-      case ScaleTo(workers) => ask("alter", "alter", name, body.put("action", "scale").put("workers", workers))
+      case ScaleTo(least, most) =>
+        val workers = if (least == most) s"$most" else s"$least..$most"
+        ask("alter", "alter", name, body.put("action", "scale").put("workers", workers))
       case Refresh => ask("alter", "alter", name, body.put("action", "refresh"))
-      case Rollback => ask("alter", "alter", name, body.put("action", "rollback"))
+      case Promote => ask("alter", "alter", name, body.put("action", "promote"))
+      case Rollback(to) =>
+        to.foreach(body.put("to", _))
+        ask("alter", "alter", name, body.put("action", "rollback"))
     }
     val after = ask("card", "alter", name)
     Makers.follow(name, after)

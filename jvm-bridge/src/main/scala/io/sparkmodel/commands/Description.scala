@@ -18,13 +18,14 @@ object Description {
       val name = Option(input.path("name").asText(null)).filter(_ != "null").getOrElse((i + 1).toString)
       s"Input $name" -> (input.path("type").asText("any") + (if (input.path("required").asBoolean(true)) "" else " (optional)"))
     }.toSeq
+    val versions = ModelVersion.all(card)
     val basic = Seq("Name" -> text("name"), "Comment" -> text("comment")) ++ inputs ++ Seq(
       "Returns" -> text("result_type"),
       "Source" -> text("source"),
       "Resolved" -> text("resolved"),
       "Version" -> text("version"),
       "State" -> text("stats", "state"),
-      "Workers" -> text("workers"))
+      "Workers" -> text("workers")) ++ versions.filter(_.state == "canary").map(one => "Canary" -> s"version ${one.version}: $one")
     if (!extended) basic
     else basic ++ Seq(
       "Kind" -> text("kind"),
@@ -37,7 +38,7 @@ object Description {
       "Restarts" -> text("stats", "restarts"),
       "Latency" -> latency(card.path("latency")),
       "Last error" -> Seq("at", "message").map(text("last_error", _)).filter(_.nonEmpty).mkString(" "),
-      "Last error details" -> text("last_error", "details"))
+      "Last error details" -> text("last_error", "details")) ++ versions.map(one => s"Version ${one.version}" -> one.toString)
   }
 
   /** Of the model, in batches. */

@@ -70,6 +70,7 @@ object ModelCommand {
     case alter: AlterModel => AlterModelCommand(alter)
     case drop: DropModel => DropModelCommand(drop)
     case show: ShowModels => ShowModelsCommand(show)
+    case show: ShowModelVersions => ShowModelVersionsCommand(show)
     case show: ShowCreateModel => ShowCreateModelCommand(show)
     case describe: DescribeModel => DescribeModelCommand(describe)
     case ExplainModel(statement, mode) => ExplainCommand(of(statement), ExplainMode.fromString(mode))

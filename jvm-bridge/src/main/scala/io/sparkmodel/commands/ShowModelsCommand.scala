@@ -23,7 +23,7 @@ case class ShowModelsCommand(statement: ShowModels) extends ModelCommand {
       else listed.filter(Deployed.isVisible(session, _)).map { model =>
         Row(
           model.path("name").asText, model.path("version").asInt, model.path("state").asText,
-          model.path("workers").asInt, model.path("rows").asLong, model.path("source").asText,
+          model.path("running").asInt, model.path("rows").asLong, model.path("source").asText,
           model.path("comment").asText(""))
       }
     val local = LocalModels.all(session).map { function =>

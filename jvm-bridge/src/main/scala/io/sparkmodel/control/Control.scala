@@ -21,34 +21,35 @@ object Control {
   private val Gateway = "_PYSPARK_DRIVER_CONN_INFO_PATH" // where a JVM that PySpark starts tells it its port
   private val log = LoggerFactory.getLogger("io.sparkmodel.control")
 
-  private var attached: Option[ControlClient] = announced
-  private var process: Option[ControlProcess] = None
+  @volatile private var attached: Option[ControlClient] = announced
+  @volatile private var process: Option[ControlProcess] = None
+  private val starting = new Object // held for as long as a process takes to start; nobody who only looks waits for it
   private val restoring = new Object
   @volatile private var unrestored: Option[ControlClient] = None
 
   /** Take the Python of this driver. */
-  def attach(port: Int, token: String): Unit = synchronized { attached = Some(new ControlClient(port, token)) }
+  def attach(port: Int, token: String): Unit = attached = Some(new ControlClient(port, token))
 
   /** The driver's Python is about to end. */
-  def detach(): Unit = synchronized { attached = None }
+  def detach(): Unit = attached = None
 
   /** Whether there is somebody to ask without starting a process. */
-  def isRunning: Boolean = synchronized(attached.isDefined || process.exists(_.isAlive))
+  def isRunning: Boolean = attached.isDefined || process.exists(_.isAlive)
 
   /** Process id of the control process, 0 if there is none. */
-  def pid: Long = synchronized(process.filter(_.isAlive).fold(0L)(_.pid))
+  def pid: Long = process.filter(_.isAlive).fold(0L)(_.pid)
 
   /** Ask the control service; once more of a new one, if it died. */
   def call(command: String, body: ObjectNode): JsonNode = Interrupts.during(answer(command, body))
 
   private def answer(command: String, body: ObjectNode): JsonNode = {
-    val client = synchronized(current())
+    val client = current()
     try ready(client).call(command, body)
     catch {
       case lost: ControlLostException =>
         log.warn(s"the control service does not answer: ${lost.getCause}")
-        synchronized(process).filter(_.client eq client).foreach(_.awaitEnd()) // it may not be over yet
-        val successor = synchronized(current())
+        process.filter(_.client eq client).foreach(_.awaitEnd()) // it may not be over yet
+        val successor = current()
         if (successor eq client) throw unreachable(lost)
         try ready(successor).call(command, body)
         catch { case lost: ControlLostException => throw unreachable(lost) }
@@ -67,15 +68,18 @@ object Control {
     client
   }
 
-  private def current(): ControlClient =
-    attached.orElse(process.filter(_.isAlive).map(_.client)).getOrElse {
+  private def current(): ControlClient = alive.getOrElse(starting.synchronized {
+    alive.getOrElse {
       val isFirst = process.isEmpty
       val started = start()
+      if (!isFirst) unrestored = Some(started.client) // before anybody can ask it
       process = Some(started)
       if (isFirst) SparkContext.getOrCreate().addSparkListener(AtTheEnd)
-      else unrestored = Some(started.client)
       started.client
     }
+  })
+
+  private def alive: Option[ControlClient] = attached.orElse(process.filter(_.isAlive).map(_.client))
 
   /** Whether pools may be there that others have made. */
   def hasCluster: Boolean = cluster.isDefined
@@ -116,7 +120,7 @@ object Control {
   }
 
   private object AtTheEnd extends SparkListener {
-    override def onApplicationEnd(end: SparkListenerApplicationEnd): Unit = Control.synchronized {
+    override def onApplicationEnd(end: SparkListenerApplicationEnd): Unit = starting.synchronized {
       process.foreach(_.stop())
       process = None
       Makers.clear()

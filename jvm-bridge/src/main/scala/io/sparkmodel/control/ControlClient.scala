@@ -5,6 +5,7 @@ import java.io.IOException
 import java.net.URI
 import java.net.http.{HttpClient, HttpRequest, HttpResponse}
 import java.nio.charset.StandardCharsets.UTF_8
+import java.time.Duration
 
 import com.fasterxml.jackson.databind.{JsonNode, ObjectMapper}
 import com.fasterxml.jackson.databind.node.ObjectNode
@@ -15,7 +16,9 @@ class ControlLostException(cause: Throwable) extends RuntimeException(cause)
 
 /** Speaks to the Python that owns the pools. Predictions never come this way. */
 class ControlClient(port: Int, token: String) {
-  private lazy val http = HttpClient.newBuilder.version(HttpClient.Version.HTTP_1_1).build()
+  // to be there takes no time on one host; what it is asked for may take minutes
+  private lazy val http =
+    HttpClient.newBuilder.version(HttpClient.Version.HTTP_1_1).connectTimeout(Duration.ofSeconds(10)).build()
 
   /** Ask for something, and wait until it is done; a model may take minutes to load. */
   def call(command: String, body: ObjectNode): JsonNode = {

@@ -58,6 +58,7 @@ case class ModelScoreExec(
        |${QueryPlan.generateFieldString("Input", child.output)}
        |${QueryPlan.generateFieldString("Output", output)}
        |Models: $shown
+       |Versions: served when this was planned; a query is held to that which its pool names when it runs
        |Path: $path
        |""".stripMargin
 

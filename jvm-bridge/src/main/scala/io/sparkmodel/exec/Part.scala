@@ -46,9 +46,10 @@ class Part(scorer: Scorer, index: Int, share: Share) {
     if (message.length <= BatchSize.Message || rows == 1) {
       val one = new Sent(message, rows)
       sent += one
+      val stream = scorer.streamOf(index)
       one.ticket = scorer.metrics.timed(scorer.metrics.sendTime) {
         scorer.failing(
-          client.submit(call.stream, call.options.limits, message.buffers, rows, scorer.watch, call.options.timeoutS))
+          client.submit(stream, call.options.limits, message.buffers, rows, scorer.watch, call.options.timeoutS))
       }
     } else {
       message.close()

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sparkmodel.exec
 
-import io.sparkmodel.call.{ArgumentRow, ModelCall, ScoreIf}
+import io.sparkmodel.call.{ArgumentRow, ModelCall, ScoreIf, Signatures}
 import io.sparkmodel.wire.{CallOptions, Handle, Schemas, StreamKey}
 import org.apache.arrow.vector.types.pojo.Schema
 import org.apache.spark.sql.catalyst.expressions._
@@ -16,6 +16,7 @@ import org.apache.spark.sql.types._
  * @param arguments the columns of the batch; those of a struct argument one by one
  * @param guard the rows that are sent; None for all
  * @param schema of the batch
+ * @param byName whether the names in it bind
  */
 case class ScoreCall(
     handle: Handle,
@@ -23,11 +24,17 @@ case class ScoreCall(
     arguments: Seq[Expression],
     guard: Option[Expression],
     schema: StructType,
-    stream: StreamKey,
+    byName: Boolean,
     largeVarTypes: Boolean,
     resultType: DataType) {
 
   def arrowSchema: Schema = CatalystInternals.arrowSchema(schema, options.timeZone.get, largeVarTypes)
+
+  /** What batches of a query are sent as, but for the version that it is held to. */
+  def streamOf(query: String): StreamKey = {
+    val told = options.told.copy(query = if (options.query.isEmpty) query else options.query)
+    StreamKey(Schemas.textOf(arrowSchema), byName, told, handle.contract.digest)
+  }
 }
 
 object ScoreCall {
@@ -41,17 +48,22 @@ object ScoreCall {
     }
     val (byName, columns) = given match {
       case several if handle.call.names.size == several.size && several.nonEmpty =>
-        (handle.call.byName, handle.call.names.zip(several))
+        if (handle.call.byName) (true, handle.call.names.zip(several)) else settled(handle, several, handle.call.names)
       case Seq(struct) if isRow(struct.dataType) => (true, fieldsOf(struct))
-      case several => (false, several.zipWithIndex.map { case (column, i) => i.toString -> column })
+      case several => settled(handle, several, several.indices.map(_.toString))
     }
     val schema = StructType(columns.map { case (name, column) => StructField(name, column.dataType) })
     val conf = SQLConf.get
-    val arrow = CatalystInternals.arrowSchema(schema, conf.sessionLocalTimeZone, conf.arrowUseLargeVarTypes)
     val options =
       handle.call.copy(timeZone = Some(conf.sessionLocalTimeZone), caseSensitive = conf.caseSensitiveAnalysis)
-    val stream = StreamKey(Schemas.textOf(arrow), byName, options.told)
-    ScoreCall(handle, options, columns.map(_._2), guard, schema, stream, conf.arrowUseLargeVarTypes, udf.dataType)
+    ScoreCall(handle, options, columns.map(_._2), guard, schema, byName, conf.arrowUseLargeVarTypes, udf.dataType)
+  }
+
+  /** Columns that go by position: with names that bind where the plan's own model has them, else with those given. */
+  private def settled(
+      handle: Handle, columns: Seq[Expression], names: Seq[String]): (Boolean, Seq[(String, Expression)]) = {
+    val bound = Signatures.namesOf(handle, columns.map(_.dataType))
+    (bound.isDefined, bound.getOrElse(names).zip(columns))
   }
 
   private def fieldsOf(struct: Expression): Seq[(String, Expression)] = struct match {

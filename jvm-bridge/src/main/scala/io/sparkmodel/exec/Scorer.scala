@@ -4,7 +4,7 @@ package io.sparkmodel.exec
 import scala.collection.mutable
 import scala.jdk.CollectionConverters._
 
-import io.sparkmodel.wire.{ModelException, PoolClient, Schemas, Watch}
+import io.sparkmodel.wire.{ModelException, PoolClient, Schemas, StreamKey, Watch}
 import org.apache.arrow.memory.BufferAllocator
 import org.apache.arrow.vector.FieldVector
 import org.apache.arrow.vector.types.pojo.Schema
@@ -41,7 +41,8 @@ class Scorer(
 
   val clients: Seq[PoolClient] = calls.map(c => PoolClient.of(c.handle))
   val watch: Watch = () => CoreInternals.endIfKilled(context)
-  private val depth = calls.map(_.options.limits.maxInFlight).max
+  private lazy val query = QueryKey.of(context)
+  private val streams = mutable.Map.empty[Int, StreamKey]
   private var chunkRows = if (isRamping) BatchSize.FirstRows else BatchSize.Rows
   private var isAnswered = !isRamping
   private val schemas = mutable.Map.empty[String, Schema]
@@ -79,6 +80,19 @@ class Scorer(
 
   def allocator: BufferAllocator = memory.allocator
 
+  /** What a call's batches are sent as: held to the version of all of its query, which is settled now. */
+  def streamOf(index: Int): StreamKey = streams.getOrElseUpdate(index, {
+    val call = calls(index)
+    val (stream, options) = (call.streamOf(query), call.options)
+    if (stream.call.query.isEmpty) stream
+    else stream.copy(pin = Some(metrics.timed(metrics.waitTime) {
+      failing(clients(index).pin(stream.call.query, stream.digest, options.limits, watch, options.timeoutS))
+    }))
+  })
+
+  private def depth: Int =
+    calls.zip(clients).map { case (call, client) => client.inForce(call.options.limits).maxInFlight }.max
+
   def schemaOf(text: String): Schema = schemas.getOrElseUpdate(text, Schemas.read(text))
 
   def wrap(vector: FieldVector): ColumnVector = new ArrowColumnVector(vector)
@@ -98,7 +112,8 @@ class Scorer(
       last.close()
       last = null
     }
-    while (window.size < (if (isAnswered) depth else 1) && send(collect)) {}
+    val ahead = if (isAnswered) depth else 1
+    while (window.size < ahead && send(collect)) {}
     isAnswered = true
     Option.when(window.nonEmpty) {
       last = window.dequeue()

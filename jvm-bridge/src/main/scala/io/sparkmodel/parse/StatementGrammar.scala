@@ -13,7 +13,8 @@ private[parse] final class StatementGrammar(sql: String, tokens: Vector[Token], 
   def statement(): Statement = read(explain | plain)
 
   private def plain: Parser[Statement] =
-    create | (register | unregister | alter | drop | showModels | showCreate | describe) <~ end
+    create |
+      (register | unregister | alter | drop | showModels | showVersions | showCreate | describe) <~ end
 
   private def explain: Parser[Statement] =
     word("EXPLAIN") ~> opt(ExplainModes.map(word).reduce(_ | _)) ~ plain ^^ {
@@ -55,12 +56,15 @@ private[parse] final class StatementGrammar(sql: String, tokens: Vector[Token], 
 
   private def action: Parser[AlterAction] =
     word("SET") ~> (
-      word("LOCATION") ~> text(Uri) ^^ SetLocation |
+      word("LOCATION") ~> text(Uri) ~ opt(options) ^^ {
+        case uri ~ how => SetLocation(uri, how.map(_.value).getOrElse(Nil))
+      } |
       word("OPTIONS") ~> parenthesised(option) ^^ (found => SetOptions(unique(found)))) |
     word("UNSET") ~> word("OPTIONS") ~> parenthesised(located(key)) ^^ (found => UnsetOptions(found.map(_._2))) |
-    word("SCALE") ~> word("TO") ~> workers ^^ ScaleTo |
+    word("SCALE") ~> word("TO") ~> workers ^^ { case (least, most) => ScaleTo(least, most) } |
     word("REFRESH") ^^^ Refresh |
-    word("ROLLBACK") ^^^ Rollback
+    word("PROMOTE") ^^^ Promote |
+    word("ROLLBACK") ~> opt(word("TO") ~> version) ^^ Rollback
 
   private def drop: Parser[Statement] =
     word("DROP") ~> word("MODEL") ~> opt(word("IF") ~> word("EXISTS")) ~ name ~ opt(word("FORCE")) ^^ {
@@ -70,6 +74,9 @@ private[parse] final class StatementGrammar(sql: String, tokens: Vector[Token], 
   private def showModels: Parser[Statement] =
     word("SHOW") ~> word("MODELS") ~> (word("LIKE") ~> text("a pattern as a string") ^^ (Some(_)) |
       opt(text("a pattern as a string"))) ^^ ShowModels
+
+  private def showVersions: Parser[Statement] =
+    word("SHOW") ~> word("MODEL") ~> word("VERSIONS") ~> name ^^ ShowModelVersions
 
   private def showCreate: Parser[Statement] =
     word("SHOW") ~> word("CREATE") ~> word("MODEL") ~> name ^^ ShowCreateModel

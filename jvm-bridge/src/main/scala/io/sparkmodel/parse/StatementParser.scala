@@ -29,7 +29,8 @@ object StatementParser {
    * Spark's grammar has no statement that begins with these words, but for DESCRIBE and SHOW.
    *
    * `DESCRIBE model` is that of a table, `DESCRIBE model PARTITION (...)` and `DESCRIBE model AS JSON` as well;
-   * `DESCRIBE model x`, its column x, is what we take from Spark. `SHOW models FUNCTIONS` has an error of its own.
+   * `DESCRIBE model x`, its column x, is what we take from Spark. `SHOW models FUNCTIONS` has an error of its own, and
+   * `SHOW model FUNCTIONS` too.
    */
   private def isOurs(head: List[Token]): Boolean = head.map(_.word) match {
     case "CREATE" :: rest =>
@@ -40,6 +41,7 @@ object StatementParser {
       kind.dropWhile(word => word == "TEMPORARY" || word == "TEMP").headOption.contains("MODEL")
     case ("REGISTER" | "UNREGISTER" | "ALTER" | "DROP") :: "MODEL" :: _ => true
     case "SHOW" :: "CREATE" :: "MODEL" :: _ => true
+    case "SHOW" :: "MODEL" :: next :: _ => next != "FUNCTIONS" && head.lift(2).exists(_.isName)
     case "SHOW" :: "MODELS" :: next => !next.headOption.contains("FUNCTIONS")
     case ("DESC" | "DESCRIBE") :: "MODEL" :: "PARTITION" :: "(" :: _ => false
     case ("DESC" | "DESCRIBE") :: "MODEL" :: "AS" :: _ => false

@@ -30,12 +30,19 @@ case class CreateModel(
 case class AlterModel(name: String, action: AlterAction) extends Statement
 
 sealed trait AlterAction
-case class SetLocation(uri: String) extends AlterAction
+
+/** @param options how the pool goes there, such as the share of queries that a canary gets */
+case class SetLocation(uri: String, options: Seq[(String, Any)]) extends AlterAction
 case class SetOptions(options: Seq[(String, Any)]) extends AlterAction
 case class UnsetOptions(keys: Seq[String]) extends AlterAction
-case class ScaleTo(workers: Int) extends AlterAction
+
+/** @param least, most of the workers; the same for a fixed number */
+case class ScaleTo(least: Int, most: Int) extends AlterAction
 case object Refresh extends AlterAction
-case object Rollback extends AlterAction
+case object Promote extends AlterAction
+
+/** @param to the version to go back to, or the one before */
+case class Rollback(to: Option[Int]) extends AlterAction
 
 case class DropModel(name: String, ifExists: Boolean, force: Boolean) extends Statement
 
@@ -43,6 +50,9 @@ case class DropModel(name: String, ifExists: Boolean, force: Boolean) extends St
 case class ShowModels(pattern: Option[String]) extends Statement
 
 case class ShowCreateModel(name: String) extends Statement
+
+/** SHOW MODEL VERSIONS: what a model served when. */
+case class ShowModelVersions(name: String) extends Statement
 
 case class DescribeModel(name: String, extended: Boolean) extends Statement
 

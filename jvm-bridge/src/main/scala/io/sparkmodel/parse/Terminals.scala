@@ -158,10 +158,30 @@ private[parse] abstract class Terminals(sql: String, tokens: Vector[Token], para
     else digits.toLongOption.map(Long.box).getOrElse(fail(token, "the number is too large"))
   }
 
-  protected def workers: Parser[Int] = located(number | parameter) ^^ {
+  /** The least and the most workers: a number from 1, or a string such as '0..3'. */
+  protected def workers: Parser[(Int, Int)] =
+    located(number | string("a number of workers, or a range such as '0..3'") | parameter) ^^ { case (token, value) =>
+      val range = value match {
+        case count: java.lang.Long => Some((count.longValue, count.longValue))
+        case text: String => rangeOf(text)
+        case _ => None
+      }
+      range.filter { case (least, most) => 0 <= least && least <= most && 1 <= most && most <= Int.MaxValue }
+        .map { case (least, most) => (least.toInt, most.toInt) }
+        .getOrElse(fail(token, "expected a number of workers, from 1, or a range such as '0..3'"))
+    }
+
+  private def rangeOf(text: String): Option[(Long, Long)] = text.split("\\.\\.", -1).map(_.trim.toLongOption) match {
+    case Array(Some(count)) => Some((count, count))
+    case Array(Some(least), Some(most)) => Some((least, most))
+    case _ => None
+  }
+
+  /** The number of a version. */
+  protected def version: Parser[Int] = located(number | parameter) ^^ {
     case (_, count: java.lang.Long) if count > 0 && count <= Int.MaxValue => count.toInt
-    case (token, _) => fail(token, "expected a number of workers, from 1")
-  } | terminal("a number of workers")(PartialFunction.empty)
+    case (token, _) => fail(token, "expected a version's number, from 1")
+  } | terminal("a version's number")(PartialFunction.empty)
 
   private def parameter: Parser[Any] =
     (terminal("") { case token if token.word == ":" => token } ~> terminal("a parameter's name") {

@@ -48,8 +48,20 @@ private[wire] final class Connection private (
       val reply = expectInfo(patience)
       resultSchema = field(reply, "schema").asText
       resultVersion = field(reply, "version").asInt
+      if (wanted.pin.exists(_ != resultVersion)) {
+        throw Frames.broken(what, s"version ${wanted.pin.get} was asked, $resultVersion was opened")
+      }
       stream = wanted
     }
+
+  /** Ask a master for the version of a query, which may take as long as its workers take to start. */
+  def pin(query: String, digest: String, budgetMs: Long, patience: Patience): Int = {
+    val asked = Handle.json.createObjectNode().put("digest", digest).put("query", query)
+    request(Frames.Pin, asked.toString.getBytes(UTF_8), patience, budgetMs)
+    val reply = expectInfo(patience)
+    directory = directoryOf(reply)
+    field(reply, "pinned").asInt
+  }
 
   /** Send one batch; the worker drops it if it has not begun it within `budgetMs`, 0 for no limit. */
   def send(ticket: Ticket, budgetMs: Long, patience: Patience): Unit = {
@@ -71,7 +83,8 @@ private[wire] final class Connection private (
     while (head == null && fill(in)) {
       val next = Frames.readHead(in.flip(), what)
       in.clear()
-      if (next.seq != seq && !(next.status == Frames.Error && next.seq == 0)) { // 0: about the connection
+      val isOfConnection = next.seq == 0 && (next.status == Frames.Error || next.status == Frames.Retry)
+      if (next.seq != seq && !isOfConnection) {
         // Spark cannot see rows in the wrong order, so a wrong number must never pass
         throw Frames.broken(what, s"batch ${text(seq)} was asked, ${text(next.seq)} was answered")
       }
@@ -116,23 +129,26 @@ private[wire] final class Connection private (
   private def greet(patience: Patience, first: Boolean): Unit = {
     val hello = Handle.json.createObjectNode()
     hello.put("client", Connection.client).put("model", name).put("token", credential.token)
-    request(Frames.Hello, hello.toString.getBytes(UTF_8), patience, withPreface = first)
+    request(Frames.Hello, hello.toString.getBytes(UTF_8), patience, isFirst = first)
     if (first) {
       in.clear().limit(Frames.PrefaceBytes)
       read(in, patience)
       Frames.checkPreface(in.flip(), what)
     }
     val greeting = expectInfo(patience)
-    try {
-      directory = Directory(greeting)
-      maxBatchBytes = field(greeting, "max_batch_bytes").asLong
-    } catch { case e: IllegalArgumentException => throw Frames.broken(what, s"no greeting: ${e.getMessage}", e) }
+    directory = directoryOf(greeting)
+    maxBatchBytes = field(greeting, "max_batch_bytes").asLong
   }
 
-  private def request(kind: Int, payload: Array[Byte], patience: Patience, withPreface: Boolean = false): Unit = {
+  private def directoryOf(message: JsonNode): Directory =
+    try Directory(message)
+    catch { case e: IllegalArgumentException => throw Frames.broken(what, s"no directory: ${e.getMessage}", e) }
+
+  private def request(
+      kind: Int, payload: Array[Byte], patience: Patience, budgetMs: Long = 0, isFirst: Boolean = false): Unit = {
     out.clear()
-    if (withPreface) Frames.putPreface(out)
-    Frames.putRequest(out, kind, 0, 0, payload.length)
+    if (isFirst) Frames.putPreface(out)
+    Frames.putRequest(out, kind, 0, budgetMs, payload.length)
     write(Seq(out.flip(), ByteBuffer.wrap(payload)), patience)
   }
 
@@ -184,8 +200,8 @@ private[wire] object Connection {
 
   private lazy val client = s"jvm/${Option(getClass.getPackage.getImplementationVersion).getOrElse("unpacked")}"
 
-  /** How long a connection, a greeting and a directory may take. */
-  def patience(watch: Watch): Patience = new Patience(watch, ConnectNs)
+  /** How long somebody may be silent before a connection, a greeting, a directory or a version. */
+  def patience(watch: Watch, deadlineNs: Option[Long] = None): Patience = new Patience(watch, ConnectNs, deadlineNs)
 
   /**
    * Connect and greet, over TLS if there is a context for it.
@@ -194,8 +210,11 @@ private[wire] object Connection {
    * refuses.
    */
   def apply(
-      endpoint: Endpoint, name: String, credential: Credential, tls: Option[SSLContext], watch: Watch): Connection = {
-    val limit = patience(watch)
+      endpoint: Endpoint,
+      name: String,
+      credential: Credential,
+      tls: Option[SSLContext],
+      limit: Patience): Connection = {
     val plain = PlainTransport.connect(endpoint, limit)
     val connection = new Connection(endpoint, name, credential, tls.fold[Transport](plain)(new TlsTransport(plain, _)))
     try {

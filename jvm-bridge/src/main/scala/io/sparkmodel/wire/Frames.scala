@@ -7,13 +7,16 @@ import java.nio.charset.StandardCharsets.UTF_8
 
 import com.fasterxml.jackson.databind.JsonNode
 
-/** Header of an answer. Times are microseconds; `load` counts the worker's unfinished batches. */
+/**
+ * Header of an answer. Times are microseconds; `load` counts the worker's unfinished batches, `revision` is that of the
+ * newest directory it knows.
+ */
 private[wire] case class Head(
-    status: Int, seq: Int, epoch: Long, queueUs: Long, predictUs: Long, load: Long, length: Long)
+    status: Int, seq: Int, revision: Revision, queueUs: Long, predictUs: Long, load: Long, length: Long)
 
-/** Frames of the wire protocol, version 1, as docs/protocol.md specifies them. Integers are big-endian. */
+/** Frames of the wire protocol, version 2, as docs/protocol.md specifies them. Integers are big-endian. */
 private[wire] object Frames {
-  val Version = 1
+  val Version = 2
   val PrefaceBytes = 8
   val RequestBytes = 24
   val HeadBytes = 32
@@ -22,6 +25,7 @@ private[wire] object Frames {
   val Hello = 0
   val Open = 1
   val Batch = 2
+  val Pin = 3
 
   val Ok = 0
   val Error = 1
@@ -59,10 +63,11 @@ private[wire] object Frames {
 
   /** Read the header of an answer; the length is checked before memory is taken for it. */
   def readHead(buffer: ByteBuffer, what: String): Head = {
+    val first = buffer.getInt
     val head = Head(
-      buffer.getInt >>> 24,
+      first >>> 24,
       buffer.getInt,
-      Integer.toUnsignedLong(buffer.getInt),
+      Revision(first & 0xffff, Integer.toUnsignedLong(buffer.getInt)),
       Integer.toUnsignedLong(buffer.getInt),
       Integer.toUnsignedLong(buffer.getInt),
       Integer.toUnsignedLong(buffer.getInt),

@@ -8,35 +8,29 @@ import scala.jdk.CollectionConverters._
 
 import com.fasterxml.jackson.databind.{JsonNode, ObjectMapper}
 
-/** Address of a worker or a master. */
-case class Endpoint(host: String, port: Int) {
-  override def toString: String = s"$host:$port"
-}
-
-/** Where a pool is reached; a greater epoch is newer. */
-case class Directory(epoch: Long, endpoints: Seq[Endpoint], state: String, version: Int)
-
-object Directory {
-  def apply(node: JsonNode): Directory = Directory(
-    node.required("epoch").asLong,
-    node.required("endpoints").elements.asScala.map(e => Endpoint(e.required(0).asText, e.required(1).asInt)).toSeq,
-    node.required("state").asText,
-    node.required("version").asInt)
-}
-
 /**
  * How much and how long a caller asks of a pool.
  *
  * @param maxInFlight batches sent and not answered, for each caller
  * @param maxRetries times a batch may lose its worker and go to another
  * @param timeoutS longest time in the model for one batch
- * @param readyTimeoutS longest wait for a pool whose workers are all being replaced
+ * @param readyTimeoutS longest wait for a pool whose workers are all being replaced, or start for this call
  */
 case class Limits(
     maxInFlight: Int = 2,
     maxRetries: Int = 3,
     timeoutS: Double = 60,
     readyTimeoutS: Double = 300)
+
+object Limits {
+
+  /** The limits in a message. */
+  private[wire] def apply(node: JsonNode): Limits = Limits(
+    node.required("max_in_flight").asInt,
+    node.required("max_retries").asInt,
+    node.required("timeout_s").asDouble,
+    node.required("ready_timeout_s").asDouble)
+}
 
 /**
  * How one function calls: what it asks for beyond what its pool was registered with, and limits. These are a call's and
@@ -47,6 +41,9 @@ case class Limits(
  * @param byName whether `names` bind, rather than only say what the columns are called
  * @param caseSensitive whether names in upper case differ from those in lower case also where no other fits
  * @param timeoutS deadline of each batch, from when it is sent
+ * @param app which Spark application calls, so that queries of two are told apart; empty where it is not known
+ * @param query what is scored by one version from the first row to the last; empty where each batch is for itself
+ * @param limits those that held when the handle was made; the pool's directory has those of now
  */
 case class CallOptions(
     params: String = "",
@@ -56,10 +53,12 @@ case class CallOptions(
     byName: Boolean = false,
     caseSensitive: Boolean = false,
     timeoutS: Option[Double] = None,
+    app: String = "",
+    query: String = "",
     limits: Limits = Limits()) {
 
   /** The same of what a worker is told: calls that differ in the rest alone can share what was opened. */
-  def told: CallOptions = copy(names = Nil, byName = false, timeoutS = None, limits = Limits())
+  def told: CallOptions = copy(names = Nil, byName = false, timeoutS = None, app = "", limits = Limits())
 }
 
 /**
@@ -82,8 +81,13 @@ case class Credential(token: String, tls: Option[String] = None) {
   override def toString: String = "Credential(...)"
 }
 
-/** What goes into a call, and what comes out: `result` is the Arrow schema of answers, as `Schemas` writes it. */
-case class Contract(result: String, inputs: Option[Inputs] = None)
+/**
+ * What goes into a call, and what comes out.
+ *
+ * @param result the Arrow schema of answers, as `Schemas` writes it
+ * @param digest of what plans rest on: a version that does not accept it is not asked
+ */
+case class Contract(result: String, inputs: Option[Inputs] = None, digest: String = "")
 
 /** All that a caller of a pool needs, as Python's `Handle` writes it. */
 case class Handle(pool: PoolRef, credential: Credential, contract: Contract, call: CallOptions) {
@@ -113,22 +117,17 @@ object Handle {
 
   private def read(node: JsonNode): Handle = {
     val call = node.required("call")
-    val master = node.required("master")
-    val limits = Limits(
-      node.required("max_in_flight").asInt,
-      node.required("max_retries").asInt,
-      node.required("timeout_s").asDouble,
-      node.required("ready_timeout_s").asDouble)
     Handle(
       PoolRef(
         node.required("name").asText,
         node.required("pool_id").asText,
-        Endpoint(master.required(0).asText, master.required(1).asInt),
+        Endpoint(node.required("master")),
         Directory(node.required("directory"))),
       Credential(node.required("token").asText, text(node, "tls")),
       Contract(
         node.required("result").asText,
-        Option(node.get("inputs")).filterNot(_.isNull).map(inputs(_, node.path("like_mlflow").asBoolean))),
+        Option(node.get("inputs")).filterNot(_.isNull).map(inputs(_, node.path("like_mlflow").asBoolean)),
+        text(node, "digest").getOrElse("")),
       CallOptions(
         call.required("params").asText,
         text(call, "on_error"),
@@ -137,7 +136,9 @@ object Handle {
         call.path("by_name").asBoolean,
         call.path("case_sensitive").asBoolean,
         Option(call.get("timeout_s")).filterNot(_.isNull).map(_.asDouble),
-        limits))
+        text(call, "app").getOrElse(""),
+        text(call, "query").getOrElse(""),
+        Limits(node)))
   }
 
   private def inputs(node: JsonNode, likeMlflow: Boolean): Inputs =

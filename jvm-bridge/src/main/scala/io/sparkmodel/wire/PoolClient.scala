@@ -4,7 +4,7 @@ package io.sparkmodel.wire
 import java.io.IOException
 import java.net.SocketTimeoutException
 import java.nio.ByteBuffer
-import java.util.concurrent.{CancellationException, ThreadLocalRandom}
+import java.util.concurrent.CancellationException
 import java.util.concurrent.atomic.AtomicInteger
 
 /**
@@ -13,28 +13,46 @@ import java.util.concurrent.atomic.AtomicInteger
  * It has sockets and knows the way, and nothing else: limits and options are each call's own.
  *
  * @param silenceS beyond a call's `timeoutS`: a worker that is silent so long is taken for stalled
- * @param goneS how long neither a worker nor the master may answer before the pool counts as gone
+ * @param goneS how long neither a worker nor the master may answer before the pool counts as gone; the successor of a
+ *   dead master is there within 5 s
  */
 class PoolClient private[wire] (ref: PoolRef, credential: Credential, silenceS: Double, goneS: Double) {
   import PoolClient._
 
-  def this(ref: PoolRef, credential: Credential) = this(ref, credential, silenceS = 5, goneS = 3)
+  def this(ref: PoolRef, credential: Credential) = this(ref, credential, silenceS = 5, goneS = 10)
 
   private val what = PoolClient.what(ref.name)
   private val tls = credential.tls.map(TlsTransport.context)
   private val router = new Router()
+  private val locator = new Locator(ref, credential, tls, router, goneS, learn)
+  private val pins = new Pins()
   private val opened = new AtomicInteger()
   @volatile private[wire] var usedNs: Long = System.nanoTime
 
-  private var pool = ref
   router.update(ref.directory)
 
   override def toString: String = s"PoolClient(${ref.name}, ${locked(router.routes.size)} workers)"
 
   /**
+   * The version that a query is held to, whoever asks: the pool's master settles it, once. If it has no workers they
+   * are started, and waited for.
+   *
+   * @param digest of the plan, whose calls the version must answer right
+   * @param limits as for `submit`
+   */
+  def pin(query: String, digest: String, limits: Limits, watch: Watch, timeoutS: Option[Double] = None): Int = {
+    usedNs = System.nanoTime
+    val search = searching(timeoutS)
+    pins.of(query, digest, search, watch)(() => locator.pin(query, digest, search, () => inForce(limits), watch))
+  }
+
+  /** The limits of now: those that the pool's directory has, else those of a call. */
+  def inForce(limits: Limits): Limits = locked(router.directory.limits).getOrElse(limits)
+
+  /**
    * Send a batch to a worker; returns when it has left.
    *
-   * @param limits those of the call: they hold, whoever this client was made for
+   * @param limits those of the call: they hold where the pool tells none, whoever this client was made for
    * @param message the Arrow message, in direct buffers that the caller keeps as they are until `collect` or `release`
    * @param timeoutS seconds until the caller's deadline; None waits as long as the batch's worker is alive
    */
@@ -46,7 +64,7 @@ class PoolClient private[wire] (ref: PoolRef, credential: Credential, silenceS: 
       watch: Watch,
       timeoutS: Option[Double] = None): Ticket = {
     usedNs = System.nanoTime
-    val ticket = new Ticket(stream, limits, message, rows, timeoutS.map(s => System.nanoTime + (s * 1e9).toLong))
+    val ticket = new Ticket(stream, limits, message, rows, searching(timeoutS))
     dispatch(ticket, watch)
     ticket
   }
@@ -81,13 +99,7 @@ class PoolClient private[wire] (ref: PoolRef, credential: Credential, silenceS: 
   }
 
   /** Take the way to the pool from a handle, where it is newer than what is known. */
-  private[wire] def learn(newer: PoolRef): Unit = discard(locked {
-    if (newer.directory.epoch <= pool.directory.epoch) Nil
-    else {
-      pool = newer
-      router.update(newer.directory)
-    }
-  })
+  private[wire] def learn(newer: PoolRef): Unit = locator.learn(newer)
 
   /** Connections to workers, both idle and with a batch under way. */
   def openConnections: Int = opened.get
@@ -108,46 +120,74 @@ class PoolClient private[wire] (ref: PoolRef, credential: Credential, silenceS: 
   /** Whether no batch is under way. */
   private[wire] def isQuiet: Boolean = locked(router.routes.values.forall(_.inFlight == 0))
 
+  private def searching(timeoutS: Option[Double]) =
+    new Search(what, timeoutS.map(s => System.nanoTime + (s * 1e9).toLong))
+
   /** Put a batch on the wire to some worker; returns when it has left. */
   private def dispatch(ticket: Ticket, watch: Watch): Unit = {
-    val started = System.nanoTime
-    while (!tryDispatch(ticket, watch, started)) ()
+    ticket.search.restart()
+    while (!tryDispatch(ticket, watch)) ()
   }
 
-  private def tryDispatch(ticket: Ticket, watch: Watch, started: Long): Boolean = {
-    val budgetMs = budget(ticket)
+  private def tryDispatch(ticket: Ticket, watch: Watch): Boolean = {
+    val budgetMs = ticket.search.budgetMs()
     val route = locked {
       checkReleased(ticket)
-      ticket.route = router.pick().orNull
+      ticket.route = routeFor(ticket).orNull
       if (ticket.route != null) ticket.route.inFlight += 1
       ticket.route
     }
     if (route == null) {
       ticket.waiting {
-        relocate(started, ticket.limits.readyTimeoutS, watch)
-        pause(ticket, watch)
+        ticket.version = locator.find(ticket.stream, ticket.search, () => inForce(ticket.limits), watch)
+        ticket.search.pause(watch)
       }
       false
     } else {
+      var connection: Connection = null
       try {
-        val connection = connect(route, ticket, watch)
+        connection = connect(route, ticket, watch)
         val patience = patienceFor(ticket, watch)
         connection.open(ticket.stream, patience)
         connection.send(ticket, budgetMs, patience)
         true
       } catch {
         case _: IOException => // it was not scored: no retry is counted
-          end(ticket, avoid = true)
+          leaveAlone(ticket, route)
           false
         // another pool's worker has this port now, or this one is about to end
         case e: ModelException if Elsewhere(e.condition) =>
-          end(ticket, avoid = true)
+          leaveAlone(ticket, route)
+          false
+        case e: ModelException if e.condition == "WRONG_VERSION" => // it is another's, and knows whose the right one is
+          ticket.search.failed += route.endpoint
+          ticket.version = None
+          giveBack(ticket, connection, refresh(connection, watch))
           false
         case e: Throwable =>
           end(ticket)
           throw e
       }
     }
+  }
+
+  /** The worker for a batch, None if somebody has to be asked. The caller holds the lock. */
+  private def routeFor(ticket: Ticket): Option[Route] = {
+    val search = ticket.search
+    def again = {
+      ticket.version = router.choose(ticket.stream.digest, search.failed)
+      ticket.version.flatMap(router.pick(_, search.failed))
+    }
+    // each that does not answer costs seconds: the master may know by now that they are dead
+    if (search.failed.nonEmpty && search.silentS > goneS) None
+    else if (ticket.stream.pin.isDefined) ticket.stream.pin.flatMap(router.pick(_, search.failed))
+    else ticket.version.flatMap(router.pick(_, search.failed)).orElse(again)
+  }
+
+  /** A batch's worker cannot be reached: it goes to another one. */
+  private def leaveAlone(ticket: Ticket, route: Route): Unit = {
+    ticket.search.failed += route.endpoint
+    end(ticket, avoid = true)
   }
 
   /** Wait for the answer of the worker that has the batch; None if the batch has to be sent again. */
@@ -161,26 +201,32 @@ class PoolClient private[wire] (ref: PoolRef, credential: Credential, silenceS: 
         // read before the connection is put aside: what cannot be read must not leave it in use
         val answer = connection.answer(ticket.rows, patience, allocate)
         ticket.head = head
-        keep(ticket, head, watch)
+        keep(ticket, connection, head, watch)
         Some(answer)
       } else {
         val error = connection.error(patience)
         // after a timeout the connection's other end is stuck in the model, and the worker about to end
         val isEnding = error.condition == "WORKER_STOPPING" || error.condition == "PREDICT_TIMEOUT"
-        if (isEnding) end(ticket, avoid = true) else keep(ticket, head, watch)
+        if (isEnding) end(ticket, avoid = true) else keep(ticket, connection, head, watch)
         if (head.status != Frames.Retry) throw error
-        if (!isEnding) ticket.waiting(pause(ticket, watch)) // full queues: hold the caller back, do not fail it
+        if (!isEnding) ticket.waiting(ticket.search.pause(watch)) // full queues: hold the caller back, do not fail it
         None
       }
     } catch {
       case _: SocketTimeoutException =>
         end(ticket, avoid = true)
-        budget(ticket)
-        throw new ModelException(
-          "PREDICT_TIMEOUT", what, s"worker ${connection.endpoint} was silent for ${silenceNs(ticket) / 1e9} s")
+        ticket.search.budgetMs()
+        countLoss(ticket)(new ModelException(
+          "PREDICT_TIMEOUT", what, s"worker ${connection.endpoint} was silent for ${silenceNs(ticket) / 1e9} s"))
+        None
       case e: IOException =>
         end(ticket, avoid = true)
-        countLoss(ticket, e)
+        countLoss(ticket)(new ModelException(
+          "WORKER_LOST",
+          what,
+          s"a batch was on ${ticket.losses} workers that died before they answered (${e.getMessage})",
+          "its rows may crash the model: score them alone, or look into the workers' logs",
+          cause = e))
         None
       case e: Throwable =>
         end(ticket)
@@ -188,16 +234,10 @@ class PoolClient private[wire] (ref: PoolRef, credential: Credential, silenceS: 
     }
   }
 
-  private def countLoss(ticket: Ticket, cause: IOException): Unit = if (!ticket.isReleased) {
+  /** A batch has lost its worker; fails with the error if that was once too often. */
+  private def countLoss(ticket: Ticket)(error: => ModelException): Unit = if (!ticket.isReleased) {
     ticket.losses += 1
-    if (ticket.losses > ticket.limits.maxRetries) {
-      throw new ModelException(
-        "WORKER_LOST",
-        what,
-        s"a batch was on ${ticket.losses} workers that died before they answered (${cause.getMessage})",
-        "its rows may crash the model: score them alone, or look into the workers' logs",
-        cause = cause)
-    }
+    if (ticket.losses > inForce(ticket.limits).maxRetries) throw error
   }
 
   /** Give a batch a connection to its worker: an idle one, of the same stream if there is one, or a new one. */
@@ -208,9 +248,11 @@ class PoolClient private[wire] (ref: PoolRef, credential: Credential, silenceS: 
       found = takeIdle(route, ticket.stream)
     }
     val connection = found.getOrElse {
-      val made = Connection(route.endpoint, ref.name, credential, tls, watch)
+      val made =
+        Connection(route.endpoint, ref.name, credential, tls, Connection.patience(watch, ticket.search.deadlineNs))
       opened.incrementAndGet()
-      learn(made)
+      ticket.search.hear()
+      learn(made.directory)
       made
     }
     try locked {
@@ -235,23 +277,25 @@ class PoolClient private[wire] (ref: PoolRef, credential: Credential, silenceS: 
     }
   }
 
-  private def learn(connection: Connection): Unit = discard(locked(router.update(connection.directory)))
+  private def learn(directory: Directory): Unit = discard(locked(router.update(directory)))
 
   /** End a batch's stay at a worker that has answered; the connection is kept for the next one. */
-  private def keep(ticket: Ticket, head: Head, watch: Watch): Unit = {
-    val connection = ticket.connection
-    val isSound = head.epoch <= locked(router.directory.epoch) || refresh(connection, watch)
-    discard(locked {
-      val route = ticket.route
-      if (route != null) route.load = head.load
-      if (!leave(ticket)) Nil // another thread has released it meanwhile
-      else if (isSound && router.routes.get(route.endpoint).contains(route)) {
-        connection.idleSince = System.nanoTime
-        route.idle += connection
-        Nil
-      } else Seq(connection)
-    })
+  private def keep(ticket: Ticket, connection: Connection, head: Head, watch: Watch): Unit = {
+    val isSound = head.revision <= locked(router.directory.revision) || refresh(connection, watch)
+    locked(if (ticket.route != null) ticket.route.load = head.load)
+    giveBack(ticket, connection, isSound)
   }
+
+  /** End a batch's stay at a worker, and put the connection aside if it is in order. */
+  private def giveBack(ticket: Ticket, connection: Connection, isSound: Boolean): Unit = discard(locked {
+    val route = ticket.route
+    if (!leave(ticket)) Nil // another thread has released it meanwhile
+    else if (isSound && router.routes.get(route.endpoint).contains(route)) {
+      connection.idleSince = System.nanoTime
+      route.idle += connection
+      Nil
+    } else Seq(connection)
+  })
 
   /** End a batch's stay at a worker, if it has one, and close the connection. */
   private def end(ticket: Ticket, avoid: Boolean = false): Unit = {
@@ -277,65 +321,14 @@ class PoolClient private[wire] (ref: PoolRef, credential: Credential, silenceS: 
   private def refresh(connection: Connection, watch: Watch): Boolean =
     try {
       connection.locate(Connection.patience(watch))
-      learn(connection)
+      learn(connection.directory)
       true
     } catch { case _: IOException | _: ModelException => false } // the answer is here: it must not be lost for this
 
-  /** No known worker answers: ask the master, then the workers again, for the newest endpoints. */
-  private def relocate(started: Long, readyTimeoutS: Double, watch: Watch): Unit = {
-    var refused: ModelException = null
-    var failed: IOException = null
-    def ask(endpoint: Endpoint): Option[Directory] =
-      try {
-        val connection = Connection(endpoint, ref.name, credential, tls, watch)
-        connection.close()
-        learn(connection)
-        Some(connection.directory)
-      } catch {
-        case e: IOException => failed = e; None
-        case e: ModelException if e.condition == "AUTHENTICATION_FAILED" => refused = e; None
-      }
-    val known = locked(pool.master +: router.directory.endpoints)
-    val directory = known.iterator.map(ask).collectFirst { case Some(found) => found }
-    val waitedS = (System.nanoTime - started) / 1e9
-    if (directory.isEmpty && refused != null) throw gone("another pool has its address now", refused)
-    if (directory.isEmpty && waitedS > goneS) throw gone("neither its master nor a worker answers", failed)
-    if (directory.exists(_.state == "stopped")) throw gone("it was dropped")
-    if (waitedS > readyTimeoutS) throw gone(f"no worker came back within $waitedS%.0f s", failed)
-  }
+  private def patienceFor(ticket: Ticket, watch: Watch) =
+    new Patience(watch, silenceNs(ticket), ticket.search.deadlineNs)
 
-  private def gone(fact: String, cause: Throwable = null): ModelException =
-    new ModelException(
-      "POOL_GONE", what, s"the pool is gone: $fact", "register the model again with sm.register", cause = cause)
-
-  private def pause(ticket: Ticket, watch: Watch): Unit = {
-    ticket.waits += 1
-    val highNs = math.min(BackoffNs._2, BackoffNs._1 << math.min(ticket.waits, 10))
-    val nanos = ThreadLocalRandom.current.nextLong(BackoffNs._1, highNs)
-    budget(ticket)
-    val leftNs = ticket.deadlineNs.fold(nanos)(deadline => math.min(nanos, deadline - System.nanoTime))
-    Patience.sleep(leftNs, watch)
-  }
-
-  /** Milliseconds left until the deadline, 0 without one. */
-  private def budget(ticket: Ticket): Long = ticket.deadlineNs.fold(0L) { deadline =>
-    val left = deadline - System.nanoTime
-    if (left > 0) math.max(1, left / 1000000)
-    else if (ticket.waits > 0) {
-      throw new ModelException(
-        "POOL_BUSY",
-        what,
-        "all workers were busy or being replaced until the deadline",
-        "add workers, or raise timeout_s")
-    } else {
-      throw new ModelException(
-        "DEADLINE_EXCEEDED", what, "no answer came within the deadline", "raise timeout_s, or add workers")
-    }
-  }
-
-  private def patienceFor(ticket: Ticket, watch: Watch) = new Patience(watch, silenceNs(ticket), ticket.deadlineNs)
-
-  private def silenceNs(ticket: Ticket): Long = ((ticket.limits.timeoutS + silenceS) * 1e9).toLong
+  private def silenceNs(ticket: Ticket): Long = ((inForce(ticket.limits).timeoutS + silenceS) * 1e9).toLong
 
   private def discard(connections: Seq[Connection]): Unit = connections.foreach { connection =>
     opened.decrementAndGet()
@@ -346,7 +339,6 @@ class PoolClient private[wire] (ref: PoolRef, credential: Credential, silenceS: 
 }
 
 object PoolClient {
-  private val BackoffNs = (5000000L, 500000000L)
   private val Elsewhere = Set("WORKER_STOPPING", "AUTHENTICATION_FAILED")
 
   private[wire] def what(name: String): String = s"Cannot score with '$name'"

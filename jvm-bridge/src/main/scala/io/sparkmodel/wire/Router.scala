@@ -26,22 +26,22 @@ private[wire] final class Route(val endpoint: Endpoint, val isLocal: Boolean) {
 }
 
 /**
- * Which worker gets the next batch: the client's own choice, with no master on the way. Its owner holds a lock around
- * every call.
+ * Which version, and which of its workers, gets the next batch: the client's own choice, with no master on the way. Its
+ * owner holds a lock around every call.
  *
- * As long as a worker on this host is free, only those on this host are asked; else all are. Of two of them at random,
- * the one with fewer of our batches is taken, then the one on this host, then the one that was less loaded when it last
- * answered. So a model that keeps up stays near, and one that does not uses all workers.
+ * As long as a worker of the version on this host is free, only those on this host are asked; else all are. Of two of
+ * them at random, the one with fewer of our batches is taken, then the one on this host, then the one that was less
+ * loaded when it last answered. So a model that keeps up stays near, and one that does not uses all workers.
  */
 private[wire] final class Router(clock: () => Long = () => System.nanoTime, isLocal: String => Boolean = Router.isHere) {
   private val AvoidNs = 1000000000L // how long an endpoint that failed is left alone while another one works
 
-  var directory: Directory = Directory(-1, Nil, "healing", 0)
+  var directory: Directory = Directory.Unknown
   var routes: Map[Endpoint, Route] = Map.empty
 
   /** Take a newer directory; returns the idle connections to workers that are no longer in it. */
   def update(newer: Directory): Seq[Connection] =
-    if (newer.epoch <= directory.epoch) Nil
+    if (newer.revision <= directory.revision) Nil
     else {
       directory = newer
       val before = routes
@@ -49,11 +49,29 @@ private[wire] final class Router(clock: () => Long = () => System.nanoTime, isLo
       before.values.filterNot(route => routes.contains(route.endpoint)).flatMap(takeIdle).toSeq
     }
 
-  /** The worker for the next batch, None if none works. */
-  def pick(): Option[Route] = {
+  /** The version for a call that is held to none, by weight; None if none that answers its plan has a worker. */
+  def choose(digest: String, except: Endpoint => Boolean = _ => false): Option[Int] = {
+    val open = directory.served.filter { served =>
+      served.weight > 0 && served.takes(digest) && usable(served.version, except).nonEmpty
+    }
+    if (open.sizeIs <= 1) open.headOption.map(_.version)
+    else {
+      val at = ThreadLocalRandom.current.nextDouble(open.map(_.weight).sum)
+      val upTo = open.scanLeft(0.0)(_ + _.weight).tail
+      Some(open.zip(upTo).collectFirst { case (served, end) if at < end => served }.getOrElse(open.last).version)
+    }
+  }
+
+  /** The worker of a version for the next batch, None if none works. */
+  def pick(version: Int, except: Endpoint => Boolean = _ => false): Option[Route] = {
+    val found = usable(version, except)
+    lessLoadedOfTwo(if (found.exists(r => r.isLocal && r.isFree)) found.filter(_.isLocal) else found)
+  }
+
+  private def usable(version: Int, except: Endpoint => Boolean): IndexedSeq[Route] = {
     val now = clock()
-    val usable = routes.valuesIterator.filter(_.failedAtNs.forall(now - _ > AvoidNs)).toIndexedSeq
-    lessLoadedOfTwo(if (usable.exists(r => r.isLocal && r.isFree)) usable.filter(_.isLocal) else usable)
+    directory.endpointsOf(version).iterator.filterNot(except).flatMap(routes.get)
+      .filter(_.failedAtNs.forall(now - _ > AvoidNs)).toIndexedSeq
   }
 
   /** Leave an endpoint alone for a while; returns its idle connections, which lead to the same dead end. */

@@ -11,21 +11,26 @@ import com.fasterxml.jackson.databind.util.RawValue
  *
  * @param schema Arrow schema of the batches: the base64 of its IPC message
  * @param byName whether column names mean anything
- * @param call what a worker is told of how the function calls
+ * @param call what a worker is told of how the function calls, with the query that the batches belong to
+ * @param digest of the plan: a version that does not accept it is not asked; empty for any
+ * @param pin the version that the query is held to
  */
-case class StreamKey(schema: String, byName: Boolean, call: CallOptions) {
+case class StreamKey(
+    schema: String, byName: Boolean, call: CallOptions, digest: String = "", pin: Option[Int] = None) {
 
-  /** The payload of an open request. `pin` is kept free for the version that a query is held to. */
+  /** The payload of an open request, its keys in order as Python writes them. */
   private[wire] def toJson: Array[Byte] = {
     val node = Handle.json.createObjectNode()
     node.put("binding", if (byName) "name" else "position")
+    if (call.caseSensitive) node.put("case_sensitive", true)
+    if (digest.nonEmpty) node.put("digest", digest)
     call.onError.foreach(node.put("on_error", _))
     // as it was written: a second reader might spell its numbers in another way
     if (call.params.nonEmpty) node.putRawValue("params", new RawValue(call.params))
-    node.putNull("pin")
+    pin.fold(node.putNull("pin"))(node.put("pin", _))
+    if (call.query.nonEmpty) node.put("query", call.query)
     node.put("schema", schema)
     call.timeZone.foreach(node.put("time_zone", _))
-    if (call.caseSensitive) node.put("case_sensitive", true)
     node.toString.getBytes(UTF_8)
   }
 }
@@ -41,11 +46,11 @@ final class Ticket private[wire] (
     private[wire] val limits: Limits,
     private[wire] val message: Seq[ByteBuffer],
     val rows: Int,
-    private[wire] val deadlineNs: Option[Long]) {
+    private[wire] val search: Search) {
 
+  private[wire] var version: Option[Int] = None // that of its worker, where it is held to none
   private[wire] var route: Route = _
   private[wire] var connection: Connection = _
-  private[wire] var waits = 0
   private[wire] var sent = 0L
   private[wire] var waited = 0L
   private[wire] var losses = 0

@@ -34,7 +34,7 @@ private[wire] final class Patience(watch: Watch, silenceNs: Long, deadlineNs: Op
 }
 
 private[wire] object Patience {
-  private val SliceMs = 200L
+  val SliceMs = 200L
 
   /** Sleep, but for the watch and for interruption. */
   def sleep(nanos: Long, watch: Watch): Unit = {
@@ -49,7 +49,8 @@ private[wire] object Patience {
 
   private def slice(nanos: Long): Long = math.max(1, math.min(SliceMs, (nanos + 999999) / 1000000))
 
-  private def look(watch: Watch): Unit = {
+  /** Throw if the caller gives up. */
+  def look(watch: Watch): Unit = {
     watch.check() // first: it knows why the thread was interrupted
     if (Thread.interrupted()) throw new InterruptedException("interrupted while waiting for a worker")
   }

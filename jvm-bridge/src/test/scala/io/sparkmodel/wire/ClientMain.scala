@@ -30,11 +30,17 @@ object ClientMain {
     case "client" =>
       val handle = Handle.find(a.required("handle").binaryValue).get
       called(handle, new PoolClient(
-        handle.pool, handle.credential, a.path("silence_s").asDouble(5), a.path("gone_s").asDouble(3)))
+        handle.pool, handle.credential, a.path("silence_s").asDouble(5), a.path("gone_s").asDouble(10)))
     case "of" =>
       val handle = Handle.find(a.required("handle").binaryValue).get
       val client = PoolClient.of(handle)
       clients.asScala.collectFirst { case (id, `client`) => id }.getOrElse(called(handle, client))
+    case "pin" =>
+      val (query, digest) = (a.required("query").asText, a.path("digest").asText(""))
+      client(a).pin(query, digest, limits(a), watch(a), Option(a.get("timeout_s")).map(_.asDouble))
+    case "in_force" =>
+      val found = client(a).inForce(limits(a))
+      Seq(found.maxInFlight, found.maxRetries, found.timeoutS, found.readyTimeoutS).asJava
     case "submit" => add(tickets, (client(a), submit(a)))
     case "collect" => collect(a)
     case "is_ready" => ticket(a) match { case (client, ticket) => client.isReady(ticket) }
@@ -49,6 +55,7 @@ object ClientMain {
     case "descriptors" =>
       ManagementFactory.getPlatformMXBean(classOf[UnixOperatingSystemMXBean]).getOpenFileDescriptorCount
     case "picks" => picks(a).asJava
+    case "chosen" => chosen(a)
     case "is_here" => Router.isHere(a.required("host").asText)
     case _ => VectorCalls.answer(operation, a)
   }
@@ -81,12 +88,19 @@ object ClientMain {
     () => if (flag.get) throw new Tripped
   }
 
-  private def stream(a: JsonNode): StreamKey = {
+  def stream(a: JsonNode): StreamKey = {
     val call = CallOptions(
       a.path("params").asText(""),
       Option(a.get("on_error")).map(_.asText),
-      Option(a.get("time_zone")).map(_.asText))
-    StreamKey(a.required("schema").asText, a.path("by_name").asBoolean(false), call)
+      Option(a.get("time_zone")).map(_.asText),
+      caseSensitive = a.path("case_sensitive").asBoolean,
+      query = a.path("query").asText(""))
+    StreamKey(
+      a.required("schema").asText,
+      a.path("by_name").asBoolean,
+      call,
+      a.path("digest").asText(""),
+      Option(a.get("pin")).filterNot(_.isNull).map(_.asInt))
   }
 
   /** The message in two direct buffers, the first of which does not begin at its own start. */
@@ -132,7 +146,10 @@ object ClientMain {
     val router = new Router(() => now, _ == "near")
     val workers = a.required("workers").elements.asScala.toSeq
     def endpoint(worker: JsonNode) = Endpoint(worker.path("host").asText("far"), worker.required("port").asInt)
-    router.update(Directory(1, workers.map(endpoint), "ready", 1))
+    val versions = workers.groupBy(_.path("version").asInt(1)).map { case (version, some) =>
+      Served(version, some.map(endpoint), 1, Nil)
+    }
+    router.update(Directory(Revision(1, 1), "ready", 1, versions.toSeq))
     workers.foreach { worker =>
       val route = router.routes(endpoint(worker))
       route.inFlight = worker.path("in_flight").asInt
@@ -143,7 +160,19 @@ object ClientMain {
       }
     }
     now = 0
-    (1 to 200).flatMap(_ => router.pick().map(_.endpoint.port)).toSet
+    val except = a.path("except").elements.asScala.map(_.asInt).toSet
+    val version = a.path("of").asInt(1)
+    (1 to 200).flatMap(_ => router.pick(version, e => except(e.port)).map(_.endpoint.port)).toSet
+  }
+
+  /** How often a router chooses each version of a directory for plans of a digest, in 1,000 choices. */
+  private def chosen(a: JsonNode): java.util.Map[Int, Int] = {
+    val router = new Router()
+    router.update(Directory(a.required("directory")))
+    val except = a.path("except").elements.asScala.map(_.asInt).toSet
+    val digest = a.required("digest").asText
+    val chosen = (1 to 1000).flatMap(_ => router.choose(digest, e => except(e.port)))
+    chosen.groupMapReduce(identity)(_ => 1)(_ + _).asJava
   }
 
   /** Many batches, one after the other in each of many threads; the answers' distinct payloads. */

@@ -33,11 +33,7 @@ object VectorCalls {
       Frames.putRequest(head, a.required("type").asInt, seq, a.required("budget_ms").asLong, length)
       text(head.flip())
     case "open" =>
-      val call = CallOptions(
-        a.path("params").asText(""),
-        Option(a.get("on_error")).map(_.asText),
-        Option(a.get("time_zone")).map(_.asText))
-      new String(StreamKey(a.required("schema").asText, a.required("by_name").asBoolean, call).toJson, "UTF-8")
+      new String(ClientMain.stream(a).toJson, "UTF-8")
     case "answers" => answers(hex(a)).asJava
     case "error" => throw ModelException.read(Frames.json(hex(a), "test"))
     case "json" => Frames.json(hex(a), "test")
@@ -66,7 +62,8 @@ object VectorCalls {
       found += Map[String, Any](
         "status" -> head.status,
         "seq" -> Integer.toUnsignedLong(head.seq),
-        "epoch" -> head.epoch,
+        "incarnation" -> head.revision.incarnation,
+        "number" -> head.revision.number,
         "queue_us" -> head.queueUs,
         "predict_us" -> head.predictUs,
         "load" -> head.load,

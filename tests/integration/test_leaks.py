@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pools without Spark whose driver ends, in whatever way: no process and no directory stays."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+
+import pytest
+
+from tests.integration.scripts import PATIENCE_S, Script, assert_nothing_left, scratch_directories
+
+PROGRAM = """
+    import sys, time
+    from sparkmodel.cluster import connection
+    from tests.integration.supervised import Callers, deploy, kill, supervisor, workers
+    from tests.models import FactorModel
+
+    if __name__ == "__main__":
+        connection.connect(num_cpus=4, log_to_driver=False)
+        pool = deploy(FactorModel(2.0), env_manager="local")
+        other = deploy(FactorModel(3.0), name="actors", workers=1, extra_env={{"A": "1"}})
+        with Callers(pool, 2.0) as callers, Callers(other, 3.0) as others:
+            if {dies}:
+                kill(supervisor(pool))
+                assert workers(pool)
+            callers.more()
+            others.more()
+        assert (callers.errors, others.errors) == ([], []), (callers.errors, others.errors)
+        print("up", flush=True)
+        {ending}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_driver_that_ends_leaves_nothing(tmp_path: pathlib.Path, dies: bool) -> None:
+    before = scratch_directories()
+    script = Script(PROGRAM.format(dies=dies, ending="pass"), tmp_path)
+    assert "up" in script.finish()
+    assert_nothing_left(script, before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_driver_that_is_killed_leaves_nothing(tmp_path: pathlib.Path, dies: bool) -> None:
+    before = scratch_directories()
+    script = Script(PROGRAM.format(dies=dies, ending="time.sleep(600)"), tmp_path)
+    script.read_until("up")
+    os.kill(script.process.pid, signal.SIGKILL)
+    script.process.wait(PATIENCE_S)
+    assert_nothing_left(script, before)
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_killed_just_after_its_supervisor_leaves_nothing(tmp_path: pathlib.Path) -> None:
+    """Its workers wait for a supervisor that will never come."""
+    before = scratch_directories()
+    ending = "import os; os.kill(supervisor(pool), 9); os.kill(os.getpid(), 9)"
+    script = Script(PROGRAM.format(dies=False, ending=ending), tmp_path)
+    script.read_until("up")
+    script.process.wait(PATIENCE_S)
+    assert_nothing_left(script, before)
