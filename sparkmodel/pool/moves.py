@@ -58,7 +58,7 @@ class Moves:
         )
         self._openings.phase = "placing"
         try:
-            generation = self._accepting(generation, intent)
+            self._accepting(generation, intent)  # before anything is started, as far as can be seen by then
             count = self._openings.count(generation, intent.traffic)
             members = self._openings.start(intent, generation, count)
             generation = dataclasses.replace(generation, feature_names=members[0].feature_names if members else None)
