@@ -33,11 +33,13 @@ def take_over(core: Core, data: bytes | None) -> bool:
     core.ledger.write(record)  # before anybody hears of it: the next one is to be newer still
     core.step("adopting")
     core.record, core.directory = record, Directory(revision=Revision(incarnation))
-    known: dict[bool, list[Member]] = {True: [], False: []}  # by whether callers know of them
-    for member, one in zip(members, stats, strict=True):
-        known[bool(one.get("incarnation"))].append(member)
-    ours = [m for m in known[True] if m.version in record.generations]
-    ours += [m for m in known[False] if m.version in record.serving]  # recorded, and not published any more
+    standing = {id(member): _standing(one) for member, one in zip(members, stats, strict=True)}
+    ours = [
+        member
+        for member in sorted(members, key=lambda member: -standing[id(member)])
+        # one that callers know of, or one that was recorded, and not published any more
+        if member.version in (record.generations if standing[id(member)] else record.serving)
+    ]
     strangers = [member for member in members if member not in ours]
     at_once(lambda member: member.close(0.0), strangers)
     core.crew.counters.end(strangers)
@@ -48,6 +50,11 @@ def take_over(core: Core, data: bytes | None) -> bool:
     core.step("adopted")
     core.end_later(leaving)
     return True
+
+
+def _standing(stats: dict[str, object]) -> int:
+    """2 for a worker that callers are sent to, 1 for one that they may know of, 0 for one that nobody knows."""
+    return 2 if stats.get("listed") else int(bool(stats.get("incarnation")))
 
 
 def _count_in(core: Core, members: list[Member]) -> list[Member]:

@@ -120,7 +120,11 @@ class Master:
         """Where a change is: phase, workers that serve, workers asked for."""
         with self._core.lock:
             loading = list(self._core.crew.loading)
-        return {"phase": self._changes.phase, "ready": self._launcher.progress(loading), "workers": len(loading)}
+        return {
+            "phase": self._changes.openings.phase,
+            "ready": self._launcher.progress(loading),
+            "workers": len(loading),
+        }
 
     def stats(self) -> dict[str, Any]:
         """Counters of the pool, those of ended workers included, and of each worker."""
@@ -155,7 +159,7 @@ class Master:
         """Take over what a dead master has left; False, and nothing is left, if its pool never served."""
         adopted = take_over(self._core, self._store.load())
         if adopted:
-            self._changes.phase = "ready"
+            self._changes.openings.phase = "ready"
             self._tending.forget_keep()
             self._healer.fill()
         return adopted
@@ -175,11 +179,11 @@ class Master:
 
     def outcome(self, intent_id: str) -> Applied | None:
         """What an intent has led to, waiting for one that is under way; None for one that was not done."""
-        return self._changes.outcome(intent_id)
+        return self._changes.turns.outcome(intent_id)
 
     def cancel(self, intent_id: str) -> None:
         """Who asked has gone: an intent that is not recorded yet is undone."""
-        self._changes.cancel(intent_id)
+        self._changes.turns.cancel(intent_id)
 
     def pin(self, query: str, digest: str = "", deadline: float = math.inf) -> int:
         """The version of a query, with workers; see `Pins.pin`."""

@@ -153,13 +153,15 @@ class Worker:
     def stats(self) -> WorkerStats:
         """The counters now."""
         gate = self._server.gate if self._server else None
-        revision = self.directory.revision
+        directory = self.directory
+        revision = directory.revision
         return self._tally.read(
             queued=gate.load if gate else 0,
             wait_s=gate.waited_s if gate else 0.0,
             oldest_wait_s=gate.oldest_wait_s if gate else 0.0,
             incarnation=revision.incarnation,
             number=revision.number,
+            listed=self._server is not None and self._server.endpoint in directory.endpoints,
         )
 
     def close(self, drain_s: float = 0.0) -> None:

@@ -33,6 +33,7 @@ class WorkerStats:
         wait_s: Seconds that batches have waited for the model, all together.
         oldest_wait_s: How long the one that waits longest now has waited.
         incarnation, number: Revision of the newest directory that it was sent; 0 if callers cannot know of it.
+        listed: Whether that directory sends callers to it.
         seconds: Of each of the last 512 batches, in the model.
         last_error: Of the last batch or row that failed: `time` (seconds since 1970), `message`, `details`.
     """
@@ -52,6 +53,7 @@ class WorkerStats:
     oldest_wait_s: float = 0.0
     incarnation: int = 0
     number: int = 0
+    listed: bool = False
     seconds: tuple[float, ...] = ()
     last_error: dict[str, Any] | None = None
 

@@ -30,6 +30,7 @@ def test_it_gets_its_share_of_the_queries(pool: RunningPool) -> None:
     given = [pool.master.pin(f"query:{number}", "", math.inf) for number in range(2000)]
     assert 150 <= given.count(2) <= 250
     assert given == [pool.master.pin(f"query:{number}", "", math.inf) for number in range(2000)]
+    assert given == [pool.master._core.choose(f"query:{number}", "") for number in range(2000)]
     assert pool.master.pin("", "", math.inf) == 1
     assert [(served.version, served.weight) for served in pool.directory.served] == [(1, 0.9), (2, 0.1)]
     assert (pool.directory.version, pool.master.current.version) == (1, 1)

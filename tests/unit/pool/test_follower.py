@@ -7,9 +7,10 @@ import dataclasses
 import threading
 from collections.abc import Callable
 
+import pyarrow as pa
 import pytest
 
-from sparkmodel.errors import ModelNotFoundError
+from sparkmodel.errors import ModelNotFoundError, ResultTypeChangedError
 from sparkmodel.loaders import Resolved
 from sparkmodel.pool.follower import Follower
 from sparkmodel.pool.intents import Intent
@@ -121,6 +122,22 @@ def test_a_rollback_while_the_registry_answers_is_not_undone(pool: RunningPool, 
     assert look(pool, follower) == DOUBLE
     registry.answering = lambda: None
     assert look(pool, follower) == DOUBLE
+
+
+def test_what_is_not_followed_any_more_moves_nothing(pool: RunningPool) -> None:
+    """Whoever has looked, and whenever."""
+    pool.change("source", source=resolved("models:/wine/7", SAME))
+    pool.change("follow", source=resolved("models:/wine@champion", DOUBLE))
+    assert pool.master.current.spec.source.uri == SAME
+    assert pool.master.seen == ("models:/wine@champion", DOUBLE)
+
+
+def test_a_version_that_does_not_fit_is_tried_once(pool: RunningPool) -> None:
+    pool.change("options", fields={"signature": Signature(output=pa.float64())})
+    follow = Resolved(Source(kind="python", given="models:/wine@champion", uri=SAME), Signature(output=pa.string()))
+    with pytest.raises(ResultTypeChangedError):
+        pool.change("follow", source=follow)
+    assert pool.master.seen == ("models:/wine@champion", SAME)
 
 
 def test_following_touches_the_source_only(pool: RunningPool, registry: Registry) -> None:

@@ -67,7 +67,9 @@ def test_two_hundred_changes_of_two_clients_come_out_as_the_log_says(pool: Runni
     for client in clients:
         client.join(300)
     assert failures == []
-    assert len(log) == len({revision for revision, _ in log}) == 200
+    log.append((pool.change("options", options={"max_queued": 50}).revision, {"max_queued": 50}))
+    log.append((pool.change("size", workers=2).revision, {"workers": 2}))
+    assert len(log) == len({revision for revision, _ in log}) == 202
     end: dict[str, Any] = {}
     for _, wish in sorted(log, key=lambda entry: entry[0]):
         end.update(wish)
@@ -225,9 +227,9 @@ def test_a_record_that_cannot_be_written_is_a_change_that_is_not_done(pool: Runn
 
     def fail(record: bytes) -> None:
         calls.append(record)
-        if len(calls) == 2:  # the first one only takes a number
-            raise ConnectionError("the cluster did not answer")
         save(record)
+        if len(calls) == 2:  # the first one only takes a number
+            raise ConnectionError("it is written, but the answer was lost")
 
     store.save = fail  # type: ignore[method-assign]
     with pytest.raises(ConnectionError):
@@ -237,6 +239,18 @@ def test_a_record_that_cannot_be_written_is_a_change_that_is_not_done(pool: Runn
     assert [member.version for member in pool.house.alive] == [1]
     assert pool.next_master()
     assert pool.directory.version == 1
+    assert [member.version for member in pool.house.alive] == [1]
+
+
+def test_a_version_that_comes_back_takes_the_limits_of_now(pool: RunningPool) -> None:
+    pool.deploy(models.FactorModel(2))
+    (first,) = pool.serving
+    assert pool.score("q") == 2
+    pool.update(models.FactorModel(3))
+    pool.change("options", options={"timeout_s": 7.0})
+    pool.rollback()
+    assert pool.serving == [first]
+    assert first.worker.spec.options.timeout_s == 7.0
 
 
 def test_scaling_touches_no_other_worker(pool: RunningPool) -> None:

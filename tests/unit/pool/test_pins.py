@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -154,6 +155,49 @@ def test_new_inputs_are_refused_with_what_differs(slow: RunningPool) -> None:
     assert slow.directory.version == 1
 
 
+class Knows:
+    """A model that has no signature and knows its columns."""
+
+    def __init__(self, *names: str) -> None:
+        self.feature_names_in_ = list(names)
+
+    def predict(self, data: Any) -> Any:
+        return data[self.feature_names_in_[0]]
+
+
+def test_columns_that_only_the_loaded_model_knows_are_inputs_too(slow: RunningPool) -> None:
+    slow.deploy(Knows("a", "b"))
+    old = slow.master.current.described.digest
+    with pytest.raises(InputsChangedError, match="input 'b' is gone; input 'c' is new and required"):
+        slow.update(Knows("a", "c"))
+    assert [member.version for member in slow.house.alive] == [1]
+    slow.update(Knows("b", "a"))
+    assert slow.master.pin("q", old, math.inf) == 3
+    slow.update(Knows("a", "c"), allow_new_inputs=True)
+    assert slow.master.pin("r", old, math.inf) == 3
+    assert slow.master.pin("s", slow.master.current.described.digest, math.inf) == 4
+
+
+def test_a_query_that_comes_while_its_version_is_looked_at_keeps_it(
+    slow: RunningPool, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow.deploy(models.FactorModel(2))
+    assert slow.score("q") == 2
+    (member,) = slow.serving
+    slow.update(models.FactorModel(3))
+    clock.now += 20.0
+
+    def leases() -> dict[str, float]:
+        found = member.worker.leases()
+        slow.master.pin("q", "", math.inf)  # after what was found was found
+        return found
+
+    monkeypatch.setattr(member, "leases", leases)
+    slow.master.tend()
+    assert not member.is_closed
+    assert slow.directory.of(1) is not None
+
+
 def test_other_order_is_right_for_all(slow: RunningPool) -> None:
     slow.deploy(models.FactorModel(2), signature=named("a", "b"))
     digest = slow.master.current.spec.digest
@@ -187,6 +231,7 @@ def test_a_rollback_does_not_take_plans_that_may_send_more(slow: RunningPool) ->
     optional = Signature(inputs=(*(X.inputs or ()), Column(name="y", type=pa.float64(), required=False)))
     slow.update(models.FactorModel(3), signature=optional)
     digests = [slow.master._core.record.generations[version].spec.digest for version in (1, 2)]
+    assert slow.master.pin("p", digests[0], math.inf) == 2
     slow.rollback()
     assert slow.master.pin("q", digests[0], math.inf) == 1
     assert slow.master.pin("r", digests[1], math.inf) == 2  # it may have been planned with y

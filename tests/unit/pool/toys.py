@@ -293,7 +293,7 @@ class ThreadLauncher:
 
     def adopt(self) -> list[Member]:
         found: list[Member] = []
-        for member in self.house.members:
+        for member in reversed(self.house.members):  # there is no order in which they are found
             if member.serves:
                 found.append(Grip(member, self._leash))
             elif not member.loaded.is_set():
