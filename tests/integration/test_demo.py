@@ -52,14 +52,15 @@ class Run:
         return {path for path, times in self.held.items() if 2 * times > most}
 
     def watch(self, process: psutil.Process) -> None:
-        """Note the processes below this one, and the locked scratch directory that it holds, until it ends."""
+        """Note the processes below this one, and the locked scratch directory that its keeper holds, until it ends."""
         while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
             try:
                 self.processes.update([process, *process.children(recursive=True)])
-                files = [pathlib.Path(file.path) for file in process.open_files()]
+                keepers = [child for child in process.children() if "sparkmodel.keeper" in child.cmdline()]
+                files = [pathlib.Path(file.path) for keeper in keepers for file in keeper.open_files()]
                 self.held.update({file.parent for file in files if file.parent.name.startswith("sm-")})
-            except psutil.NoSuchProcess:
-                return
+            except psutil.NoSuchProcess:  # it, or one of those: then it is looked at again
+                continue
             time.sleep(0.1)
 
     def assert_nothing_is_left(self) -> None:
