@@ -171,6 +171,18 @@ def open_bench(scale: float = 1.0, runs: int = RUNS) -> Iterator[Bench]:
             sm.shutdown()
 
 
+@contextlib.contextmanager
+def ray_itself() -> Iterator[None]:
+    """A Ray for what is compared with: sparkmodel's own is another process's."""
+    import ray
+
+    ray.init(address="local", num_cpus=CORES, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
 def _quiet() -> None:
     """Less noise between the numbers: MLflow warns about what a benchmark does on purpose."""
     warnings.simplefilter("ignore")

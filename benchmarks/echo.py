@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from sparkmodel.wire.client import PoolClient
+from sparkmodel.wire.directory import Directory, Revision, Served
 from sparkmodel.wire.handle import Contract, Credential, Handle, PoolRef
 from sparkmodel.wire.server import Server
-from sparkmodel.wire.service import Directory
 
 _ANSWER = pa.schema([("prediction", pa.float64())])
 _NAME, _TOKEN = "echo", "echo"
@@ -50,7 +50,7 @@ def _serve(pipe: Any) -> None:
 
 
 def _directory(endpoint: tuple[str, int]) -> Directory:
-    return Directory(epoch=1, endpoints=(endpoint,), state="ready", version=1)
+    return Directory(Revision(1, 1), "ready", 1, (Served(1, (endpoint,)),))
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import ray
 
 import sparkmodel as sm
 from benchmarks import workloads
-from benchmarks.common import OURS, SPARK_UDF, Bench, Measure, Result, compare, on_path
+from benchmarks.common import OURS, SPARK_UDF, Bench, Measure, Result, compare, on_path, ray_itself
 from benchmarks.processes import Memory, family, memory, rest
 from benchmarks.workloads import Case
 
@@ -32,6 +32,7 @@ class Actor:
         return self._model.predict(frame)
 
 
+@ray_itself()
 def run(bench: Bench) -> Result:
     """Measure what all processes together have more after one more model with one worker has answered."""
     on_path(OURS, bench.spark)

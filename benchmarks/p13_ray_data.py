@@ -22,6 +22,7 @@ from benchmarks.common import (
     Result,
     compare,
     interleaved,
+    ray_itself,
     registered,
     score_sum,
     score_values,
@@ -45,6 +46,7 @@ class Scorer:
         return kept.assign(prediction=self._model.predict(frame[self._columns]))
 
 
+@ray_itself()
 def run(bench: Bench) -> Result:
     """Measure sparkmodel and two actors of Ray Data."""
     cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -16,7 +16,7 @@ import pyarrow as pa
 import ray
 
 from benchmarks import workloads
-from benchmarks.common import Array, Bench, Measure, Result, compare, registered
+from benchmarks.common import Array, Bench, Measure, Result, compare, ray_itself, registered
 from benchmarks.echo import echo_client
 from sparkmodel.keeper import pools
 from sparkmodel.wire.client import client_of
@@ -60,9 +60,10 @@ def run(bench: Bench) -> Result:
     row = {name: float(i) for i, name in enumerate(workloads.COLUMNS, start=1)}
     frame = pd.DataFrame([row])
     truth = mlflow.pyfunc.load_model(work.uri).predict(frame)
-    transport = _transport(bench, row)
-    noop = _noop(bench, row, frame)
-    linear = _linear(bench, work.uri, row, frame, truth)
+    with ray_itself():
+        transport = _transport(bench, row)
+        noop = _noop(bench, row, frame)
+        linear = _linear(bench, work.uri, row, frame, truth)
     return Result(
         "P7",
         f"one row of 11 doubles, {bench.runs} runs of {_calls(bench)} calls",

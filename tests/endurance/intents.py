@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 
 import sparkmodel as sm
 from sparkmodel.control.changes import configure
+from sparkmodel.pool.intents import Applied
 from tests.endurance.oracle import made
 
 
@@ -24,6 +25,14 @@ def intents(spark: SparkSession, home: pathlib.Path, times: int) -> list[str]:
 
     def client(seed: int) -> None:
         rng, model = random.Random(seed), sm.get("contested", spark)
+        applied: list[Applied] = []
+        ask = model._pool.change
+
+        def change(*arguments: Any, **named: Any) -> Applied:
+            applied.append(ask(*arguments, **named))
+            return applied[-1]
+
+        model._pool.change = change  # type: ignore[method-assign]
         for number in range(times // 2):
             kind = rng.choice(["timeout_s", "max_queued", "workers", "workers", "source"])
             try:
@@ -36,7 +45,7 @@ def intents(spark: SparkSession, home: pathlib.Path, times: int) -> list[str]:
                 else:
                     value = rng.randint(10, 90)
                     configure(model._pool, {kind: value})
-                revision = model._pool.applied.revision
+                revision = applied[-1].revision
             except sm.SparkModelError as error:
                 errors.append(f"{kind}: {error.message}")
                 continue

@@ -110,8 +110,10 @@ def test_update_under_load_and_rollback(register: Register, spark: SparkSession)
     assert mark > 0
     assert model.predict([{"x": 1.0}]) == [2.0]
     assert model.rollback().predict([{"x": 1.0}]) == [3.0]
-    assert model.stats()["errors"] == 0
-    assert len(model.stats()["workers"]) == 2
+    stats = model.stats()
+    assert stats["errors"] == 0
+    # those of the version before stay while a query may be held to it
+    assert len([worker for worker in stats["workers"] if worker["version"] == stats["version"]]) == 2
 
 
 def test_rollback_needs_a_version_before(register: Register) -> None:

@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 
 from sparkmodel.pool.worker import Worker
 from sparkmodel.schema import Column, Signature
-from sparkmodel.wire.directory import Directory
 from tests.unit.pool.toys import HOST, TOKEN, client_for, spec_of
 from tests.unit.scoring.test_round_trip import TEXTS, integers
-from tests.unit.wire.toys import HandleClient
+from tests.unit.wire.toys import HandleClient, listing
 
 DECIMAL = pa.decimal128(38, 10)
 SCALARS: dict[pa.DataType, st.SearchStrategy[Any]] = {
@@ -84,7 +83,7 @@ def echo(schema: pa.Schema, with_signature: bool, **options: Any) -> Iterator[Ha
     )
     worker = Worker(spec, version=1, token=TOKEN, host=HOST)
     endpoint = worker.start(payload.data)
-    worker.publish(Directory(1, (endpoint,), "ready", 1))
+    worker.publish(listing(1, (endpoint,)))
     client = client_for(worker.directory, endpoint, spec)
     try:
         yield client
