@@ -220,7 +220,8 @@ def test_a_drop_ends_what_loads_and_what_waits(pool: RunningPool, tmp_path: path
     assert pool.house.alive == []
 
 
-def test_a_record_that_cannot_be_written_is_a_change_that_is_not_done(pool: RunningPool) -> None:
+@pytest.mark.parametrize("kind", ["size", "source"])
+def test_a_record_that_cannot_be_written_is_a_change_that_is_not_done(pool: RunningPool, kind: str) -> None:
     pool.deploy(models.FactorModel(2))
     store = pool.master._store
     save, calls = store.save, []
@@ -228,18 +229,18 @@ def test_a_record_that_cannot_be_written_is_a_change_that_is_not_done(pool: Runn
     def fail(record: bytes) -> None:
         calls.append(record)
         save(record)
-        if len(calls) == 2:  # the first one only takes a number
+        if len(calls) == (1 if kind == "size" else 2):  # the first one of a new version only takes a number
             raise ConnectionError("it is written, but the answer was lost")
 
     store.save = fail  # type: ignore[method-assign]
     with pytest.raises(ConnectionError):
-        pool.update(models.FactorModel(3))
+        pool.change("size", workers=2) if kind == "size" else pool.update(models.FactorModel(3))
     store.save = save  # type: ignore[method-assign]
-    assert pool.directory.version == 1
-    assert [member.version for member in pool.house.alive] == [1]
-    assert pool.next_master()
-    assert pool.directory.version == 1
-    assert [member.version for member in pool.house.alive] == [1]
+    for _ in range(2):
+        assert pool.directory.version == 1
+        assert pool.master.current.spec.options.workers == 1
+        assert [member.version for member in pool.house.alive] == [1]
+        assert pool.next_master()
 
 
 def test_a_version_that_comes_back_takes_the_limits_of_now(pool: RunningPool) -> None:
