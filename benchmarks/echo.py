@@ -25,6 +25,10 @@ class _EchoStream:
     def __init__(self, schema: pa.Schema) -> None:
         self.schema = schema
 
+    def active(self) -> contextlib.AbstractContextManager[None]:
+        """Nothing is held here."""
+        return contextlib.nullcontext()
+
     def predict(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         return pa.RecordBatch.from_arrays([batch.column(0)], schema=_ANSWER)
 
