@@ -106,7 +106,7 @@ class Locator:
             except (WorkerStoppingError, *_UNREACHED):
                 continue
         if not self._hear(search) and refused is not None:
-            raise self._gone(f"another pool has its address now ({refused.fact})") from refused
+            raise self._refused(refused) from refused
         if time.monotonic() - search.heard > _GONE_S:
             raise self._gone("neither its master nor a worker answers")
         return None
@@ -117,10 +117,17 @@ class Locator:
         Raises:
             PoolGoneError: nobody answers, or it was dropped.
         """
+        refused = None
         for endpoint in (*self._masters(), *self.directory.endpoints):
-            with contextlib.suppress(AuthenticationError, *_UNREACHED):
+            try:
                 self._greet(endpoint).close()
                 return
+            except AuthenticationError as error:
+                refused = error
+            except _UNREACHED:
+                continue
+        if refused is not None:
+            raise self._refused(refused) from refused
         raise self._gone("neither its master nor a worker answers")
 
     def _masters(self) -> list[Endpoint]:
@@ -155,6 +162,9 @@ class Locator:
             self.is_dropped = True
             raise self._gone("it was dropped")
         return connection
+
+    def _refused(self, error: AuthenticationError) -> PoolGoneError:
+        return self._gone(f"another pool has its address now ({error.fact})")
 
     def _gone(self, fact: str) -> PoolGoneError:
         return PoolGoneError(self._what, f"the pool is gone: {fact}", "register the model again with sm.register")

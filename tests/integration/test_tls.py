@@ -52,7 +52,7 @@ def test_a_pool_with_tls_is_called_as_any_other(spark: SparkSession, register: R
     model.update(DoubleModel())
     assert spark.sql("SELECT over_tls(21) AS x").collect()[0].x == 42.0
     assert model._pool.handle().credential.tls == handle.credential.tls, "the pool's identity outlives its versions"
-    with pytest.raises(InvalidOptionError, match="the pool of model 'over_tls' is serving with it"):
+    with pytest.raises(InvalidOptionError, match="the pool of model 'over_tls' has True for life"):
         sm.register(spark, "over_tls", DoubleModel(), result_type="double", num_cpus=0.5, replace=True)
     assert model.version == 2
 
@@ -61,7 +61,7 @@ def test_a_pool_without_tls_has_no_certificate(spark: SparkSession, register: Re
     model = register("in_plain", DoubleModel(), result_type="double")
     handle = model._pool.handle()
     assert handle.credential.tls is None
-    with pytest.raises(InvalidOptionError, match="is serving without it"):
+    with pytest.raises(InvalidOptionError, match="has False for life"):
         sm.register(spark, "in_plain", DoubleModel(), result_type="double", num_cpus=0.5, replace=True, tls=True)
     with socket.create_connection(handle.pool.master) as sock, pytest.raises(ssl.SSLError):
         ssl._create_unverified_context().wrap_socket(sock)
