@@ -62,7 +62,7 @@ def extracted() -> list[pathlib.Path]:
     """The files of shipped models on this node."""
     scratch = connection.current().scratch
     assert scratch is not None
-    return [*scratch.glob("**/content")]
+    return [*scratch.glob("kept-*/*/files")]
 
 
 def test_an_mlflow_model_in_a_table_is_registered_swapped_and_leaves_nothing(
