@@ -244,7 +244,7 @@ def test_worker_process_imports_nothing_heavy_and_keeps_its_connections(
         heavy = [name for name in ("ray", "mlflow", "pandas", "sklearn") if name in sys.modules]
         ends = [
             connection._sock.getsockname()[1]
-            for known in client._clients.values()
+            for known in client._clients._clients.values()
             for route in known._router.routes.values()
             for connection in route.idle
         ]
