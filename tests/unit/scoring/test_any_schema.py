@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from sparkmodel.pool.worker import Worker
 from sparkmodel.schema import Column, Signature
+from sparkmodel.wire.directory import Served
 from tests.unit.pool.toys import HOST, TOKEN, client_for, spec_of
 from tests.unit.scoring.test_round_trip import TEXTS, integers
 from tests.unit.wire.toys import HandleClient, listing
@@ -83,7 +84,7 @@ def echo(schema: pa.Schema, with_signature: bool, **options: Any) -> Iterator[Ha
     )
     worker = Worker(spec, version=1, token=TOKEN, host=HOST)
     endpoint = worker.start(payload.data)
-    worker.publish(listing(1, (endpoint,)))
+    worker.publish(listing(1, served=(Served(1, (endpoint,), accepts=(spec.digest,)),)))
     client = client_for(worker.directory, endpoint, spec)
     try:
         yield client
