@@ -101,13 +101,16 @@ class _Member:
         except DOES_NOT_ANSWER:  # dead or stuck; the supervisor deals with it
             return {}
 
-    def close(self, drain_s: float) -> None:
+    def close(self, drain_s: float) -> dict[str, Any]:
+        last: dict[str, Any] = {}
         if self.started.done():  # else it is loading, and would answer only afterwards
             with contextlib.suppress(*DOES_NOT_ANSWER):
                 self._answer("close", drain_s, limit_s=drain_s + CONTROL_S)
+                last = self.stats()
         with contextlib.suppress(*DOES_NOT_ANSWER):
             self._kill()
             self.lifeline.result(CONTROL_S)
+        return last
 
     def _answer(self, method: str, *arguments: Any, limit_s: float = CONTROL_S) -> Any:
         return self._ask(method, *arguments).result(limit_s)

@@ -33,11 +33,15 @@ class Counters:
     def read(self, members: Sequence[Member]) -> list[dict[str, Any]]:
         """What each says now; empty for one that does not answer. At once, so that a slow one delays by itself only."""
         answers = at_once(lambda member: member.stats(), members)
+        self.note(members, answers)
+        return answers
+
+    def note(self, members: Sequence[Member], answers: Sequence[dict[str, Any]]) -> None:
+        """What each has said; one that said nothing goes on with what it said before."""
         with self._lock:
             for member, stats in zip(members, answers, strict=True):
                 if stats:
                     self._seen[id(member)] = (member, stats)
-        return answers
 
     def last(self, members: Iterable[Member]) -> list[dict[str, Any]]:
         """What each was last seen to say."""

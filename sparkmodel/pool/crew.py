@@ -103,7 +103,7 @@ class Crew:
 
     def dismiss(self, version: int, members: Sequence[Member], slots: Sequence[Any]) -> None:
         """End workers that nobody knows of."""
-        self._close(members, 0.0)
+        at_once(lambda member: member.close(0.0), members)
         with self.lock:
             self.loading = [member for member in self.loading if member not in members]
         self.slots.give_back(version, slots)
@@ -176,6 +176,5 @@ class Crew:
         self.counters.end(members)
         self.slots.close()
 
-    @staticmethod
-    def _close(members: Sequence[Member], drain_s: float) -> None:
-        at_once(lambda member: member.close(drain_s), members)
+    def _close(self, members: Sequence[Member], drain_s: float) -> None:
+        self.counters.note(members, at_once(lambda member: member.close(drain_s), members))

@@ -45,8 +45,12 @@ class Member(Protocol):
     def stats(self) -> dict[str, Any]:
         """Its counters; an empty dict if it does not answer."""
 
-    def close(self, drain_s: float) -> None:
-        """Send callers elsewhere, let batches finish for `drain_s`, end the process. Returns when it has ended."""
+    def close(self, drain_s: float) -> dict[str, Any]:
+        """Send callers elsewhere, let batches finish for `drain_s`, end the process. Returns when it has ended.
+
+        Returns:
+            Its counters when the last batch was finished; an empty dict if it did not answer.
+        """
 
 
 class Launcher(Protocol):

@@ -149,9 +149,10 @@ class ThreadMember:
     def stats(self) -> dict[str, Any]:
         return {} if self.is_dead else {**dataclasses.asdict(self.worker.stats()), **self.extra}
 
-    def close(self, drain_s: float) -> None:
+    def close(self, drain_s: float) -> dict[str, Any]:
         self.worker.close(drain_s)
         self.is_closed = self.is_dead = True
+        return dataclasses.asdict(self.worker.stats())
 
     def kill(self) -> None:
         """What kill -9 looks like from outside: all sockets close, in the middle of a batch or not."""

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What workers have done is counted to the last batch, also by those that end."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from sparkmodel.pool.crew import Crew
+
+
+class Leaving:
+    """A worker that finishes a batch while it ends."""
+
+    version, slot, endpoint, feature_names = 1, None, ("h", 1), None
+
+    def __init__(self, last: dict[str, Any]) -> None:
+        self._last = last
+
+    def stats(self) -> dict[str, Any]:
+        return {"rows": 10, "batches": 1}
+
+    def close(self, drain_s: float) -> dict[str, Any]:
+        return self._last
+
+
+class NoLauncher:
+    """Reserves nothing."""
+
+    def release(self, slots: Any) -> None:
+        assert not list(slots)
+
+
+@pytest.mark.parametrize(("last", "rows"), [({"rows": 15, "batches": 2}, 15), ({}, 10)])
+def test_a_batch_that_is_finished_while_its_worker_ends_is_counted(last: dict[str, Any], rows: int) -> None:
+    launcher: Any = NoLauncher()
+    crew = Crew("toy", launcher, threading.Condition(threading.RLock()), threading.Event())
+    member: Any = Leaving(last)
+    crew.end([member], 1.0)
+    assert crew.counters.totals([])["rows"] == rows
+    assert crew.counters.last([member]) == []
