@@ -20,6 +20,7 @@ import sparkmodel as sm
 from tests.endurance.oracle import STEP, is_right
 
 BRIDGE = "spark.sparkmodel.bridge.enabled"
+MICRO_BATCH = 2_000
 ROWS = 25_000  # three batches of a local call, some of each partition of a query
 
 
@@ -166,7 +167,10 @@ class Stream:
     def __init__(self, spark: SparkSession, model: sm.Model, home: pathlib.Path, load: Load, kind: str) -> None:
         self.seen = load.seen.setdefault(kind, Seen())
         source = (
-            spark.readStream.format("rate-micro-batch").option("rowsPerBatch", 2000).option("numPartitions", 2).load()
+            spark.readStream.format("rate-micro-batch")
+            .option("rowsPerBatch", MICRO_BATCH)
+            .option("numPartitions", 2)
+            .load()
         )
         rows = source.select(f.col("value").alias("a"), (f.col("value") + 1).alias("b"))
         self._query = (

@@ -9,7 +9,7 @@ import time
 from pyspark.sql import SparkSession
 
 import sparkmodel as sm
-from tests.endurance.load import BRIDGE, Load, Stream, local, query, tables
+from tests.endurance.load import BRIDGE, MICRO_BATCH, Load, Stream, local, query, tables
 from tests.endurance.oracle import made
 
 
@@ -35,10 +35,12 @@ def swaps(spark: SparkSession, home: pathlib.Path, times: int) -> list[str]:
         stream.stop()
     faults = load.stop()
     asked = sum(seen.rows for seen in load.seen.values())
-    scored = sum(version["rows"] for version in model.versions())
-    if scored != asked and not faults:
+    scored = model.stats()["rows"]
+    # a stream that is stopped may leave its last micro-batch scored and not seen
+    if not 0 <= scored - asked <= len(streams) * MICRO_BATCH and not faults:
         faults.append(f"{asked} rows were asked for, {scored} were scored")
     if len(load.seen["local"].versions) < 2:
         faults.append("no swap was seen")
+    print(f"{asked} rows were asked for, {scored} were scored", flush=True)
     model.drop()
     return faults
