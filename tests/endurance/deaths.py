@@ -31,8 +31,9 @@ def supervisors() -> Iterator[psutil.Process]:
 
 
 def pids(model: sm.Model) -> set[int]:
-    """The workers' processes."""
-    return {worker["pid"] for worker in model.stats()["workers"]}
+    """The processes of the version that is served; those of one before end when its queries have."""
+    stats = model.stats()
+    return {worker["pid"] for worker in stats["workers"] if worker["version"] == stats["version"]}
 
 
 def deaths(spark: SparkSession, home: pathlib.Path, times: int) -> list[str]:
