@@ -31,12 +31,12 @@ def waves(spark: SparkSession, home: pathlib.Path, times: int) -> list[str]:
         load = Load()
         for _ in range(6):
             load.start("calls", local(model, 100))
-        most, until = 0, time.monotonic() + 15
-        while time.monotonic() < until:
+        most, began = 0, time.monotonic()
+        while time.monotonic() - began < (15 if most > 1 else 120):
             most = max(most, len(model.stats()["workers"]))
             time.sleep(0.5)
         faults += load.stop()
-        least, until = most, time.monotonic() + 30
+        least, until = most, time.monotonic() + 120
         while least and time.monotonic() < until:
             least = min(least, len(model.stats()["workers"]))
             time.sleep(0.5)
