@@ -73,8 +73,8 @@ def update(pool: Pool, source: Any) -> int:
 
 
 def workers(pool: Pool) -> list[int]:
-    """Their processes."""
-    return sorted(worker["pid"] for worker in pool.stats()["workers"])
+    """Their processes, but for one that does not answer because it was killed just now."""
+    return sorted(worker["pid"] for worker in pool.stats()["workers"] if worker)
 
 
 def supervisor(pool: Pool) -> int:
