@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
@@ -52,7 +53,7 @@ class Far:
         return future
 
 
-class _Member:
+class _Member(abc.ABC):
     """What both kinds have: who they are, and how they are asked.
 
     Args:
@@ -115,11 +116,13 @@ class _Member:
     def _answer(self, method: str, *arguments: Any, limit_s: float = CONTROL_S) -> Any:
         return self._ask(method, *arguments).result(limit_s)
 
+    @abc.abstractmethod
     def _ask(self, method: str, *arguments: Any) -> Future[Any]:
-        raise NotImplementedError
+        """Have the worker do it."""
 
+    @abc.abstractmethod
     def _kill(self) -> None:
-        raise NotImplementedError
+        """End its process."""
 
 
 class ForkedMember(_Member):
