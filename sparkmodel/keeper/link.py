@@ -7,6 +7,7 @@ import contextlib
 import enum
 import itertools
 import os
+import pathlib
 import queue
 import sys
 import threading
@@ -223,6 +224,8 @@ def anew(error: RayUnavailableError) -> RayUnavailableError:
 
 
 def _sendable(value: Any) -> Any:
+    if isinstance(value, pathlib.Path):
+        return value.absolute()  # the keeper stays where the driver was when it started
     return Marker.PROGRESS if callable(value) else apart(value)
 
 

@@ -231,9 +231,11 @@ def test_values_come_back_as_they_went(type_: str, register: Callable[..., sm.Mo
 
 @pytest.mark.usefixtures("python_path")
 def test_worker_process_imports_nothing_heavy_and_keeps_its_connections(
-    linear: sm.Model, spark: SparkSession, table: DataFrame
+    linear: sm.Model, spark: SparkSession, table: DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Looks into the very process that forwarded: the local session reuses its Python workers."""
+    # Spark takes idle workers in turn; of an environment that no other test has there are only those of this one
+    monkeypatch.setitem(spark.sparkContext.environment, "SPARKMODEL_TEST_LOOKS", "1")
 
     def inspect(rows: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         import os
@@ -253,7 +255,7 @@ def test_worker_process_imports_nothing_heavy_and_keeps_its_connections(
             del batch
 
     def look() -> dict[int, tuple[str, str]]:
-        spark.sql("SELECT sum(linear(a, b, c)) FROM points").collect()
+        table.select(f.sum(linear("a", "b", "c"))).collect()
         rows = spark.range(2, numPartitions=2).mapInArrow(inspect, "pid long, heavy string, ends string").collect()
         return {row.pid: (row.heavy, row.ends) for row in rows}
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 import sys
 import threading
 from collections.abc import Callable
@@ -33,6 +34,14 @@ def test_values_go_there_and_back_large_bytes_too(near: Near) -> None:
     large = bytes(3 << 20)
     assert link.call("echo", Thing("a", b"b"), large, key=None) == ((Thing("a", b"b"), large), {"key": None})
     assert process.started["path"] == sys.path
+
+
+def test_a_relative_path_is_the_drivers_not_the_keepers(
+    near: Near, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, _ = near(echo=lambda *arguments: (arguments, None))
+    monkeypatch.chdir(tmp_path)
+    assert link.call("echo", pathlib.Path("weights")) == (tmp_path / "weights",)
 
 
 def test_calls_of_several_threads_are_answered_side_by_side(near: Near) -> None:
