@@ -280,5 +280,5 @@ def _look(name: str) -> Json | None:
     except (ModelNotFoundError, PoolGoneError, PoolNotReadyError):  # dropped meanwhile, or still loading
         return None
     # of a range, what there are now; an old version may still have some for queries that began with it
-    running = sum(worker.get("version") == stats["version"] for worker in stats["workers"])
+    running = sum(worker["answers"] and worker["version"] == stats["version"] for worker in stats["workers"])
     return {**card, "state": stats["state"], "rows": stats["rows"], "running": running}

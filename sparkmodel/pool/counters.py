@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from sparkmodel.pool.launcher import Member
+from sparkmodel.scoring.tally import WorkerStats
 
+_NOW = {"queued": 0, "oldest_wait_s": 0.0, "listed": False}  # nobody knows
 SUMS = ("loads", "batches", "rows", "errors", "calls", "rows_failed", "predict_s", "wait_s")
 
 
@@ -35,6 +38,18 @@ class Counters:
         answers = at_once(lambda member: member.stats(), members)
         self.note(members, answers)
         return answers
+
+    def shown(self, members: Sequence[Member]) -> list[dict[str, Any]]:
+        """What each says now, for people; of one that does not answer, what it was last seen to say."""
+        answers = self.read(members)
+        with self._lock:
+            seen = {key: stats for key, (_, stats) in self._seen.items()}
+        return [
+            {**stats, "answers": True}
+            if stats
+            else {**_unknown(member.version), **seen.get(id(member), {}), **_NOW, "answers": False}
+            for member, stats in zip(members, answers, strict=True)
+        ]
 
     def note(self, members: Sequence[Member], answers: Sequence[dict[str, Any]]) -> None:
         """What each has said; one that said nothing goes on with what it said before."""
@@ -62,6 +77,10 @@ class Counters:
         ended = self.ended()
         sums = [ended.get(version, {})] if version is not None else list(ended.values())
         return {key: sum(one.get(key, 0) for one in (*stats, *sums)) for key in SUMS}
+
+
+def _unknown(version: int) -> dict[str, Any]:
+    return {**dataclasses.asdict(WorkerStats(version=version)), "pid": None}
 
 
 def at_once(task: Any, members: Sequence[Member]) -> list[Any]:

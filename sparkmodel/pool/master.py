@@ -129,7 +129,7 @@ class Master:
     def stats(self) -> dict[str, Any]:
         """Counters of the pool, those of ended workers included, and of each worker."""
         counters = self._core.crew.counters
-        workers = counters.read(self._core.crew.all())
+        workers = counters.shown(self._core.crew.all())
         directory = self.directory
         errors = [str(error) for error in self._healer.errors.values()]
         return {
@@ -140,7 +140,7 @@ class Master:
             "restart_error": errors[-1] if errors else None,
             "idle_s": self.idle_s,
             **counters.totals(workers),
-            "queued": sum(worker.get("queued", 0) for worker in workers),
+            "queued": sum(worker["queued"] for worker in workers),
             **summarize(workers),
             "workers": workers,
         }

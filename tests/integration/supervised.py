@@ -74,7 +74,7 @@ def update(pool: Pool, source: Any) -> int:
 
 def workers(pool: Pool) -> list[int]:
     """Their processes, but for one that does not answer because it was killed just now."""
-    return sorted(worker["pid"] for worker in pool.stats()["workers"] if worker)
+    return sorted(worker["pid"] for worker in pool.stats()["workers"] if worker["answers"])
 
 
 def supervisor(pool: Pool) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sparkmodel.pool.counters import Counters
 from sparkmodel.pool.crew import Crew
 
 
@@ -41,3 +42,28 @@ def test_a_batch_that_is_finished_while_its_worker_ends_is_counted(last: dict[st
     crew.end([member], 1.0)
     assert crew.counters.totals([])["rows"] == rows
     assert crew.counters.last([member]) == []
+
+
+def test_of_a_worker_that_does_not_answer_any_more_there_is_what_it_said_last() -> None:
+    class Falling(Leaving):
+        answers = [{"pid": 7, "rows": 10, "queued": 3, "seconds": (0.1,)}, {}]
+
+        def stats(self) -> dict[str, Any]:
+            return self.answers.pop(0)
+
+    class Silent(Leaving):
+        def stats(self) -> dict[str, Any]:
+            return {}
+
+    counters = Counters()
+    members: Any = [Falling({}), Silent({})]
+    before = counters.shown(members)
+    assert [(one["pid"], one["rows"], one["answers"]) for one in before] == [(7, 10, True), (None, 0, False)]
+    before[0].pop("seconds")  # what is shown is the caller's own
+    after = counters.shown(members)
+    assert [(one["pid"], one["rows"], one["queued"], one["answers"]) for one in after] == [
+        (7, 10, 0, False),
+        (None, 0, 0, False),
+    ]
+    assert after[0]["seconds"] == (0.1,)
+    assert counters.totals(after)["rows"] == 10
