@@ -79,7 +79,7 @@ def _compile(
 
 
 def _class_path(jar: pathlib.Path, jars: pathlib.Path) -> list[str]:
-    """Spark's, as `spark-submit` makes it: only with its beginning as there are JVMs given the archive of its classes."""
+    """As `spark-submit` makes it: only JVMs whose class path begins so can take the archive of its classes."""
     shipped = build_script().JARS / jar.name
     same = shipped.exists() and shipped.read_bytes() == jar.read_bytes()
     logging_first = map(str, jars.glob("slf4j-api-*.jar"))
