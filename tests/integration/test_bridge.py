@@ -234,7 +234,7 @@ def test_rows_that_become_large_do_not_make_a_batch_too_large(
     model = register(
         "jumps", lambda batch: pa.array([batch.nbytes] * len(batch)), result_type="bigint", batch_format="pyarrow"
     )
-    rows = spark.range(0, 220, 1, 1).selectExpr("id", "CAST(repeat('x', if(id < 100, 0, 1000000)) AS BINARY) AS image")
+    rows = spark.range(0, 165, 1, 1).selectExpr("id", "CAST(repeat('x', if(id < 100, 0, 1000000)) AS BINARY) AS image")
     rows.write.parquet(str(tmp_path / "images"))
     images = spark.read.parquet(str(tmp_path / "images"))
     assert images.rdd.getNumPartitions() == 1
@@ -242,13 +242,13 @@ def test_rows_that_become_large_do_not_make_a_batch_too_large(
         found = frame.selectExpr("length(image) AS l", "jumps(image) AS n").agg({"n": "max", "l": "count"}).first()
         assert found is not None
         assert found[0] < 50 << 20
-    arrays = spark.range(0, 140, 1, 1).selectExpr("id", "array_repeat(1D, if(id < 100, 1, 500000)) AS a")
+    arrays = spark.range(0, 120, 1, 1).selectExpr("id", "array_repeat(1D, if(id < 100, 1, 500000)) AS a")
     arrays.write.parquet(str(tmp_path / "arrays"))
     for frame in (arrays, spark.read.parquet(str(tmp_path / "arrays"))):
         found = frame.selectExpr("id", "jumps(a) AS n").agg({"n": "max", "id": "count"}).first()
         assert found is not None
         assert found[0] <= 65 << 20  # cut into messages, if it was found out late
-    assert model.stats()["rows"] == 3 * 220 + 2 * 140
+    assert model.stats()["rows"] == 3 * 165 + 2 * 120
     assert allocated(spark) == 0
 
 
