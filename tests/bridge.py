@@ -78,6 +78,14 @@ def _compile(
     made.rename(classes)
 
 
+def _class_path(jar: pathlib.Path, jars: pathlib.Path) -> list[str]:
+    """As `spark-submit` makes it: only JVMs whose class path begins so can take the archive of its classes."""
+    shipped = build_script().JARS / jar.name
+    same = shipped.exists() and shipped.read_bytes() == jar.read_bytes()
+    logging_first = map(str, jars.glob("slf4j-api-*.jar"))
+    return [str(shipped if same else jar), str(jars.parent / "conf"), *logging_first, f"{jars}/*"]
+
+
 class JvmError(Exception):
     """What a call threw in the JVM.
 
@@ -101,7 +109,7 @@ class Jvm:
     def __init__(self, main: str, *options: str) -> None:
         jar, classes = built()
         script = build_script()
-        path = os.pathsep.join([str(jar), str(classes), f"{script.spark_jars()}/*"])
+        path = os.pathsep.join([*_class_path(jar, script.spark_jars()), str(classes)])
         command = [script.java(), "-Xmx512m", "-Xss512k", "-cp", path, main]
         # Arrow's memory wants java.nio opened, as Spark's own launcher does it
         command[1:1] = ["--add-opens=java.base/java.nio=ALL-UNNAMED", *options]

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
 import sparkmodel as sm
@@ -84,9 +85,8 @@ def _stream(model: sm.Model, frame: DataFrame) -> list[Any]:
     spark = frame.sparkSession
     sink = f"sink_{uuid.uuid4().hex}"
     with tempfile.TemporaryDirectory() as home:
-        files = str(pathlib.Path(home, "in"))
-        frame.write.parquet(files)
-        arriving = spark.readStream.schema(frame.schema).parquet(files)
+        pq.write_table(frame.toArrow(), pathlib.Path(home, "rows.parquet"))
+        arriving = spark.readStream.schema(frame.schema).parquet(home)
         scored = arriving.selectExpr("id", f"{model.name}({', '.join(_given(frame))}) AS p")
         started = scored.writeStream.format("memory").queryName(sink).trigger(availableNow=True).start()
         started.awaitTermination()

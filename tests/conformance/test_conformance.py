@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 import sparkmodel as sm
@@ -27,8 +29,22 @@ ROWS: list[tuple[Any, ...]] = 20 * [
 TOLD = [None if row == (None,) * 3 else repr([None if row[0] is None else row[0].hex(), *row[1:]]) for row in ROWS]
 
 
-def table(spark: SparkSession, types: str, rows: list[tuple[Any, ...]]) -> DataFrame:
-    return spark.createDataFrame([(i, *row) for i, row in enumerate(rows)], types).repartition(2)
+Table = Callable[[str, list[tuple[Any, ...]]], DataFrame]
+
+
+@pytest.fixture(scope="module")
+def table(spark: SparkSession) -> Table:
+    """Makes a table of two partitions, once for all loaders."""
+    made: dict[str, DataFrame] = {}
+
+    def table_(types: str, rows: list[tuple[Any, ...]]) -> DataFrame:
+        key = f"{types}: {rows}"
+        if key not in made:
+            frame = spark.createDataFrame([(i, *row) for i, row in enumerate(rows)], types)
+            made[key] = frame.repartition(2).cache()
+        return made[key]
+
+    return table_
 
 
 def entries_for(loader_name: str) -> dict[str, Entry]:
@@ -50,23 +66,23 @@ def test_the_session_has_both_paths(spark: SparkSession) -> None:
     assert bridge_status(spark) == "active"
 
 
-def test_the_same_rows_give_the_same_values(spark: SparkSession, model: sm.Model, loader_name: str) -> None:
-    frame = table(spark, TYPES, ROWS).cache()
+def test_the_same_rows_give_the_same_values(table: Table, model: sm.Model, loader_name: str) -> None:
+    frame = table(TYPES, ROWS)
     for name, entry in entries_for(loader_name).items():
         assert entry.run(model, frame) == TOLD, name
 
 
-def test_the_same_bad_rows_give_the_same_condition(spark: SparkSession, model: sm.Model, loader_name: str) -> None:
+def test_the_same_bad_rows_give_the_same_condition(table: Table, model: sm.Model, loader_name: str) -> None:
     # types of a signature, and columns that a model knows, are checked before a row is scored; else it finds out itself
     loader = LOADERS[loader_name]
     misfit = "SCHEMA_MISMATCH" if loader.is_signed else "PREDICT_FAILED"
     columns = "PREDICT_FAILED" if loader.is_around else "SCHEMA_MISMATCH"
     good = ROWS[0]
     bad = {
-        "missing": (columns, table(spark, "id int, size double, kind string", [(0.1, "a")])),
-        "text": (misfit, table(spark, "id int, size string, count bigint, kind string", [("x", 1, "a")])),
-        "poison": ("PREDICT_FAILED", table(spark, TYPES, [good, (0.1, 1, POISON), good])),
-        "many": (columns, table(spark, f"{TYPES}, more double", [(*good, 1.0)])),
+        "missing": (columns, table("id int, size double, kind string", [(0.1, "a")])),
+        "text": (misfit, table("id int, size string, count bigint, kind string", [("x", 1, "a")])),
+        "poison": ("PREDICT_FAILED", table(TYPES, [good, (0.1, 1, POISON), good])),
+        "many": (columns, table(f"{TYPES}, more double", [(*good, 1.0)])),
     }
     wrong = []
     for name, entry in failing_entries_for(loader_name).items():
@@ -81,8 +97,8 @@ def test_the_same_bad_rows_give_the_same_condition(spark: SparkSession, model: s
     assert wrong == []
 
 
-def test_a_column_too_many_is_ignored_by_name(spark: SparkSession, model: sm.Model) -> None:
-    wide = table(spark, f"{TYPES}, more double", [(*row, 1.0) for row in ROWS])
+def test_a_column_too_many_is_ignored_by_name(table: Table, model: sm.Model) -> None:
+    wide = table(f"{TYPES}, more double", [(*row, 1.0) for row in ROWS])
     for name, entry in ENTRIES.items():
         if entry.by_name:
             assert entry.run(model, wide) == TOLD, name

@@ -21,12 +21,24 @@ SESSION = """
 {more}
     spark.stop()
 """
-POOL = """
+NEXT = "the next JVM"
+END_JVM = """
+    print("{next}")
+    from pyspark import SparkContext
+    SparkContext._gateway.shutdown()
+    SparkContext._gateway.proc.stdin.close()
+    SparkContext._gateway.proc.wait()
+    SparkContext._gateway = SparkContext._jvm = None
+"""
+RAY = """
     sm.init(num_cpus=2, log_to_driver=False)
+"""
+POOL = """
     sm.register(spark, "twice", lambda frame: frame.iloc[:, 0] * 2.0, result_type="double", num_cpus=0.5)
     frame = spark.sql("SELECT sum(twice(id)) AS x FROM range(100)")
     assert frame.first().x == 9900
     print("python path" if "ArrowEvalPython" in frame._jdf.queryExecution().executedPlan().toString() else "bridge")
+    sm.unregister(spark, "twice")
 """
 
 
@@ -58,6 +70,11 @@ STATEMENTS = """
 
 def session(builder: str, more: str = "", bridge: bool = True) -> str:
     return SESSION.replace("{builder}", builder).replace("{more}", more).replace("{bridge}", str(bridge))
+
+
+def in_one_process(programs: list[str]) -> str:
+    """Programs one after the other, each in a JVM of its own; between what they print is a line NEXT."""
+    return END_JVM.replace("{next}", NEXT).join(programs)
 
 
 def with_jar(jar: pathlib.Path) -> str:

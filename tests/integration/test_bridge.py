@@ -25,8 +25,8 @@ from tests.integration.scripts import PATIENCE_S, wait_until
 BRIDGE = "spark.sparkmodel.bridge.enabled"
 Register = Callable[..., sm.Model]
 
-# three chunks for each task, and more than one batch of the reader in each
-ROWS = 100_000
+# three chunks of 16,384 for each task, and more than one batch of the reader in each
+ROWS = 66_000
 COLUMNS = {
     "id": "id",
     "double": "CASE WHEN id % 7 <> 0 THEN id / 8 END",
@@ -78,6 +78,12 @@ def table(
     made.unpersist()
 
 
+@pytest.fixture(scope="module")
+def on_python_path() -> dict[str, list[Any]]:
+    """Of each query what it gives on the Python path: the rows of all tables are equal, so one table's will do."""
+    return {}
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -88,7 +94,9 @@ def table(
         "SELECT id, told(struct(text, few, day)) AS p FROM many WHERE told(flag) = '[True]'",
     ],
 )
-def test_many_rows_are_the_same_on_both_paths(spark: SparkSession, told: sm.Model, table: str, query: str) -> None:
+def test_many_rows_are_the_same_on_both_paths(
+    spark: SparkSession, told: sm.Model, table: str, query: str, on_python_path: dict[str, list[Any]]
+) -> None:
     def summary(by_bridge: bool) -> list[Any]:
         spark.conf.set(BRIDGE, str(by_bridge).lower())
         frame = spark.sql(query)
@@ -96,7 +104,9 @@ def test_many_rows_are_the_same_on_both_paths(spark: SparkSession, told: sm.Mode
         return frame.selectExpr("count(*)", f"bit_xor(xxhash64({columns}))", "max(p)", "count(p)").collect()
 
     try:
-        assert summary(True) == summary(False)
+        if query not in on_python_path:
+            on_python_path[query] = summary(False)
+        assert summary(True) == on_python_path[query]
     finally:
         spark.conf.unset(BRIDGE)
     assert allocated(spark) == 0
@@ -183,14 +193,14 @@ def test_a_cancelled_query_frees_its_sockets_and_its_place_in_the_queue(
     assert model.stats()["batches"] <= before + 1, "the worker goes on with what nobody waits for"
 
 
-def test_two_thousand_partitions_take_few_connections(spark: SparkSession, register: Register) -> None:
+def test_five_hundred_partitions_take_few_connections(spark: SparkSession, register: Register) -> None:
     model = register("parts", lambda frame: frame.iloc[:, 0] * 1.0, result_type="double", workers=2)
     ports = {port for _, port in model.handle.pool.directory.endpoints}
     jvm = psutil.Process(int(spark.sparkContext._jvm.java.lang.ProcessHandle.current().pid()))
     most = 0
     done: list[float] = []
     query = threading.Thread(
-        target=lambda: done.append(spark.sql("SELECT sum(parts(id)) FROM range(0, 20000, 1, 2000)").first()[0])
+        target=lambda: done.append(spark.sql("SELECT sum(parts(id)) FROM range(0, 20000, 1, 500)").first()[0])
     )
     query.start()
     while query.is_alive():
@@ -224,7 +234,7 @@ def test_rows_that_become_large_do_not_make_a_batch_too_large(
     model = register(
         "jumps", lambda batch: pa.array([batch.nbytes] * len(batch)), result_type="bigint", batch_format="pyarrow"
     )
-    rows = spark.range(0, 220, 1, 1).selectExpr("id", "CAST(repeat('x', if(id < 100, 0, 1000000)) AS BINARY) AS image")
+    rows = spark.range(0, 165, 1, 1).selectExpr("id", "CAST(repeat('x', if(id < 100, 0, 1000000)) AS BINARY) AS image")
     rows.write.parquet(str(tmp_path / "images"))
     images = spark.read.parquet(str(tmp_path / "images"))
     assert images.rdd.getNumPartitions() == 1
@@ -232,13 +242,13 @@ def test_rows_that_become_large_do_not_make_a_batch_too_large(
         found = frame.selectExpr("length(image) AS l", "jumps(image) AS n").agg({"n": "max", "l": "count"}).first()
         assert found is not None
         assert found[0] < 50 << 20
-    arrays = spark.range(0, 140, 1, 1).selectExpr("id", "array_repeat(1D, if(id < 100, 1, 500000)) AS a")
+    arrays = spark.range(0, 120, 1, 1).selectExpr("id", "array_repeat(1D, if(id < 100, 1, 500000)) AS a")
     arrays.write.parquet(str(tmp_path / "arrays"))
     for frame in (arrays, spark.read.parquet(str(tmp_path / "arrays"))):
         found = frame.selectExpr("id", "jumps(a) AS n").agg({"n": "max", "id": "count"}).first()
         assert found is not None
         assert found[0] <= 65 << 20  # cut into messages, if it was found out late
-    assert model.stats()["rows"] == 3 * 220 + 2 * 140
+    assert model.stats()["rows"] == 3 * 165 + 2 * 120
     assert allocated(spark) == 0
 
 
@@ -247,7 +257,7 @@ def test_forty_models_of_the_same_columns_copy_them_once(
 ) -> None:
     register("wide", lambda frame: frame.sum(axis=1), result_type="double")
     columns = [f"CAST(id + {i} AS DOUBLE) AS c{i}" for i in range(20)]
-    spark.range(0, 100_000, 1, 2).selectExpr("id", *columns).write.parquet(str(tmp_path / "wide"))
+    spark.range(0, 40_000, 1, 2).selectExpr("id", *columns).write.parquet(str(tmp_path / "wide"))
     frame = spark.read.parquet(str(tmp_path / "wide"))
     names = [f"c{i}" for i in range(20)]
     calls = [f"wide({', '.join(names[i % 20 :] + names[: i % 20])}, {i}) AS p{i}" for i in range(40)]
@@ -266,7 +276,7 @@ def test_the_file_of_a_row_is_told_beside_a_model(
     spark: SparkSession, register: Register, tmp_path: pathlib.Path, setting: bool
 ) -> None:
     register("same", lambda frame: frame.iloc[:, 0] * 1.0, result_type="double")
-    files = spark.range(0, 80_000, 1, 8).selectExpr("id", "CAST(id AS DOUBLE) AS x")
+    files = spark.range(0, 40_000, 1, 8).selectExpr("id", "CAST(id AS DOUBLE) AS x")
     files.write.parquet(str(tmp_path / "files"))
     stored = spark.read.parquet(str(tmp_path / "files"))
     stored.createOrReplaceTempView("files")
@@ -292,7 +302,7 @@ def test_the_file_of_a_row_is_told_beside_a_model(
             ]
             found = frame.selectExpr(*counts).first()
             assert found is not None
-            assert list(found) == [80_000] * 4, query
+            assert list(found) == [40_000] * 4, query
         groups = spark.sql("SELECT input_file_name() AS n, sum(same(x)) FROM files GROUP BY 1").collect()
         assert len(groups) == spark.sql("SELECT DISTINCT path FROM paths").count()
     finally:

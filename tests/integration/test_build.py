@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The jar: built when the package is installed, shipped in wheels, put into sessions, and checked against their Spark.
 
-Everything runs on a copy of the sources that is installed in an environment of its own.
+Everything runs on a copy of the sources and in an environment of its own. To compile the whole bridge takes more than
+all else, so it is done once for each Spark: when a wheel is made, which is then installed. What does not depend on what
+is in the jar is shown on a bridge of one class.
 """
 
 from __future__ import annotations
@@ -13,17 +15,19 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import textwrap
 import zipfile
 from collections.abc import Mapping
 
 import pytest
 
 from sparkmodel.version import __version__
-from tests.integration.build_scripts import POOL, STATEMENTS, session, with_jar
+from tests.integration.build_scripts import NEXT, POOL, RAY, STATEMENTS, in_one_process, session, with_jar
 from tests.integration.scripts import ROOT, Script
 
 SPARK41 = pathlib.Path(sys.prefix) / "spark41" / "site"
 JAR = pathlib.PurePath("sparkmodel") / "jars" / "sparkmodel-bridge.jar"
+SCALA = pathlib.PurePath("jvm-bridge") / "src" / "main" / "scala"
 NO_JAVA = {"PATH": "", "JAVA_HOME": None}
 
 
@@ -75,10 +79,29 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Installed:
 
 
 @pytest.fixture(scope="module")
-def installed(fresh: Installed) -> Installed:
-    """The sources in an editable install."""
-    fresh.pip("install", "--editable", str(fresh.sources))
+def wheel(fresh: Installed) -> pathlib.Path:
+    """A wheel made from an sdist of the sources; the sdist is beside it."""
+    code = "import os, sys, setuptools.build_meta as b; os.chdir(sys.argv[1]); print(b.build_sdist(sys.argv[2]))"
+    out = fresh.home / "dist"
+    (fresh.sources / JAR).parent.mkdir()
+    (fresh.sources / JAR).write_bytes(b"of other sources")  # which neither of them may have
+    sdist = out / fresh.run("-c", code, str(fresh.sources), str(out)).stdout.splitlines()[-1]
+    fresh.pip("wheel", "--wheel-dir", str(out), str(sdist))
+    (made,) = out.glob("*.whl")
+    return made
+
+
+@pytest.fixture(scope="module")
+def installed(fresh: Installed, wheel: pathlib.Path) -> Installed:
+    """The environment with the wheel installed."""
+    fresh.pip("install", str(wheel))
     return fresh
+
+
+@pytest.fixture(scope="module")
+def jar(installed: Installed) -> pathlib.Path:
+    """The jar that is installed, as the command prints it."""
+    return pathlib.Path(installed.run("-m", "sparkmodel", "jar").stdout.strip())
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +113,10 @@ def spark41() -> Mapping[str, str | None]:
 
 
 @pytest.fixture(scope="module")
-def jar41(installed: Installed, spark41: Mapping[str, str | None]) -> pathlib.Path:
+def jar41(fresh: Installed, spark41: Mapping[str, str | None]) -> pathlib.Path:
     """The jar, built for Spark 4.1."""
-    output = installed.home / "jar41"
-    installed.run(str(installed.sources / "jvm-bridge" / "build.py"), "--output", str(output), env=spark41)
+    output = fresh.home / "jar41"
+    fresh.run(str(fresh.sources / "jvm-bridge" / "build.py"), "--output", str(output), env=spark41)
     return output / JAR.name
 
 
@@ -101,6 +124,14 @@ def properties(jar: pathlib.Path) -> dict[str, str]:
     with zipfile.ZipFile(jar) as archive:
         text = archive.read("sparkmodel-bridge.properties").decode()
     return dict(line.split("=", 1) for line in text.splitlines())
+
+
+def keep_one_class(sources: pathlib.Path) -> pathlib.Path:
+    """Make the bridge of some sources one of one class; returns that class's source."""
+    shutil.rmtree(sources / SCALA)
+    (sources / SCALA).mkdir()
+    (sources / SCALA / "One.scala").write_text("class One")
+    return sources / SCALA / "One.scala"
 
 
 # The first two come before anything is built: pytest keeps the order of a file.
@@ -138,11 +169,10 @@ def test_a_build_without_spark_says_what_to_do(fresh: Installed, tmp_path: pathl
 @pytest.mark.slow
 def test_a_jar_is_built_anew_when_its_sources_change(fresh: Installed, tmp_path: pathlib.Path) -> None:
     """On a bridge of one class, which takes less time."""
-    shutil.copytree(fresh.sources / "jvm-bridge", tmp_path / "jvm-bridge", ignore=shutil.ignore_patterns("*.scala"))
+    shutil.copytree(fresh.sources / "jvm-bridge", tmp_path / "jvm-bridge")
     (tmp_path / "sparkmodel").mkdir()
     shutil.copy(fresh.sources / "sparkmodel" / "version.py", tmp_path / "sparkmodel")
-    source = tmp_path / "jvm-bridge" / "src" / "main" / "scala" / "One.scala"
-    source.parent.mkdir(parents=True, exist_ok=True)
+    source = keep_one_class(tmp_path)
     jar = tmp_path / JAR
 
     def build(text: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -164,36 +194,44 @@ def test_a_jar_is_built_anew_when_its_sources_change(fresh: Installed, tmp_path:
 
 
 @pytest.mark.slow
-def test_an_editable_install_builds_the_jar_and_has_the_command(installed: Installed) -> None:
-    jar = installed.sources / JAR
+def test_an_editable_install_builds_the_jar_and_has_the_command(tmp_path: pathlib.Path) -> None:
+    editable = Installed(tmp_path)
+    keep_one_class(editable.sources)
+    editable.pip("install", "--editable", str(editable.sources))
+    jar = editable.sources / JAR
     assert properties(jar)["version"] == __version__
-    command = pathlib.Path(installed.python).with_name("sparkmodel")
-    said = subprocess.run([str(command), "jar"], capture_output=True, text=True, timeout=600, check=True).stdout
+    command = pathlib.Path(editable.python).with_name("sparkmodel")
+    code = "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)"
+    said = editable.run("-c", code, str(command), "jar").stdout
     assert said == f"{jar}\n"
-    assert installed.run("-m", "sparkmodel", "jar").stdout == said
-    assert installed.run("-m", "sparkmodel", "--version").stdout == f"sparkmodel {__version__}\n"
-    assert "print the path of the jar" in installed.run("-m", "sparkmodel", "--help").stdout
-    assert installed.run("-m", "sparkmodel", check=False).returncode == 2
+    assert editable.run("-m", "sparkmodel", "jar").stdout == said
+    assert editable.run("-m", "sparkmodel", "--version").stdout == f"sparkmodel {__version__}\n"
+    assert "print the path of the jar" in editable.run("-m", "sparkmodel", "--help").stdout
+    assert editable.run("-m", "sparkmodel", check=False).returncode == 2
 
 
 @pytest.mark.slow
-def test_a_wheel_made_from_an_sdist_has_one_jar_of_its_own_version(installed: Installed) -> None:
-    code = "import os, sys, setuptools.build_meta as b; os.chdir(sys.argv[1]); print(b.build_sdist(sys.argv[2]))"
-    out = installed.home / "dist"
-    name = installed.run("-c", code, str(installed.sources), str(out)).stdout.splitlines()[-1]
-    with tarfile.open(out / name) as archive:
+def test_a_wheel_made_from_an_sdist_has_one_jar_of_its_own_version(wheel: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    (sdist,) = wheel.parent.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
         names = archive.getnames()
     assert any(entry.endswith("/BridgeVersion.scala") for entry in names)
     assert not [entry for entry in names if entry.endswith(".jar")]
 
-    installed.pip("wheel", "--wheel-dir", str(out), str(out / name))
-    (wheel,) = out.glob("*.whl")
     assert wheel.name == f"sparkmodel-{__version__}-py3-none-any.whl"
     with zipfile.ZipFile(wheel) as archive:
         assert [entry for entry in archive.namelist() if entry.endswith(".jar")] == [str(JAR)]
-        archive.extract(str(JAR), out)
-    assert properties(out / JAR)["version"] == __version__
-    assert (out / JAR).read_bytes() == (installed.sources / JAR).read_bytes(), "equal sources make equal jars"
+        archive.extract(str(JAR), tmp_path)
+    made = properties(tmp_path / JAR)
+    assert made["version"] == __version__
+    assert properties(ROOT / JAR) == made, "the jar of this checkout is of other sources: run jvm-bridge/build.py"
+    assert (tmp_path / JAR).read_bytes() == (ROOT / JAR).read_bytes(), "equal sources make equal jars"
+
+
+@pytest.mark.slow
+def test_what_a_wheel_installs_finds_its_own_jar(installed: Installed, jar: pathlib.Path) -> None:
+    assert jar.is_relative_to(installed.home / "env")
+    assert properties(jar)["version"] == __version__
 
 
 CONFIGURED = """
@@ -251,25 +289,30 @@ def test_configure_spark_keeps_what_is_set_already(installed: Installed, tmp_pat
     assert out.endswith(" Until then queries run on the Python path.\n")
 
 
-@pytest.mark.slow
-def test_the_jar_for_spark_4_1_works_with_it(
-    installed: Installed, jar41: pathlib.Path, spark41: Mapping[str, str | None], tmp_path: pathlib.Path
-) -> None:
-    builder = with_jar(jar41) + '.config("spark.sparkmodel.allowInlineCode", "true")'
-    code = session(builder, POOL + STATEMENTS, bridge=False)
-    out = Script(code, tmp_path, spark41, installed.python).finish()
-    assert out.splitlines() == ["spark 4.1 active", "bridge", "statements"]
+@pytest.fixture(scope="module")
+def on_spark41(
+    installed: Installed,
+    jar: pathlib.Path,
+    jar41: pathlib.Path,
+    spark41: Mapping[str, str | None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> list[list[str]]:
+    """What programs print on Spark 4.1 with its own jar and with that of a newer Spark: one process, two JVMs."""
+    own = with_jar(jar41) + '.config("spark.sparkmodel.allowInlineCode", "true")'
+    programs = [session(own, RAY + POOL + STATEMENTS, bridge=False), session(with_jar(jar), POOL, bridge=False)]
+    script = Script(in_one_process(programs), tmp_path_factory.mktemp("spark41"), spark41, installed.python)
+    return [part.splitlines() for part in script.finish().split(f"{NEXT}\n")]
 
 
 @pytest.mark.slow
-def test_a_jar_for_a_newer_spark_stays_out_of_the_way(
-    installed: Installed, spark41: Mapping[str, str | None], tmp_path: pathlib.Path
-) -> None:
-    out = Script(
-        session(with_jar(installed.sources / JAR), POOL, bridge=False), tmp_path, spark41, installed.python
-    ).finish()
-    built_for = properties(installed.sources / JAR)["spark"].rsplit(".", 1)[0]
-    status, *warnings, path = out.splitlines()
+def test_the_jar_for_spark_4_1_works_with_it(on_spark41: list[list[str]]) -> None:
+    assert on_spark41[0] == ["spark 4.1 active", "bridge", "statements"]
+
+
+@pytest.mark.slow
+def test_a_jar_for_a_newer_spark_stays_out_of_the_way(on_spark41: list[list[str]], jar: pathlib.Path) -> None:
+    built_for = properties(jar)["spark"].rsplit(".", 1)[0]
+    status, *warnings, path = on_spark41[1]
     assert status == "spark 4.1 wrong_spark"
     assert path == "python path"
     assert len(warnings) == 2, "register warns as well"
@@ -281,12 +324,12 @@ def test_a_jar_for_a_newer_spark_stays_out_of_the_way(
 
 @pytest.mark.slow
 def test_a_jar_for_an_older_spark_stays_out_of_the_way(
-    installed: Installed, jar41: pathlib.Path, tmp_path: pathlib.Path
+    installed: Installed, jar: pathlib.Path, jar41: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     script = Script(session(with_jar(jar41), bridge=False), tmp_path, {"PYTHONPATH": None}, installed.python)
     out, log = script.process.communicate(timeout=600)
     assert script.process.returncode == 0, log
-    here = properties(installed.sources / JAR)["spark"].rsplit(".", 1)[0]
+    here = properties(jar)["spark"].rsplit(".", 1)[0]
     said = f"[BRIDGE_WRONG_SPARK] Cannot use the bridge in this session: it is built for Spark 4.1, this is {here}."
     assert out.splitlines()[0] == f"spark {here} wrong_spark"
     assert said in out
@@ -311,8 +354,9 @@ PACKAGES = """
 
 @pytest.mark.slow
 def test_a_cluster_gets_the_jar_beside_the_packages_that_the_session_asks_for(
-    installed: Installed, tmp_path: pathlib.Path, standalone: str
+    installed: Installed, tmp_path: pathlib.Path
 ) -> None:
+    """Spark's own cluster of one executor, whose master and worker are threads of the driver."""
     folder = tmp_path / "maven" / "org" / "example" / "thing" / "1.0"
     folder.mkdir(parents=True)
     with zipfile.ZipFile(folder / "thing-1.0.jar", "w") as archive:
@@ -320,7 +364,7 @@ def test_a_cluster_gets_the_jar_beside_the_packages_that_the_session_asks_for(
     names = "<groupId>org.example</groupId><artifactId>thing</artifactId><version>1.0</version>"
     (folder / "thing-1.0.pom").write_text(f"<project><modelVersion>4.0.0</modelVersion>{names}</project>")
     builder = (
-        f'.master("{standalone}").config("spark.executor.memory", "1g")'
+        f'.master("local-cluster[1, 1, 1024]").config("spark.executor.memory", "1g")'
         f'.config("spark.jars.repositories", "{(tmp_path / "maven").as_uri()}")'
         f'.config("spark.jars.ivy", "{tmp_path / "ivy"}")'
     )
@@ -331,23 +375,20 @@ def test_a_cluster_gets_the_jar_beside_the_packages_that_the_session_asks_for(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("jars", [True, False], ids=["with_jars", "without"])
+@pytest.mark.parametrize("has_jar", [True, False], ids=["with_jars", "without"])
 def test_spark_submit_with_the_jar_that_the_command_prints(
-    installed: Installed, tmp_path: pathlib.Path, jars: bool
+    installed: Installed, jar: pathlib.Path, tmp_path: pathlib.Path, has_jar: bool
 ) -> None:
     """`configure_spark` sees that the JVM runs already, and whether it has the jar."""
-    program = session("")
     launch = """
-        import os, subprocess, sys, pyspark
+        import os, sys, pyspark
         submit = os.path.join(os.path.dirname(pyspark.__file__), "bin", "spark-submit")
-        jar = subprocess.run([sys.executable, "-m", "sparkmodel", "jar"], capture_output=True, text=True, check=True)
-        more = ["--jars", jar.stdout.strip()] if {jars} else []
-        environment = {**os.environ, "PYSPARK_PYTHON": sys.executable}
-        sys.exit(subprocess.run([submit, "--master", "local[2]", *more, "program.py"], env=environment).returncode)
-    """.replace("{jars}", str(jars))
-    (tmp_path / "program.py").write_text("\n".join(line[4:] for line in program.splitlines()))
+        os.environ["PYSPARK_PYTHON"] = sys.executable
+        os.execv(submit, [submit, "--master", "local[2]", {jars} "program.py"])
+    """.replace("{jars}", f"'--jars', '{jar}'," if has_jar else "")
+    (tmp_path / "program.py").write_text(textwrap.dedent(session("")))
     out = Script(launch, tmp_path, {"PYTHONPATH": None, "PYTHONWARNINGS": "ignore"}, installed.python).finish()
-    if jars:
+    if has_jar:
         assert out.splitlines()[0].endswith(" active")
     else:
         assert "Spark's JVM runs already and has no sparkmodel jar, so queries run on the Python path." in out

@@ -7,7 +7,7 @@ import collections
 import contextlib
 import pathlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import mlflow
@@ -64,26 +64,45 @@ def rows_of(spark: SparkSession) -> DataFrame:
     return spark.createDataFrame([(2.0, 1.0)], "a double, b double")
 
 
-@pytest.mark.parametrize("path", ["bridge", "python"])
-def test_a_version_with_its_columns_in_another_order_is_right_under_plans_of_before(
-    register: Register, spark: SparkSession, weighted: Make, path: str, request: pytest.FixtureRequest
-) -> None:
-    if path == "python":
-        request.getfixturevalue("python_path")
-    model = register("ordered", weighted({"a": 1.0, "b": 1000.0}))
+@contextlib.contextmanager
+def without_bridge(spark: SparkSession) -> Iterator[None]:
+    """Queries go through Spark's Python workers meanwhile."""
+    spark.conf.set("spark.sparkmodel.bridge.enabled", "false")
+    try:
+        yield
+    finally:
+        spark.conf.unset("spark.sparkmodel.bridge.enabled")
+
+
+def answers(plans: Mapping[str, DataFrame]) -> dict[str, Any]:
+    return {name: plan.first()[0] for name, plan in plans.items()}  # type: ignore[index]
+
+
+def plans_of(model: sm.Model, spark: SparkSession) -> dict[str, DataFrame]:
+    """Every way to call the model `ordered`, analysed now."""
     frame = rows_of(spark)
     frame.createOrReplaceTempView("two")
-    plans = {
+    return {
         "transform": model.transform(frame).select("prediction"),
         "columns": frame.select(model("a", "b")),
         "struct": spark.sql("SELECT ordered(struct(*)) FROM two"),
         "positions": spark.sql("SELECT ordered(a + 0, b + 0) FROM two"),
     }
-    if path == "bridge":
-        plans["names"] = spark.sql("SELECT ML_PREDICT('ordered', b => b, a => a) FROM two")
+
+
+def test_a_version_with_its_columns_in_another_order_is_right_under_plans_of_before(
+    register: Register, spark: SparkSession, weighted: Make
+) -> None:
+    model = register("ordered", weighted({"a": 1.0, "b": 1000.0}))
+    by_bridge = plans_of(model, spark)
+    by_bridge["names"] = spark.sql("SELECT ML_PREDICT('ordered', b => b, a => a) FROM two")
+    with without_bridge(spark):
+        by_python = plans_of(model, spark)
     for order in ({"b": 1000.0, "a": 1.0}, {"a": 1.0, "b": 1000.0}, {"b": 1000.0, "a": 1.0}):
         model.update(weighted(order))
-        assert {name: plan.first()[0] for name, plan in plans.items()} == dict.fromkeys(plans, 1002.0)
+        assert answers(by_bridge) == dict.fromkeys(by_bridge, 1002.0)
+        with without_bridge(spark):
+            assert answers(by_python) == dict.fromkeys(by_python, 1002.0), "on the Python path"
         assert model.predict(ROWS) == [1002.0]
     assert model.version == 4
 

@@ -50,10 +50,13 @@ class Counted:
             after = self.scored()
         return rows, after[0] - before[0], after[1] - before[1]
 
-    def check(self, query: str | Callable[[], DataFrame], f: int, g: int = 0) -> None:
+    def check(self, query: str | Callable[[], DataFrame], f: int, g: int = 0) -> list[int]:
+        """Check what f and g score, and that the rows are those of Spark's own rules; returns what those score."""
         rows, *scored = self.run(query)
         assert scored == [f, g]
-        assert rows == self.plain(query)[0]
+        expected, *plain = self.plain(query)
+        assert rows == expected
+        return plain
 
     @contextlib.contextmanager
     def set(self, **values: str) -> Iterator[None]:

@@ -22,7 +22,7 @@ _numbers = itertools.count()
 @pytest.fixture(scope="module")
 def data(spark: SparkSession) -> DataFrame:
     """Numbers, a word, two labels, and the numbers as a vector; not of one partition."""
-    numbers = spark.range(ROWS, numPartitions=3).selectExpr(
+    numbers = spark.range(ROWS, numPartitions=2).selectExpr(
         "id",
         "cast(id % 7 AS double) AS a",
         "cast(id % 11 AS int) AS b",
