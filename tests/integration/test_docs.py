@@ -36,7 +36,7 @@ def session_functions(spark: SparkSession) -> set[str]:
     return {row[0] for row in spark.sql("SHOW USER FUNCTIONS").collect()}
 
 
-# that page wants Delta Lake, and runs in test_mlsql.py
+# that page wants Delta Lake, and runs in test_delta.py
 WITH_PYTHON = [page for page in PAGES if blocks(page, "python") and page.name != "mlsql.md"]
 
 
