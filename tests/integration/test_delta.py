@@ -146,13 +146,13 @@ assert sm.models() == []
 
 # each part has its own outcome: the second is tried whatever became of the first
 RUN = """
-for name, part in {"versions": VERSIONS, "page": PAGE}.items():
+for part, code in {"versions": VERSIONS, "page": PAGE}.items():
     try:
-        exec(compile(part, name, "exec"), globals())
+        exec(compile(code, part, "exec"), globals())
     except BaseException:
-        print(name, "failed:", traceback.format_exc(), flush=True)
+        print(part, "failed:", traceback.format_exc(), flush=True)
     else:
-        print(name, "passed", spark.version, flush=True)
+        print(part, "passed", spark.version, flush=True)
 spark.stop()
 """
 
