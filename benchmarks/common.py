@@ -59,8 +59,13 @@ class Bench:
 
     @property
     def warm_ups(self) -> int:
-        """Untimed runs of each contender; a trial's times mean nothing anyway."""
-        return WARM_UPS if self.scale >= 1 else 1
+        """Untimed runs of each contender; a trial has none: its times mean nothing anyway."""
+        return WARM_UPS if self.scale >= 1 else 0
+
+    @property
+    def fresh_runs(self) -> int:
+        """Runs of what starts processes of its own each time: one in a trial."""
+        return self.runs if self.scale >= 1 else 1
 
     def scaled(self, full: int, at_least: int) -> int:
         """`full` at this bench's scale."""

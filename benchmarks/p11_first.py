@@ -90,8 +90,8 @@ def _fresh(bench: Bench) -> tuple[dict[str, list[float]], dict[str, list[float]]
     contenders = {f"{OURS}, {FRESH}": "sparkmodel", f"{SPARK_UDF}, {FRESH}": "mlflow"}
     started: dict[str, list[float]] = {name: [] for name in contenders}
     ended: dict[str, list[float]] = {name: [] for name in contenders}
-    warm_ups = min(1, bench.warm_ups - 1)  # so that files are in the system's cache; a trial's times mean nothing
-    for number in range(warm_ups + bench.runs):
+    warm_ups = min(1, bench.warm_ups)  # so that files are in the system's cache
+    for number in range(warm_ups + bench.fresh_runs):
         for name, contender in contenders.items():
             rest()
             now = time.time()

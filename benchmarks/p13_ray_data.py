@@ -64,7 +64,7 @@ def run(bench: Bench) -> Result:
                 OURS: score_sum(OURS, work.df, prediction),
                 RAY_DATA: lambda: _sum(work, path),
             },
-            bench.runs,
+            bench.fresh_runs,
             dict.fromkeys((OURS, RAY_DATA), work.expected.sum()),
             bench.warm_ups,
         )

@@ -18,13 +18,14 @@ from mlflow.models import infer_signature
 
 from benchmarks.common import OURS, SPARK_UDF, Array, Bench, Measure, Result, compare, say
 from benchmarks.processes import child, rest
-from benchmarks.resident import CORES, WORKERS
+from benchmarks.resident import WORKERS
 
 GOAL = 0.3
 WITH_RAY = f"{OURS}, with Ray's own processes"
 AGAIN = f"{SPARK_UDF}, against all of them"
 _BYTES = 1_000_000_000
 _ROWS = 8_000
+_CORES = 8
 
 
 class LookUp(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
@@ -48,11 +49,12 @@ def run(bench: Bench) -> Result:
     places = ids * (len(table) // _ROWS)
     rows_file = bench.work / "p5.parquet"
     pq.write_table(pa.table({"id": ids, "a": places}), rows_file)
+    cores = min(_CORES, bench.scaled(_CORES, at_least=2))
     mb: dict[str, list[float]] = {name: [] for name in (OURS, WITH_RAY, SPARK_UDF)}
-    for _ in range(bench.runs):
+    for _ in range(bench.fresh_runs):
         for name, contender in ((OURS, "sparkmodel"), (SPARK_UDF, "mlflow")):
             rest()
-            peak, answers = _measure(contender, uri, rows_file)
+            peak, answers = _measure(contender, cores, uri, rows_file)
             compare(name, answers, table[places])
             mb[name].append(peak["pool"])
             if name == OURS:
@@ -63,15 +65,15 @@ def run(bench: Bench) -> Result:
     lines[AGAIN].judge(lines[WITH_RAY].value)
     return Result(
         "P5",
-        f"memory with a model of {table.nbytes / 1e6:,.0f} MB, local[{CORES}], {WORKERS} workers",
+        f"memory with a model of {table.nbytes / 1e6:,.0f} MB, local[{cores}], {WORKERS} workers",
         list(lines.values()),
         {"model_bytes": table.nbytes},
     )
 
 
-def _measure(contender: str, uri: str, rows_file: pathlib.Path) -> tuple[dict[str, float], Array]:
+def _measure(contender: str, cores: int, uri: str, rows_file: pathlib.Path) -> tuple[dict[str, float], Array]:
     answers_file = rows_file.with_suffix(".npy")
-    peak = child("resident", contender, uri, str(rows_file), str(answers_file))
+    peak = child("resident", contender, str(cores), uri, str(rows_file), str(answers_file))
     answers = np.load(answers_file)
     answers_file.unlink()
     return peak, answers

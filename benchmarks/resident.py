@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""P5's process: eight cores' worth of tasks call a large model; how much memory that takes.
+"""P5's process: some cores' worth of tasks call a large model; how much memory that takes.
 
-`python -m benchmarks.resident sparkmodel|mlflow URI ROWS_FILE ANSWERS_FILE` prints megabytes, as JSON: `pool`, of the
-processes that are there for the model, and `all`, with Ray's own. Each is the most that was seen at one time.
+`python -m benchmarks.resident sparkmodel|mlflow CORES URI ROWS_FILE ANSWERS_FILE` prints megabytes, as JSON: `pool`, of
+the processes that are there for the model, and `all`, with Ray's own. Each is the most that was seen at one time.
 """
 
 from __future__ import annotations
@@ -19,19 +19,18 @@ import psutil
 
 from benchmarks.processes import family, mark, memory, rest
 
-CORES = 8
 WORKERS = 2
 _LOOK_S = 0.25
 _IDLE = "ray::IDLE"  # started ahead by Ray; one of them can become a worker, so that it counts
 
 
-def main(contender: str, uri: str, rows_file: str, answers_file: str) -> None:
+def main(contender: str, cores: str, uri: str, rows_file: str, answers_file: str) -> None:
     """Score the rows, and write the answers beside the measure."""
     mark()
     from pyspark.sql import SparkSession
     from pyspark.sql import functions as f
 
-    builder = SparkSession.builder.master(f"local[{CORES}]").config("spark.ui.enabled", "false")
+    builder = SparkSession.builder.master(f"local[{cores}]").config("spark.ui.enabled", "false")
     builder = builder.config("spark.log.level", "ERROR")
     if contender == "sparkmodel":
         import sparkmodel as sm
@@ -46,7 +45,7 @@ def main(contender: str, uri: str, rows_file: str, answers_file: str) -> None:
 
         spark = builder.getOrCreate()
         without = with_ray = _pids()
-    rows = spark.read.parquet(rows_file).repartition(CORES, "id")
+    rows = spark.read.parquet(rows_file).repartition(int(cores), "id")
     with _peak({"pool": with_ray, "all": without}) as peak:
         if contender == "sparkmodel":
             function: Any = sm.register(spark, "m", uri, workers=WORKERS, progress=False)

@@ -24,7 +24,7 @@ from benchmarks.common import Array, Bench, say
 COLUMNS = [f"x{i}" for i in range(11)]
 FILES = 4
 ROW = [float(i) for i in range(1, len(COLUMNS) + 1)]
-_TRAINING_ROWS = 10_000
+_TRAINING_ROWS = 10_000  # fewer in a trial
 _seeds = itertools.count(1)
 _made: dict[tuple[str, pathlib.Path], Workload] = {}
 
@@ -82,8 +82,9 @@ def _workload(bench: Bench, name: str, rows: int, model: Any) -> Workload:
 def _make(bench: Bench, name: str, rows: int, model: Any) -> Workload:
     random = np.random.default_rng(0)
     weights = random.normal(size=len(COLUMNS))
-    training = pd.DataFrame(random.normal(size=(_TRAINING_ROWS, len(COLUMNS))), columns=COLUMNS)
-    target = np.tanh(training.to_numpy()) @ weights + random.normal(scale=0.1, size=_TRAINING_ROWS)
+    known = min(_TRAINING_ROWS, bench.scaled(_TRAINING_ROWS, at_least=500))
+    training = pd.DataFrame(random.normal(size=(known, len(COLUMNS))), columns=COLUMNS)
+    target = np.tanh(training.to_numpy()) @ weights + random.normal(scale=0.1, size=known)
     model.fit(training, target)
     data = pd.DataFrame(random.normal(size=(rows, len(COLUMNS))), columns=COLUMNS)
     folder = bench.work / name

@@ -15,7 +15,7 @@ import pathlib
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from pyspark.sql import SparkSession
 
@@ -25,18 +25,18 @@ from tests.fuzz.plans import Plans
 from tests.fuzz.signatures import signatures
 from tests.fuzz.ways import WAYS, outcome, refused, tables
 
-# What a kind of case does: from a session, a folder, the seed, the first case and how many: a text for each case that
+# What a kind of case does: from a session, a folder, the seed and the numbers of cases: a text for each case that
 # fails, None for each that agrees.
-Kind = Callable[[SparkSession, pathlib.Path, int, int, int], Iterator[str | None]]
+Kind = Callable[[SparkSession, pathlib.Path, int, Iterable[int]], Iterator[str | None]]
 
 
-def plans(spark: SparkSession, home: pathlib.Path, seed: int, first: int, count: int) -> Iterator[str | None]:
+def plans(spark: SparkSession, home: pathlib.Path, seed: int, numbers: Iterable[int]) -> Iterator[str | None]:
     """Queries of any shape, with the bridge and without, with the rules and without."""
     kinds: collections.Counter[str] = collections.Counter()
     ways = list(WAYS)
     refusals = refused(spark)
     with tables(spark, home):
-        for number in range(first, first + count):
+        for number in numbers:
             plan = Plans(seed * 1_000_000 + number).plan()
             # each plan goes both ways, and some a third one
             tried = ways[:2] if number % 4 else [*ways[:2], ways[2 + number // 4 % 2]]
@@ -103,7 +103,8 @@ def main() -> int:
         home = pathlib.Path(folder)
         spark = session(home)
         failed = sum(
-            run(kind, KINDS[kind](spark, home, asked.seed, asked.first, count), count) for kind, count in counts.items()
+            run(kind, KINDS[kind](spark, home, asked.seed, range(asked.first, asked.first + count)), count)
+            for kind, count in counts.items()
         )
         spark.stop()
         sm.shutdown()

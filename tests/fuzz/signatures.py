@@ -6,7 +6,7 @@ from __future__ import annotations
 import pathlib
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import mlflow
@@ -47,11 +47,11 @@ def tell(frame: pd.DataFrame) -> Any:
     ]
 
 
-def signatures(spark: SparkSession, home: pathlib.Path, seed: int, first: int, count: int) -> Iterator[str | None]:
+def signatures(spark: SparkSession, home: pathlib.Path, seed: int, numbers: Iterable[int]) -> Iterator[str | None]:
     """One signature, a table for it in some order, and every way to call it, on both paths."""
     template = home / "template"
     mlflow.pyfunc.save_model(template, python_model=Call(tell), pip_requirements=[])
-    for number in range(first, first + count):
+    for number in numbers:
         draw = random.Random(seed * 1_000_000 + number)
         columns = _signature(draw)
         path = home / f"signature{number}"

@@ -17,8 +17,11 @@ import time
 import psutil
 import pytest
 
+from tests.integration.scripts import tagged
+
 DEMO = pathlib.Path(__file__).parents[2] / "demo" / "flights.py"
 GONE_S = 300.0
+LOOK_S = 0.5  # to look at all processes of the machine costs more than to wait
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +43,7 @@ class Run:
 
     cwd: pathlib.Path
     temporary: pathlib.Path
+    tag: str
     code: int = -1
     output: str = ""
     processes: set[psutil.Process] = dataclasses.field(default_factory=set)
@@ -61,17 +65,21 @@ class Run:
                 self.held.update({file.parent for file in files if file.parent.name.startswith("sm-")})
             except psutil.NoSuchProcess:  # it, or one of those: then it is looked at again
                 continue
-            time.sleep(0.1)
+            time.sleep(LOOK_S)
 
     def assert_nothing_is_left(self) -> None:
         """No process, no scratch directory, no temporary file, nothing in the working directory."""
         deadline = time.monotonic() + GONE_S
-        while (alive := [process for process in self.processes if _lives(process)]) and time.monotonic() < deadline:
+        while (alive := self.alive()) and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert alive == []
+        assert alive == set()
         assert [path for path in self.scratch if path.exists()] == []
         assert list(self.temporary.iterdir()) == []
         assert list(self.cwd.iterdir()) == []
+
+    def alive(self) -> set[psutil.Process]:
+        """Processes that were seen below it, or that have its environment."""
+        return {process for process in self.processes if _lives(process)} | set(tagged(self.tag))
 
 
 def _lives(process: psutil.Process) -> bool:
@@ -83,13 +91,13 @@ def _lives(process: psutil.Process) -> bool:
 
 def run_demo(home: pathlib.Path, *options: str, interrupt_at: str = "") -> Run:
     """Run the demo to its end, or send it and its children Ctrl-C when it prints `interrupt_at`."""
-    run = Run(home / "cwd", home / "temporary")
+    run = Run(home / "cwd", home / "temporary", tag=f"{os.getpid()}-{time.monotonic_ns()}")
     run.cwd.mkdir()
     run.temporary.mkdir()
     process = subprocess.Popen(
         [sys.executable, str(DEMO), *options],
         cwd=run.cwd,
-        env=fresh_environment(run.temporary),
+        env={**fresh_environment(run.temporary), "SPARKMODEL_TEST_TAG": run.tag},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -194,7 +202,7 @@ def _name(process: psutil.Process) -> str:
 
 
 def test_interrupted_demo_says_so_and_leaves_nothing_behind(tmp_path: pathlib.Path) -> None:
-    run = run_demo(tmp_path, "--rows", "20000", interrupt_at="[5/9]")
+    run = run_demo(tmp_path, "--rows", "1000", interrupt_at="[5/9]")
     assert run.code == 128 + signal.SIGINT, run.output
     assert "Interrupted" in run.output
     assert "Traceback" not in run.output

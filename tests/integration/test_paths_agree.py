@@ -123,6 +123,12 @@ QUERIES = [
 ]
 
 
+# every query from every kind of source, some in each example: an example is sure of its turn
+KINDS = ["rows", "parquet", "orc", "cached"]
+TURNS = [(kind, QUERIES[i::4]) for i in range(4) for kind in KINDS]
+turns_taken: dict[str, int] = {}
+
+
 @st.composite
 def frames(draw: st.DrawFn) -> list[dict[str, Any]]:
     rows = draw(st.integers(0, 12))
@@ -171,11 +177,11 @@ def outcome(spark: SparkSession, query: str, by_bridge: bool, check: Callable[[s
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=PHASES)
+@settings(
+    max_examples=len(TURNS) + 1, deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=PHASES
+)
 @given(
     rows=frames(),
-    kind=st.sampled_from(["rows", "parquet", "orc", "cached"]),
-    queries=st.lists(st.sampled_from(QUERIES), min_size=3, max_size=5, unique=True),
     some=st.lists(st.sampled_from(COLUMNS), min_size=1, max_size=4, unique=True),
     adaptive=st.booleans(),
     off_heap=st.booleans(),
@@ -187,14 +193,15 @@ def test_both_paths_give_the_same_rows_and_errors(
     functions: None,
     tmp_path_factory: pytest.TempPathFactory,
     rows: list[dict[str, Any]],
-    kind: str,
-    queries: list[str],
     some: list[str],
     adaptive: bool,
     off_heap: bool,
     codegen: bool,
     rules_off: set[str],
 ) -> None:
+    # the first example has next to nothing in it; one that fails is run again, and takes the same turn then
+    example = repr((rows, some, adaptive, off_heap, codegen, sorted(rules_off)))
+    kind, queries = TURNS[turns_taken.setdefault(example, len(turns_taken)) % len(TURNS)]
     changed = {
         "spark.sql.adaptive.enabled": adaptive,
         "spark.sql.columnVector.offheap.enabled": off_heap,
