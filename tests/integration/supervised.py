@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pools on a real local Ray without Spark, callers that never stop, and the process that supervises them."""
+"""Pools on a real local Ray without Spark, callers that go on, and the process that supervises them."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ from sparkmodel.pool.intents import Intent
 from sparkmodel.spec import ModelSpec
 from sparkmodel.wire.client import PoolClient
 from tests.integration.scripts import PATIENCE_S, wait_until
+
+PAUSE_S = 0.005
 
 
 @contextlib.contextmanager
@@ -96,19 +98,21 @@ def has_ended(pid: int) -> bool:
         return True
 
 
-def forks_in(root: pathlib.Path) -> list[str]:
-    """Command lines of what lives for a node's directory, but for Ray's own and its janitor."""
+def forks_in(root: pathlib.Path) -> list[int]:
+    """The processes that live for a node's directory, but for Ray's own and its janitor."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             line = " ".join(process.cmdline())
             if line.startswith("sparkmodel ") and str(root) in line and not has_ended(process.pid):
-                found.append(line)
+                found.append(process.pid)
     return found
 
 
 class Callers:
-    """Call a pool without a pause, each with a client of its own, and note what they get.
+    """Call a pool again and again, each with a client of its own, and note what they get.
+
+    Between two calls of one of them is a pause about as long as a call, which leaves a core to what they look at.
 
     Args:
         pool: Which.
@@ -151,6 +155,7 @@ class Callers:
                 if answer.to_pylist() not in [[value * factor for value in values] for factor in self._factors]:
                     self.wrong.append(answer.to_pylist()[:3])
                 self._calls[number] += 1
+                self._done.wait(PAUSE_S)
         except BaseException as error:
             self.errors.append(error)
         finally:
