@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pools on a real local Ray without Spark, callers that go on, and the process that supervises them."""
+"""Pools on a real local Ray without Spark, callers that never stop, and the process that supervises them."""
 
 from __future__ import annotations
 
@@ -26,8 +26,6 @@ from sparkmodel.pool.intents import Intent
 from sparkmodel.spec import ModelSpec
 from sparkmodel.wire.client import PoolClient
 from tests.integration.scripts import PATIENCE_S, wait_until
-
-PAUSE_S = 0.005
 
 
 @contextlib.contextmanager
@@ -110,9 +108,7 @@ def forks_in(root: pathlib.Path) -> list[int]:
 
 
 class Callers:
-    """Call a pool again and again, each with a client of its own, and note what they get.
-
-    Between two calls of one of them is a pause about as long as a call, which leaves a core to what they look at.
+    """Call a pool without a pause, each with a client of its own, and note what they get.
 
     Args:
         pool: Which.
@@ -155,7 +151,6 @@ class Callers:
                 if answer.to_pylist() not in [[value * factor for value in values] for factor in self._factors]:
                     self.wrong.append(answer.to_pylist()[:3])
                 self._calls[number] += 1
-                self._done.wait(PAUSE_S)
         except BaseException as error:
             self.errors.append(error)
         finally:

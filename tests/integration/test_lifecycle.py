@@ -176,25 +176,28 @@ def test_killed_driver_leaves_nothing_though_a_process_that_it_forked_lives(tmp_
         "if child == 0:",
         "    os.write(tell, b'1' if connection.is_connected() else b'0')",
         "    signal.pause()",
-        "assert os.read(told, 1) == b'0'",
+        "is_connected = os.read(told, 1)",  # looked at below, where the child is ended whatever it is
         "print('forked', flush=True)",
-        "print(child, flush=True)",
+        "print(child, int(is_connected), flush=True)",
         "signal.pause()",
     )
     script = Script(program(SPARK, *missed, REGISTER, QUERY, *forked), tmp_path)
     script.read_until("forked")
     assert script.process.stdout is not None
-    child = psutil.Process(int(script.process.stdout.readline()))
-    assert any(is_spare(process) for process in script.descendants())
-    assert any("sparkmodel.keeper" in process.cmdline() for process in script.descendants())
-    # Spark's JVM waits for the end of a pipe, of which the child has a copy
-    java = [process for process in script.descendants() if process.name() == "java"]
+    pid, is_connected = map(int, script.process.stdout.readline().split())
+    child = psutil.Process(pid)
     try:
+        assert is_connected == 0
+        assert any(is_spare(process) for process in script.descendants())
+        assert any("sparkmodel.keeper" in process.cmdline() for process in script.descendants())
+        # Spark's JVM waits for the end of a pipe, of which the child has a copy
+        java = [process for process in script.descendants() if process.name() == "java"]
         os.kill(script.process.pid, signal.SIGKILL)
         script.process.wait()
         wait_until(lambda: set(script.descendants()) <= {child, *java})
         assert child in script.descendants()
     finally:
+        script.process.kill()
         child.kill()
     assert_nothing_left(script, before)
 
