@@ -96,14 +96,14 @@ def has_ended(pid: int) -> bool:
         return True
 
 
-def forks_in(root: pathlib.Path) -> list[str]:
-    """Command lines of what lives for a node's directory, but for Ray's own and its janitor."""
+def forks_in(root: pathlib.Path) -> list[int]:
+    """The processes that live for a node's directory, but for Ray's own and its janitor."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             line = " ".join(process.cmdline())
             if line.startswith("sparkmodel ") and str(root) in line and not has_ended(process.pid):
-                found.append(line)
+                found.append(process.pid)
     return found
 
 

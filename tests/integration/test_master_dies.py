@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The supervisor is killed, at every step of what it does: predictions go on, and its successor takes all over."""
+"""The supervisor is killed, at every step of what it does: predictions go on, and its successor takes all over.
+
+And, on the same Ray, pools that one supervisor has no room for.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import threading
@@ -13,6 +17,7 @@ import pytest
 import ray
 
 from sparkmodel.cluster import claims, connection, line, pools
+from sparkmodel.cluster.pools import Pool
 from sparkmodel.cluster.reservations import reserved
 from sparkmodel.errors import (
     ControlTimeoutError,
@@ -27,6 +32,7 @@ from tests.integration.supervised import (
     Callers,
     deploy,
     forks_in,
+    has_ended,
     kill,
     own_supervisor,
     spec_of,
@@ -49,8 +55,34 @@ def local_ray() -> Iterator[None]:
         connection.shutdown()
 
 
+@dataclasses.dataclass
+class Abandoned:
+    """A pool whose supervisor will never come again, and the processes that wait for it.
+
+    Attributes:
+        pool: The pool.
+        label: Its supervisor's.
+        forks: Its workers, and what was ready to be one.
+    """
+
+    pool: Pool
+    label: str
+    forks: list[int]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def abandoned(local_ray: None) -> Abandoned:
+    """Made before all tests: its workers wait for half a minute."""
+    scratch = connection.current().scratch
+    assert scratch is not None
+    with own_supervisor():
+        pool = deploy(FactorModel(2.0), name="abandoned")
+        ray.kill(pool._line.supervisor)
+    return Abandoned(pool, pool._entry.supervisor, forks_in(scratch.path))
+
+
 @pytest.fixture(autouse=True)
-def own(local_ray: None) -> Iterator[None]:
+def own(abandoned: Abandoned) -> Iterator[None]:
     with own_supervisor():
         yield
 
@@ -205,13 +237,25 @@ def test_a_registration_that_is_interrupted_leaves_nothing() -> None:
 
 
 @pytest.mark.slow
-def test_workers_end_when_nobody_comes_for_them() -> None:
-    scratch = connection.current().scratch
-    assert scratch is not None
-    pool = deploy(FactorModel(2.0))
-    label = pool._entry.supervisor
-    ray.kill(pool._line.supervisor)
-    assert len(forks_in(scratch.path)) >= 2, "they wait for the next"
-    wait_until(lambda: forks_in(scratch.path) == [])
-    pool.drop()
-    assert reserved(label) == []
+def test_workers_end_when_nobody_comes_for_them(abandoned: Abandoned) -> None:
+    assert len(abandoned.forks) >= 2, "they wait for the next"
+    wait_until(lambda: all(has_ended(pid) for pid in abandoned.forks))
+    abandoned.pool.drop()
+    assert reserved(abandoned.label) == []
+
+
+# a Ray that has no room for all pools
+
+
+@pytest.mark.slow
+def test_idle_pools_give_way_to_those_that_are_called_and_come_back() -> None:
+    most = {"num_cpus": CPUS * 0.6, "workers": (0, 1)}
+    made = {factor: deploy(FactorModel(factor), name=f"m{factor:.0f}", **most) for factor in (2.0, 3.0, 5.0)}
+    for factor in (2.0, 3.0, 5.0, 3.0):
+        with Callers(made[factor], factor, count=2) as callers:
+            callers.more()
+        assert (callers.errors, callers.wrong) == ([], [])
+    with pytest.raises(PoolNotPlacedError):
+        deploy(FactorModel(7.0), name="m7", num_cpus=CPUS * 1.5)
+    for pool in made.values():
+        pool.drop()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a model is called from: cached queries, functions on executors, views, SQL functions, restarted sessions."""
+"""Where a model is called from: cached queries, functions on executors, views, SQL functions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql.pandas.functions import pandas_udf
 
 import sparkmodel as sm
-from tests.integration.scripts import Script
 from tests.models import FactorModel as Times
 
 SMALL = {"result_type": "double", "num_cpus": 0.1}
@@ -209,57 +208,3 @@ def test_a_view_whose_model_is_gone_says_so(shared: SparkSession, moving: sm.Mod
         sm.unregister(shared, "moving")
     finally:
         shared.sql("DROP VIEW left_over")
-
-
-# sessions
-
-RESTARTED = """
-    import pandas as pd
-    import sparkmodel as sm
-    from pyspark.sql import SparkSession
-
-    class Times:
-        def __init__(self, factor): self.factor = factor
-        def predict(self, frame): return frame.iloc[:, 0] * self.factor
-
-    def start():
-        return sm.configure_spark(SparkSession.builder{builder}).getOrCreate()
-
-    def values(query):
-        return [row[0] for row in spark.sql(query).collect()]
-
-    spark = start()
-    sm.init(num_cpus=2, log_to_driver=False)
-    old = sm.register(spark, "f", Times(2.0), result_type="double", num_cpus=0.1)
-    rows = spark.createDataFrame(pd.DataFrame({{"x": [1.0, 2.0]}}), "x double")
-    scored = rows.mapInPandas(lambda it: (d.assign(y=old.predict(d)) for d in it), "x double, y double")
-    assert sorted(row.y for row in scored.collect()) == [2.0, 4.0]
-    assert rows.rdd.map(lambda row: old.predict([{{"x": row.x}}])[0]).sum() == 6.0
-    spark.stop()
-    spark = start()
-    assert old.predict(pd.DataFrame({{"x": [1.0]}})).tolist() == [2.0]
-    assert [row[0] for row in spark.range(2).select(old("id")).collect()] == [0.0, 2.0]
-    assert values("SELECT ml_predict('f', id) FROM range(2)") == [0.0, 2.0]
-    spark.sql("CREATE VIEW v AS SELECT f(id) AS y FROM range(2)")
-    assert values("SELECT y FROM v") == [0.0, 2.0]
-    model = sm.get("f", spark)
-    assert values("SELECT f(id) FROM range(2)") == [0.0, 2.0]
-    old.update(Times(3.0))
-    assert values("SELECT f(id) FROM range(2)") == [0.0, 3.0]
-    old.drop()
-    assert sm.models() == []
-    again = sm.register(spark, "f", Times(5.0), result_type="double", num_cpus=0.1)
-    old.drop()
-    assert values("SELECT f(id) FROM range(2)") == [0.0, 5.0]
-    assert values("SELECT y FROM v") == [0.0, 5.0]
-    again.drop()
-    assert not spark.catalog.functionExists("f")
-    spark.stop()
-    print("passed")
-"""
-
-
-@pytest.mark.slow
-def test_a_session_that_is_stopped_and_started_again_on_a_cluster(tmp_path: pathlib.Path, standalone: str) -> None:
-    builder = f'.master("{standalone}").config("spark.executor.memory", "1g").config("spark.ui.enabled", "false")'
-    assert "passed" in Script(RESTARTED.format(builder=builder), tmp_path).finish()

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same program on a local session, a standalone cluster and Spark Connect, whatever `python3` is on the PATH."""
+"""The same program on a local session, a standalone cluster and Spark Connect, whatever `python3` is on the PATH.
+
+One process has them all, one after the other, and a session that is restarted.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,11 @@ import sys
 
 import pytest
 
+from tests.integration.programs import run_all
 from tests.integration.scripts import Script
 
 PROGRAM = """
-    import os, sys, pathlib
+    import sys, time
     import sparkmodel as sm
     from pyspark.sql import SparkSession, functions as F
 
@@ -23,7 +27,6 @@ PROGRAM = """
     if __name__ == "__main__":
         builder = SparkSession.builder{builder}
         spark = {configure}(builder).getOrCreate()
-        sm.init(num_cpus=2, log_to_driver=False)
         try:
             model = sm.register(spark, "f", Double(), result_type="double", workers=2, num_cpus=0.5)
         except sm.SparkModelError as error:
@@ -39,7 +42,7 @@ PROGRAM = """
         stream = spark.readStream.format("rate-micro-batch").option("rowsPerBatch", 10).load()
         query = stream.selectExpr("value", "f(value) AS p").writeStream.format("memory").queryName("q").start()
         while spark.table("q").count() < 30:
-            pass
+            time.sleep(0.1)
         query.stop()
         assert spark.table("q").where("p <> value * 2").count() == 0
         assert model.stats()["loads"] == 2
@@ -60,28 +63,66 @@ PROGRAM = """
 """
 
 
+RESTARTED = """
+    import pandas as pd
+    import sparkmodel as sm
+    from pyspark.sql import SparkSession
+
+    class Times:
+        def __init__(self, factor): self.factor = factor
+        def predict(self, frame): return frame.iloc[:, 0] * self.factor
+
+    def start():
+        return sm.configure_spark(SparkSession.builder{builder}).getOrCreate()
+
+    def values(query):
+        return [row[0] for row in spark.sql(query).collect()]
+
+    spark = start()
+    old = sm.register(spark, "f", Times(2.0), result_type="double", num_cpus=0.1)
+    rows = spark.createDataFrame(pd.DataFrame({{"x": [1.0, 2.0]}}), "x double")
+    scored = rows.mapInPandas(lambda it: (d.assign(y=old.predict(d)) for d in it), "x double, y double")
+    assert sorted(row.y for row in scored.collect()) == [2.0, 4.0]
+    assert rows.rdd.map(lambda row: old.predict([{{"x": row.x}}])[0]).sum() == 6.0
+    spark.stop()
+    spark = start()
+    assert old.predict(pd.DataFrame({{"x": [1.0]}})).tolist() == [2.0]
+    assert [row[0] for row in spark.range(2).select(old("id")).collect()] == [0.0, 2.0]
+    assert values("SELECT ml_predict('f', id) FROM range(2)") == [0.0, 2.0]
+    spark.sql("CREATE VIEW v AS SELECT f(id) AS y FROM range(2)")
+    assert values("SELECT y FROM v") == [0.0, 2.0]
+    model = sm.get("f", spark)
+    assert values("SELECT f(id) FROM range(2)") == [0.0, 2.0]
+    old.update(Times(3.0))
+    assert values("SELECT f(id) FROM range(2)") == [0.0, 3.0]
+    old.drop()
+    assert sm.models() == []
+    again = sm.register(spark, "f", Times(5.0), result_type="double", num_cpus=0.1)
+    old.drop()
+    assert values("SELECT f(id) FROM range(2)") == [0.0, 5.0]
+    assert values("SELECT y FROM v") == [0.0, 5.0]
+    again.drop()
+    assert not spark.catalog.functionExists("f")
+    spark.stop()
+    print("passed")
+"""
+
+CLUSTER = '.master("{}").config("spark.executor.memory", "1g").config("spark.ui.enabled", "false")'
+SESSION = {
+    "local": "pyspark.sql.session",
+    "standalone": "pyspark.sql.session",
+    "connect": "pyspark.sql.connect.session",
+}
+
+
 def program(builder: str, configure: str = "sm.configure_spark") -> str:
     return PROGRAM.format(builder=builder, configure=configure)
 
 
-@pytest.mark.slow
-def test_standalone_cluster(tmp_path: pathlib.Path, standalone: str) -> None:
-    builder = f'.master("{standalone}").config("spark.executor.memory", "1g")'
-    assert "passed pyspark.sql.session" in Script(program(builder), tmp_path).finish()
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("connect_port")
-def test_spark_connect(tmp_path: pathlib.Path) -> None:
-    out = Script(program('.remote("local[2]")'), tmp_path, {"SPARK_CONNECT_MODE_ENABLED": None}).finish()
-    assert "passed pyspark.sql.connect.session" in out
-
-
-@pytest.fixture
-def other_python(tmp_path: pathlib.Path) -> str:
+@pytest.fixture(scope="module")
+def other_python(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A PATH whose `python3` claims to be another version, as on a machine with an old system Python."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("bin")
     fake = folder / "python3"
     # a real interpreter that lies about its version: what Spark's worker compares is sys.version_info
     fake.write_text(
@@ -105,12 +146,29 @@ else:
     return f"{folder}:{os.environ['PATH']}"
 
 
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory, standalone: str, other_python: str) -> dict[str, str]:
+    """What the program prints on each session, the local one before the others."""
+    cluster = CLUSTER.format(standalone)
+    programs = {
+        "begin": "import sparkmodel as sm; sm.init(num_cpus=2, log_to_driver=False)",
+        "local": program('.master("local[*]")'),
+        "standalone": program(cluster),
+        "restarted": RESTARTED.format(builder=cluster),
+        "connect": program('.remote("local[2]")'),
+    }
+    return run_all(programs, tmp_path_factory.mktemp("sessions"), {"PATH": other_python})
+
+
 @pytest.mark.slow
-def test_local_session_with_configure_spark_whatever_python_is_on_the_path(
-    tmp_path: pathlib.Path, other_python: str
-) -> None:
-    script = Script(program('.master("local[*]")'), tmp_path, {"PATH": other_python})
-    assert "passed pyspark.sql.session" in script.finish()
+@pytest.mark.parametrize("session", SESSION)
+def test_sessions_with_configure_spark_whatever_python_is_on_the_path(told: dict[str, str], session: str) -> None:
+    assert told[session].splitlines()[-1:] == [f"passed {SESSION[session]}"], told[session]
+
+
+@pytest.mark.slow
+def test_a_session_that_is_stopped_and_started_again_on_a_cluster(told: dict[str, str]) -> None:
+    assert told["restarted"].splitlines() == ["passed"], told["restarted"]
 
 
 @pytest.mark.slow

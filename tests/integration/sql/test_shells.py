@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The SQL shell: models without a Python driver, by a control process that the shell starts and ends."""
+"""The SQL shell: models without a Python driver, by a control process that the shell starts and ends.
+
+A shell takes long to start: the first tests share one, which is closed, and the last has one that is killed.
+"""
 
 from __future__ import annotations
 
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -30,9 +33,20 @@ WRONG = {
 }
 
 
+@pytest.fixture(scope="module")
+def sql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlShell]:
+    """A shell that leaves nothing when its input ends."""
+    program = SqlShell(tmp_path_factory.mktemp("shell"))
+    try:
+        yield program
+        assert program.close() == 0
+        program.assert_nothing_left()
+    finally:
+        program.kill()
+
+
 @pytest.mark.slow
-def test_all_statements_in_a_shell_that_leaves_nothing(shell: Callable[..., SqlShell]) -> None:
-    sql = shell()
+def test_all_statements(sql: SqlShell) -> None:
     assert sql.rows("SHOW MODELS") == []
     assert "there are none yet" in sql.failure("DROP MODEL times")
     assert sql.rows("DROP MODEL IF EXISTS times") == []
@@ -69,15 +83,44 @@ def test_all_statements_in_a_shell_that_leaves_nothing(shell: Callable[..., SqlS
     assert "no such wine" in described["Last error"]
     assert sql.rows("DROP MODEL times", "DROP MODEL raiser", "SHOW MODELS") == []
     assert "[UNRESOLVED_ROUTINE]" in sql.failure("SELECT times(2)")
-    assert sql.close() == 0
-    sql.assert_nothing_left()
 
 
 @pytest.mark.slow
-def test_models_are_made_again_when_the_control_process_dies_and_end_with_a_shell_that_is_killed(
-    shell: Callable[..., SqlShell],
+def test_an_interrupt_ends_a_create_that_hangs_and_nothing_else(sql: SqlShell) -> None:
+    end = sql.begin(create("patient", "Endless"))
+    wait_until(lambda: (sql.cwd / "loading").exists())
+    sql.interrupt()
+    assert sql.finish(end) == []
+    assert "[OPERATION_CANCELED] Cannot finish this statement: it was interrupted. Hint: run it again." in sql.error
+    assert "\tat " not in sql.error
+    sql.rows(create("patient", "Two"))
+    assert sql.rows("SELECT patient(2)") == [["4.0"]]
+
+
+@pytest.mark.slow
+def test_a_wrong_interpreter_is_an_error_and_models_outlive_control_processes_and_end_with_a_shell_that_is_killed(
+    shell: Callable[..., SqlShell], tmp_path: pathlib.Path
 ) -> None:
-    sql = shell()
+    python = tmp_path / "python"
+    wrong = {
+        "there is no such file": None,
+        "without what is installed, and without PYTHONPATH": f'exec {sys.executable} -E -S "$@"',
+    }
+    sql = shell(spark__sparkmodel__python=str(python))
+    for what, line in wrong.items():
+        if line is not None:
+            python.write_text(f"#!/bin/sh\n{line}\n")
+            python.chmod(0o755)
+        said = sql.failure(create("times", "Two"))
+        assert said.startswith(f"[CONTROL_UNAVAILABLE] Cannot start the control process with '{python}': "), (
+            what,
+            said,
+        )
+        assert said.endswith("Hint: name a Python that has sparkmodel in spark.sparkmodel.python."), (what, said)
+        assert "\n" not in said, (what, said)
+        assert sql.rows("SELECT 1") == [["1"]], f"{what}: all else goes on"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+
     sql.rows(
         create("times", "Two"), create("own", "Two", "TEMPORARY"), "ALTER MODEL times SET LOCATION 'factors:Three'"
     )
@@ -93,38 +136,4 @@ def test_models_are_made_again_when_the_control_process_dies_and_end_with_a_shel
     sql.rows("DROP MODEL own")
     assert "[UNRESOLVED_ROUTINE]" in sql.failure("SELECT own(1)")
     sql.process.kill()
-    sql.assert_nothing_left()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("python", ["/nowhere", "bare"])
-def test_a_wrong_interpreter_is_one_error_that_names_the_setting(
-    shell: Callable[..., SqlShell], tmp_path: pathlib.Path, python: str
-) -> None:
-    if python == "bare":  # without what is installed, and without PYTHONPATH
-        path = tmp_path / "bare"
-        path.write_text(f'#!/bin/sh\nexec {sys.executable} -E -S "$@"\n')
-        path.chmod(0o755)
-        python = str(path)
-    sql = shell(spark__sparkmodel__python=python)
-    said = sql.failure(create("times", "Two"))
-    assert said.startswith(f"[CONTROL_UNAVAILABLE] Cannot start the control process with '{python}': ")
-    assert said.endswith("Hint: name a Python that has sparkmodel in spark.sparkmodel.python.")
-    assert "\n" not in said
-    assert sql.rows("SELECT 1") == [["1"]], "all else goes on"
-    assert sql.close() == 0
-
-
-@pytest.mark.slow
-def test_an_interrupt_ends_a_create_that_hangs_and_nothing_else(shell: Callable[..., SqlShell]) -> None:
-    sql = shell()
-    end = sql.begin(create("patient", "Endless"))
-    wait_until(lambda: (sql.cwd / "loading").exists())
-    sql.interrupt()
-    assert sql.finish(end) == []
-    assert "[OPERATION_CANCELED] Cannot finish this statement: it was interrupted. Hint: run it again." in sql.error
-    assert "\tat " not in sql.error
-    sql.rows(create("patient", "Two"))
-    assert sql.rows("SELECT patient(2)") == [["4.0"]]
-    assert sql.close() == 0
     sql.assert_nothing_left()

@@ -16,7 +16,7 @@ from tests.integration.sql.shells import Beeline, Server, create, thrift_server
 
 SWAPPED = """
     SELECT count(*), count_if(p = 2 * id), count_if(p = 3 * id)
-    FROM (SELECT id, slow(CAST(id AS DOUBLE)) AS p FROM range(1, 2000001, 1, 1))
+    FROM (SELECT id, slow(CAST(id AS DOUBLE)) AS p FROM range(1, 300001, 1, 1))
 """
 
 
@@ -100,7 +100,7 @@ def test_sessions_share_a_model_that_is_swapped_under_a_query_and_dropped_by_for
     ((rows, old, new),) = analyst.finish(end)
     assert analyst.error == ""
     assert (int(old), int(new)) == (int(rows), 0)  # the query began with the old one
-    assert int(rows) == 2000000
+    assert int(rows) == 300000
     assert analyst.rows("SELECT slow(2)") == [["6.0"]]
 
     assert condition(operator, "DROP MODEL slow") == ("MODEL_IN_USE", "55006")
