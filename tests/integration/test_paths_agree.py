@@ -96,6 +96,7 @@ def functions(spark: SparkSession) -> Iterator[None]:
     yield
     for model in made:
         model.drop()
+    assert len(turns_taken) >= len(TURNS), "the examples did not get round"
 
 
 def _ddl(spark: SparkSession) -> list[str]:
