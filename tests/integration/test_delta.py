@@ -19,7 +19,7 @@ from tests.integration.scripts import ROOT, Script
 HOME = pathlib.Path(sys.prefix) / "delta"
 
 SESSION = """
-import pathlib, re, traceback
+import linecache, pathlib, re, traceback
 import pytest
 import sparkmodel as sm
 from pyspark.sql import SparkSession
@@ -147,6 +147,7 @@ assert sm.models() == []
 # each part has its own outcome: the second is tried whatever became of the first
 RUN = """
 for part, code in {"versions": VERSIONS, "page": PAGE}.items():
+    linecache.cache[part] = len(code), None, code.splitlines(True), part  # for what a traceback shows
     try:
         exec(compile(code, part, "exec"), globals())
     except BaseException:

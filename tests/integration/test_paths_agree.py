@@ -85,7 +85,7 @@ def picky(batch: pa.RecordBatch) -> pa.Array:
 
 
 @pytest.fixture(scope="module")
-def functions(spark: SparkSession) -> Iterator[None]:
+def functions(spark: SparkSession, request: pytest.FixtureRequest) -> Iterator[None]:
     options = {"num_cpus": 0.1, "batch_format": "pyarrow"}
     fields = ", ".join(f"c{i}: {kind}" for i, kind in enumerate(_ddl(spark)))
     made = [
@@ -96,6 +96,7 @@ def functions(spark: SparkSession) -> Iterator[None]:
     yield
     for model in made:
         model.drop()
+    assert request.session.testsfailed or len(turns_taken) >= len(TURNS), "the examples did not get round"
 
 
 def _ddl(spark: SparkSession) -> list[str]:
