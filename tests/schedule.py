@@ -27,7 +27,6 @@ APART = {
     "tests/integration/test_docs.py": re.compile(r"::(test_sql_blocks_run|test_python_blocks_run.*)"),
     "tests/integration/test_lifecycle.py": re.compile(r"::(.*)"),
     "tests/integration/test_notebooks.py": re.compile(r"::(.*)"),
-    "tests/integration/test_sessions.py": re.compile(r"::(.*)"),
 }
 
 

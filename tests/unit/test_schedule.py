@@ -34,7 +34,7 @@ NODE: Any = Node()
         ("tests/integration/sql/test_thrift.py::test_x", "tests/integration/sql/test_thrift.py"),
         ("tests/conformance/test_conformance.py::test_x[pair]", "tests/conformance/test_conformance.py pair"),
         ("tests/conformance/test_conformance.py::test_x", "tests/conformance/test_conformance.py"),
-        ("tests/integration/test_sessions.py::test_x", "tests/integration/test_sessions.py test_x"),
+        ("tests/integration/test_sessions.py::test_x", "tests/integration/test_sessions.py"),
         ("tests/integration/test_docs.py::test_languages_are_known", "tests/integration/test_docs.py"),
         (
             "tests/integration/test_docs.py::test_python_blocks_run[calling.md]",
