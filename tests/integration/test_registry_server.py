@@ -20,7 +20,7 @@ from tests.integration.scripts import end, free_port, listens, wait_until
 
 
 @pytest.fixture
-def server(tmp_path: pathlib.Path) -> Iterator[Callable[[], None]]:
+def server(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """MLflow looks models up at a server of this test; what is given ends the server."""
     port = free_port()
     options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
@@ -31,15 +31,17 @@ def server(tmp_path: pathlib.Path) -> Iterator[Callable[[], None]]:
         stdout=(tmp_path / "server.log").open("wb"),
         stderr=subprocess.STDOUT,
     )
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    before = mlflow.get_tracking_uri()
+    # MLflow keeps the registry there too; where nobody has set one it is to go with the tracking store again
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "")
     try:
         wait_until(lambda: listens(port))
         mlflow.set_tracking_uri(f"http://127.0.0.1:{port}")
         mlflow.set_registry_uri(f"http://127.0.0.1:{port}")
         yield lambda: end([process])
     finally:
-        mlflow.set_tracking_uri(before[0])
-        mlflow.set_registry_uri(before[1])
+        mlflow.set_tracking_uri(before)
+        mlflow.set_registry_uri(None)  # type: ignore[arg-type]
         if process.poll() is None:
             end([process])
 
