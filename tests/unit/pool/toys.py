@@ -181,7 +181,8 @@ class RunningPool:
     def serving(self) -> list[ThreadMember]:
         """The members that new queries are sent to."""
         served = self.directory.of(self.directory.version)
-        return [m for m in self.house.members if served and m.endpoint in served.endpoints]
+        # a living one may have the port of a dead one before it
+        return [m for m in self.house.members if served and not m.is_dead and m.endpoint in served.endpoints]
 
     def of(self, version: int) -> list[ThreadMember]:
         """The members of a version that live."""
