@@ -39,17 +39,17 @@ class Counters:
         self.note(members, answers)
         return answers
 
-    def shown(self, members: Sequence[Member]) -> list[dict[str, Any]]:
-        """What each says now, for people; of one that does not answer, what it was last seen to say."""
+    def shown(self, members: Sequence[Member]) -> tuple[list[dict[str, Any]], dict[str, float]]:
+        """For people: what each says now, or was last seen to say if it does not answer; and the sums of all ever."""
         answers = self.read(members)
-        with self._lock:
-            seen = {key: stats for key, (_, stats) in self._seen.items()}
-        return [
-            {**stats, "answers": True}
-            if stats
-            else {**_unknown(member.version), **seen.get(id(member), {}), **_NOW, "answers": False}
-            for member, stats in zip(members, answers, strict=True)
+        with self._lock:  # at once: a worker that ends meanwhile is counted neither twice nor not at all
+            seen = [self._seen.get(id(member), (member, {}))[1] for member in members]
+            sums = {key: sum(one.get(key, 0) for one in (*seen, *self._ended.values())) for key in SUMS}
+        workers = [
+            {**now, "answers": True} if now else {**_unknown(member.version), **last, **_NOW, "answers": False}
+            for member, now, last in zip(members, answers, seen, strict=True)
         ]
+        return workers, sums
 
     def note(self, members: Sequence[Member], answers: Sequence[dict[str, Any]]) -> None:
         """What each has said; one that said nothing goes on with what it said before."""

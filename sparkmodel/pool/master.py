@@ -128,8 +128,8 @@ class Master:
 
     def stats(self) -> dict[str, Any]:
         """Counters of the pool, those of ended workers included, and of each worker."""
-        counters = self._core.crew.counters
-        workers = counters.shown(self._core.crew.all())
+        crew = self._core.crew
+        workers, sums = crew.counters.shown(crew.all())
         directory = self.directory
         errors = [str(error) for error in self._healer.errors.values()]
         return {
@@ -139,7 +139,7 @@ class Master:
             "restarts": self.restarts,
             "restart_error": errors[-1] if errors else None,
             "idle_s": self.idle_s,
-            **counters.totals(workers),
+            **sums,
             "queued": sum(worker["queued"] for worker in workers),
             **summarize(workers),
             "workers": workers,

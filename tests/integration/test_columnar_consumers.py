@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 from collections.abc import Callable, Iterator
 
@@ -79,7 +80,7 @@ def test_python_functions_beside_above_and_below(
         f"SELECT {udf}(p) AS u, p, s FROM (SELECT s, side(x) AS p FROM t UNION ALL SELECT s, side(id) FROM t)",
         f"SELECT max({udf}(side(x))), count(*) FROM t WHERE {udf}(x) > 3 AND side(x) < 300",
     ):
-        same_on_both_paths(source, lambda query=query: source.sql(query), query, on_python_path)  # type: ignore[misc]
+        same_on_both_paths(source, functools.partial(source.sql, query), query, on_python_path)
 
 
 def test_other_consumers(source: SparkSession, tmp_path: pathlib.Path, on_python_path: dict[str, list[str]]) -> None:

@@ -46,7 +46,7 @@ def test_a_batch_that_is_finished_while_its_worker_ends_is_counted(last: dict[st
 
 def test_of_a_worker_that_does_not_answer_any_more_there_is_what_it_said_last() -> None:
     class Falling(Leaving):
-        answers = [{"pid": 7, "rows": 10, "queued": 3, "seconds": (0.1,)}, {}]
+        answers = [{"pid": 7, "rows": 10, "queued": 3, "seconds": (0.1,)}, {}, {}]
 
         def stats(self) -> dict[str, Any]:
             return self.answers.pop(0)
@@ -57,13 +57,15 @@ def test_of_a_worker_that_does_not_answer_any_more_there_is_what_it_said_last() 
 
     counters = Counters()
     members: Any = [Falling({}), Silent({})]
-    before = counters.shown(members)
+    before, _ = counters.shown(members)
     assert [(one["pid"], one["rows"], one["answers"]) for one in before] == [(7, 10, True), (None, 0, False)]
     before[0].pop("seconds")  # what is shown is the caller's own
-    after = counters.shown(members)
+    after, sums = counters.shown(members)
     assert [(one["pid"], one["rows"], one["queued"], one["answers"]) for one in after] == [
         (7, 10, 0, False),
         (None, 0, 0, False),
     ]
     assert after[0]["seconds"] == (0.1,)
-    assert counters.totals(after)["rows"] == 10
+    assert sums["rows"] == 10
+    counters.end(members[:1])
+    assert [counters.shown(rest)[1]["rows"] for rest in (members, members[1:])] == [10, 10], "neither twice nor never"
