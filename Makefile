@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # The whole of tests/unit, and one kind of source through all ways to call it on a real Ray and a real Spark
 FAST := tests/unit 'tests/conformance/test_conformance.py::test_the_same_rows_give_the_same_values[object]'
 
-.PHONY: help venv demo test test-fast lint bench clean
+.PHONY: help venv demo test test-fast lint bench chaos soak clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,12 @@ lint: venv ## ruff and mypy --strict
 
 bench: venv ## Measure against mlflow's spark_udf and others; writes benchmarks/README.md
 	$(RUN) -m benchmarks
+
+chaos: venv ## Ten minutes of faults of all kinds under load, from a seed (SEED=n): exact rows, no error, nothing left
+	$(RUN) -m tests.endurance chaos --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
+
+soak: venv ## Half an hour of steady load: memory, descriptors, threads, connections and directories must not grow
+	$(RUN) -m tests.endurance soak --seconds $(or $(SECONDS),1800)
 
 clean: ## Remove the environment and what tools left
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

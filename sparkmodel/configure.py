@@ -4,18 +4,18 @@
 from __future__ import annotations
 
 import os
-import secrets
 import threading
 from typing import Any
 
+from sparkmodel.cluster.common import CONTROL_VARIABLE
 from sparkmodel.control import serve
 from sparkmodel.control.server import ControlServer
+from sparkmodel.secret import new_secret
 from sparkmodel.spark.bridge import attach_control
 from sparkmodel.spark.session import prepare
 
-_VARIABLE = "SPARKMODEL_CONTROL"  # Control.scala reads it: pid:port:token of the Python that started the JVM
 _lock = threading.Lock()
-_server: tuple[int, ControlServer, str] | None = None
+_server: tuple[int, ControlServer, str, int] | None = None
 
 
 def configure_spark(builder: Any, *, bridge: bool = True) -> Any:
@@ -45,8 +45,16 @@ def _announce() -> None:
     global _server
     with _lock:
         if _server is None or _server[0] != os.getpid():  # a forked child has none of its parent's threads
-            token = secrets.token_hex(32)
-            _server = (os.getpid(), serve(token), token)
-        pid, server, token = _server
-    os.environ[_VARIABLE] = f"{pid}:{server.port}:{token}"
+            token = new_secret()
+            _server = (os.getpid(), serve(token), token, _file_of(token))
+        pid, server, token, file = _server
+    os.environ[CONTROL_VARIABLE] = f"{pid}:{server.port}:/proc/{pid}/fd/{file}"
     attach_control(server.port, token)
+
+
+def _file_of(secret: str) -> int:
+    """A file in memory that this user's processes can read by way of /proc, and that ends with this one."""
+    file = os.memfd_create("sparkmodel-control")
+    os.fchmod(file, 0o400)
+    os.write(file, secret.encode())
+    return file

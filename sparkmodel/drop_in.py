@@ -89,6 +89,12 @@ def spark_udf(
         raise InvalidOptionError(
             "Cannot use option 'env_manager'", "conda is not supported", "use 'virtualenv' or 'uv'"
         )
+    own = {"env_manager": env_manager or "local", "extra_env": extra_env}
+    _check(pool_options, own)
+    if params is not None and not isinstance(params, Mapping):
+        raise InvalidOptionError(
+            "Cannot use option 'params'", f"{params!r} is not a mapping of names to values", "write params={'k': 3}"
+        )
     wait_for_ray = early.begin()
 
     def make(resolved: Resolved) -> ModelSpec:
@@ -103,7 +109,7 @@ def spark_udf(
         return make_spec(
             _name(model_uri),
             resolved,
-            _options(pool_options, env_manager=env_manager or "local", extra_env=extra_env),
+            _options(pool_options, own),
             time_zone=time_zone_of(spark),
             result_type=DoubleType() if is_untyped else result_type,
             params=_known_params(resolved, params),
@@ -140,6 +146,8 @@ def predict_batch_udf(
     Returns:
         A function of columns or names.
     """
+    own = {"batch_size": batch_size, "batch_format": "pyarrow"}
+    _check(pool_options, own)
     arrow_type = to_arrow(parse_result_type(return_type))
     label = getattr(make_predict_fn, "__name__", "predict_batch")
     shapes = dict(input_tensor_shapes) if isinstance(input_tensor_shapes, Mapping) else input_tensor_shapes
@@ -151,7 +159,7 @@ def predict_batch_udf(
         return make_spec(
             _name(label),
             resolved,
-            _options(pool_options, batch_size=batch_size, batch_format="pyarrow"),
+            _options(pool_options, own),
             time_zone=time_zone_of(spark),
             result_type=return_type,
         )
@@ -160,13 +168,18 @@ def predict_batch_udf(
         return _as_udf(spark, _share(spark, planned))
 
 
-def _options(given: Mapping[str, Any], **fixed: Any) -> PoolOptions:
-    taken = [key for key in fixed if key in given]
+def _check(given: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Refuse options before Ray is started for them."""
+    taken = [key for key in own if key in given]
     if taken:
         raise InvalidOptionError(f"Cannot use option '{taken[0]}'", "it has a place of its own here")
+    PoolOptions.of({**given, **own})
+
+
+def _options(given: Mapping[str, Any], own: Mapping[str, Any]) -> PoolOptions:
     cpus = pools.cpus()
     defaults = {"workers": max(1, min(_MOST_WORKERS, cpus)), "num_cpus": 0, "timeout_s": _NO_LIMIT_S}
-    return PoolOptions.of({**defaults, **given, **fixed})
+    return PoolOptions.of({**defaults, **given, **own})
 
 
 def _name(label: str) -> str:

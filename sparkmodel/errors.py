@@ -210,6 +210,24 @@ class WorkerLostError(SparkModelError):
     condition = "WORKER_LOST"
 
 
+class PoisonBatchError(SparkModelError):
+    """A batch ends the worker that scores it, each time."""
+
+    condition = "POISON_BATCH"
+
+
+class BisectBudgetError(SparkModelError):
+    """The search for the rows at fault in a batch took too many calls of the model, or too long."""
+
+    condition = "BISECT_BUDGET"
+
+
+class CredentialExpiredError(SparkModelError):
+    """What a caller shows has expired; its pool's master may renew it."""
+
+    condition = "CREDENTIAL_EXPIRED"
+
+
 class WorkerStoppingError(SparkModelError):
     """A worker is on its way out and takes no more batches; the client goes elsewhere."""
 
@@ -289,7 +307,7 @@ class ProtocolVersionError(SparkModelError):
 
 
 class AuthenticationError(SparkModelError):
-    """The token is not the pool's."""
+    """The other side has no key of the pool."""
 
     condition = "AUTHENTICATION_FAILED"
 

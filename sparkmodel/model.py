@@ -11,7 +11,7 @@ from typing import Any
 from pyspark.sql import Column, DataFrame, SparkSession
 
 from sparkmodel.keeper.pools import Pool
-from sparkmodel.options import Workers, check_name, check_workers, workers_text
+from sparkmodel.options import Workers, check_name, check_timeout, check_workers, workers_text
 from sparkmodel.pool.intents import UNTIL_DONE, Intent
 from sparkmodel.registration import follow
 from sparkmodel.registration.calls import as_functions, check_version, for_call
@@ -22,7 +22,11 @@ from sparkmodel.remote import RemoteModel
 from sparkmodel.schema import Signature
 from sparkmodel.spark import arguments, functions
 from sparkmodel.spec import ModelSpec
+from sparkmodel.wire.addresses import spelled
 from sparkmodel.wire.handle import Handle
+
+_YEAR_S = 31_536_000.0
+_CENTURY_S = 100 * _YEAR_S
 
 
 class Model:
@@ -69,17 +73,22 @@ class Model:
         """The picklable client of the pool, with which any process that reaches it can score."""
         return self._handle
 
-    def save_handle(self, path: str | os.PathLike[str]) -> None:
-        """Write the pool's address and token into a file, for Spark programs without Python (docs/bridge.md).
+    def save_handle(self, path: str | os.PathLike[str], *, valid_s: float = _YEAR_S) -> None:
+        """Write the pool's address and a key to it into a file, for Spark programs without Python (docs/bridge.md).
 
         The file lets whoever reads it call the model; only its owner can.
 
         Args:
             path: Of the file; a directory of such files is searched for names that end in `.handle`.
+            valid_s: Seconds for which it lets in: no driver attends to such programs, so nothing renews it.
+
+        Raises:
+            InvalidOptionError: `valid_s` is no number of seconds above 0.
         """
+        text = self._pool.handle(check_timeout(valid_s, _CENTURY_S, "valid_s")).to_text()
         with open(path, "w", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             os.fchmod(file.fileno(), 0o600)  # where the file was there before
-            file.write(self._handle.to_text() + "\n")
+            file.write(text + "\n")
 
     def __call__(
         self, *columns: Column | str, params: Mapping[str, Any] | None = None, on_error: str | None = None
@@ -150,7 +159,7 @@ class Model:
         Args:
             data: A pandas DataFrame, a pyarrow Table or RecordBatch, a list of dicts, or a dict of columns, by name; a
                 Series, an ndarray, or a list of tuples, by position.
-            timeout_s: Deadline for each batch of 10,000 rows; the pool's `timeout_s` by default.
+            timeout_s: Deadline for each batch of 10,000 rows, in seconds; the pool's `timeout_s` by default.
             params: Inference parameters for this call, over those of the registration.
             on_error: `fail`, `null` or `struct` for this call; as registered by default.
 
@@ -288,7 +297,7 @@ class Model:
             "kind": spec.source.kind,
             "inputs": None if spec.signature.inputs is None else [str(c) for c in spec.signature.inputs],
             "result_type": str(spec.result_type),
-            "endpoints": [f"{host}:{port}" for host, port in self._handle.pool.directory.endpoints],
+            "endpoints": [spelled(*endpoint) for endpoint in self._handle.pool.directory.endpoints],
             "options": dataclasses.asdict(spec.options),
             "spares": self._pool.spares(),
         }

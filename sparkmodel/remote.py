@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from sparkmodel.options import check_timeout
 from sparkmodel.registration.calls import for_call
 from sparkmodel.schema import Signature
 from sparkmodel.wire.client import client_of
@@ -50,6 +51,8 @@ class RemoteModel:
         on_error: str | None = None,
     ) -> Any:
         """Score local data, as `Model.predict` does."""
+        if timeout_s is not None:
+            timeout_s = check_timeout(timeout_s)
         from sparkmodel.scoring import frames  # pandas, which who only carries the model has no use for
 
         table, by_name = frames.to_table(f"Cannot score with '{self.name}'", data, self.signature.inputs)

@@ -8,6 +8,7 @@ from typing import Any
 import ray
 
 from sparkmodel.errors import SparkModelError
+from sparkmodel.wire.addresses import advertised
 
 _PING_S = 10.0
 
@@ -20,9 +21,9 @@ def unwrap(answer: dict[str, Any]) -> Any:
 
 
 def host(scratch: str) -> str:
-    """Loopback on a Ray that the driver started for itself, which is the one with a scratch directory."""
+    """What callers are told: loopback on a Ray that the driver started for itself, the one with a scratch directory."""
     find_address: Any = ray.util.get_node_ip_address
-    return "127.0.0.1" if scratch else str(find_address())
+    return "127.0.0.1" if scratch else advertised(str(find_address()))
 
 
 def wrap(method: Any, *args: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from multiprocessing import connection as pipes
 from typing import Any
 
-from sparkmodel.cluster import sockets
+from sparkmodel.cluster import reaper, sockets
 from sparkmodel.cluster.child import door_of
 from sparkmodel.cluster.worker_process import Seat
 
@@ -30,11 +30,12 @@ class Child:
     Args:
         connection: The other end of what `child.serve` serves.
         pid: Its process; None has it say so.
-        root: Directory that its command line must name, as another process of that number would not.
+        root: Directory that its command line must name, as another process of that number would not, and in which
+            its parent notes how it has ended.
 
     Attributes:
         pid: Its process.
-        exited: Done when the process has ended.
+        exited: Done when the process has ended, with its status as `os.waitpid` gives it; None if nobody has seen it.
 
     Raises:
         ChildLost: it ended before it said who it is.
@@ -54,7 +55,8 @@ class Child:
             os.close(self._handle)
             connection.close()
             raise ChildLost("its process has ended, and another one has its number")
-        self.exited: Future[None] = Future()
+        self.exited: Future[int | None] = Future()
+        self._root, self._has_ended = root, False
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._waiting: dict[int, Future[dict[str, Any]]] = {}
@@ -102,12 +104,17 @@ class Child:
 
     def kill(self) -> None:
         """End it now; `exited` tells when it has ended."""
+        self.send(signal.SIGKILL)
+
+    def send(self, number: int) -> None:
+        """Send it a signal; nothing if it has ended."""
         with self._lock, contextlib.suppress(OSError):  # it has ended
-            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+            if not self._has_ended:  # else another has its handle's number
+                signal.pidfd_send_signal(self._handle, number)
 
     def _send(self, method: str, arguments: tuple[Any, ...]) -> Future[dict[str, Any]]:
         future: Future[dict[str, Any]] = Future()
-        if self.exited.done():
+        if self._has_ended:
             future.set_exception(ChildLost("its process has ended"))
             return future
         number = next(self._numbers)
@@ -125,11 +132,14 @@ class Child:
                     future = self._waiting.pop(number)
                 future.set_result(answer)
         pipes.wait([self._handle])
+        status = None if self._root is None else reaper.status_of(self._root, self.pid)
+        status = reaper.status_from(self._handle) if status is None else status
         with self._lock:
-            self.exited.set_result(None)
+            self._has_ended = True
             waiting, self._waiting = self._waiting, {}
             self._connection.close()
             os.close(self._handle)
+        self.exited.set_result(status)
         for future in waiting.values():
             future.set_exception(ChildLost("its process has ended"))
 

@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import logging
 import os
-import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -16,12 +15,13 @@ from typing import IO, Any
 
 import ray
 
-from sparkmodel.cluster import janitor
+from sparkmodel.cluster import head_token, janitor
 from sparkmodel.cluster.common import NAMESPACE, SPARES, check_spares
 from sparkmodel.cluster.scratch import Scratch
+from sparkmodel.cluster.tokens import OwnToken, on_loopback
 from sparkmodel.errors import InvalidOptionError, RayUnavailableError
 
-_CLOSE_S, _LOOK_S = 5.0, 10.0
+_CLOSE_S = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Runtime:
         namespace: Ray namespace of the pools' names.
         scratch: Directory of the Ray that this process started, removed with it; None on a cluster.
         spares: Processes that each node keeps ready to become workers.
+        token: Of the Ray that this process started.
         janitor: Removes the directory if this process is killed.
         supervisors: Of this process's pools, by whether they outlive it: name and actor. Ray ends an actor when its
             creator drops the handle, whoever else uses its pools.
@@ -40,6 +41,7 @@ class Runtime:
     namespace: str
     scratch: Scratch | None = None
     spares: int = SPARES
+    token: OwnToken | None = dataclasses.field(default=None, repr=False)
     janitor: IO[bytes] | None = None
     supervisors: dict[bool, tuple[str, Any]] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
@@ -104,7 +106,7 @@ def _connect(address: str | None, namespace: str, spares: int, ray_options: dict
         return _runtime
     address = address or os.environ.get("RAY_ADDRESS")
     if address and address != "local":
-        _look_for(address)
+        head_token.look_for(address)
         _use_token()
         _init("connect to", address, namespace=namespace, address=address, **ray_options)
         _runtime = Runtime(namespace, spares=spares)
@@ -116,6 +118,7 @@ def _connect(address: str | None, namespace: str, spares: int, ray_options: dict
 
 def _start_local(namespace: str, spares: int, ray_options: dict[str, Any]) -> Runtime:
     scratch = Scratch()
+    token = None
     watching = janitor.watch(scratch.path)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RUNTIME_ENV_RETRY_TIMES", "1")  # a requirement that does not exist will not be there soon
@@ -125,31 +128,20 @@ def _start_local(namespace: str, spares: int, ray_options: dict[str, Any]) -> Ru
         "include_dashboard": False,
         "log_to_driver": False,  # else what a model prints, a progress bar for each batch, lands in the session
         "logging_level": logging.WARNING,
-        "_temp_dir": str(scratch.path),
+        "_temp_dir": str(scratch.path / "r"),  # Ray opens this one to everybody, whoever made it
         **ray_options,
     }
     try:
-        _init("start", "local", namespace=namespace, address="local", **options)
+        token = OwnToken(scratch.path, options)
+        with on_loopback(options):
+            _init("start", "local", namespace=namespace, address="local", **options)
     except BaseException:
+        if token is not None:
+            token.forget()
         scratch.remove()
         watching.close()
         raise
-    return Runtime(namespace, scratch, spares, watching)
-
-
-def _look_for(address: str) -> None:
-    """Say within seconds that nobody is there: Ray itself tries for minutes."""
-    host, _, port = address.rpartition("://")[2].partition("/")[0].rpartition(":")
-    if not port.isdigit():  # such as 'auto'
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), _LOOK_S).close()
-    except OSError as error:
-        raise RayUnavailableError(
-            f"Cannot connect to Ray '{address}'",
-            f"nobody answers there: {error}",
-            "check host and port, and that the cluster is running",
-        ) from error
+    return Runtime(namespace, scratch, spares, token, watching)
 
 
 def _use_token() -> None:
@@ -162,6 +154,8 @@ def _use_token() -> None:
         from ray._private.authentication import authentication_token_setup as setup
     except ImportError:  # an older Ray, whose clusters ask for no token
         return
+    # which it would warn of
+    logging.getLogger(setup.__name__).setLevel(logging.ERROR)
     setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
@@ -217,6 +211,8 @@ def shutdown() -> None:
         atexit.unregister(shutdown)
         _close(runtime)
         ray.shutdown()
+        if runtime.token is not None:
+            runtime.token.forget()
         if runtime.scratch is not None:
             runtime.scratch.remove()
         if runtime.janitor is not None:

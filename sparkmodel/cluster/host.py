@@ -14,6 +14,7 @@ from typing import Any
 
 import ray
 
+from sparkmodel.cluster.answers import host as address_of
 from sparkmodel.cluster.answers import unwrap
 from sparkmodel.cluster.child import door_of, keys_in
 from sparkmodel.cluster.children import Child, ChildLost
@@ -21,8 +22,12 @@ from sparkmodel.cluster.home import Home
 from sparkmodel.cluster.orphans import orphan_s, when_orphaned
 from sparkmodel.cluster.payloads import Here, Unboxed
 from sparkmodel.cluster.spares import Spares
+from sparkmodel.cluster.watch import Stranger, Watch
 from sparkmodel.cluster.worker_process import Seat, Started
 from sparkmodel.errors import SparkModelError
+from sparkmodel.pool.ends import End, end_of
+from sparkmodel.pool.judge import READY
+from sparkmodel.wire.verdicts import Fate
 
 _ADOPT_S = 3.0  # for a worker to say who it is: the pool waits for its supervisor
 
@@ -45,6 +50,7 @@ class Host:
         self._workers: dict[str, _Worker] = {}
         self._doomed: set[str] = set()
         self.spares = Spares(spares, self.root)
+        self._watch = Watch()
 
     def start(self, key: str, seat: Seat, shipped: Shipped) -> Future[Any]:
         """A new worker; what it answers is what `answers.unwrap` takes.
@@ -58,7 +64,7 @@ class Host:
             return _failed(ChildLost("it was ended before it was started"))
         self._workers = {k: w for k, w in self._workers.items() if not w.exited.done()}
         seat = dataclasses.replace(seat, root=self.root, host=self._address, key=key, orphan_s=orphan_s())
-        worker = _Worker(seat)
+        worker = _Worker(seat, self._watch)
         self._workers[key] = worker
         worker.begin(self.spares, shipped)
         return worker.started
@@ -97,24 +103,51 @@ class Host:
         seat, started = told
         if worker is None:
             assert child is not None
-            self._workers[key] = _Worker(seat)
+            self._workers[key] = _Worker(seat, self._watch)
             self._workers[key].follow(child, started)
         return seat, started
 
     def exited(self, key: str) -> Future[Any]:
-        """Done when the worker has ended; for one that was asked to start and has answered, or was adopted."""
+        """Its `End` when the worker has ended; for one that was asked to start and has answered, or was adopted."""
         worker = self._workers.get(key)
         return worker.exited if worker else _done(None)
+
+    def state(self, key: str) -> str:
+        """Of a worker here."""
+        return self._watch.states().get(key, READY)
+
+    def wants_end(self, key: str) -> Future[Any]:
+        """Its pool ends a worker that is none of this host's."""
+        self._watch.wants_end(key)
+        return _done(None)
+
+    def news(self) -> Future[dict[str, str]]:
+        """States of the workers that are not ready."""
+        return _done(self._watch.states())
+
+    def fate(self, key: str, session: int, seq: int) -> Future[Fate]:
+        """What became of a batch that a worker had; see `Charge.fate`."""
+        return self._watch.fate(key, session, seq)
+
+    def watch(self, key: str, pid: int, page: str) -> Future[Any]:
+        """Watch a worker of this node that is none of this host's; its `End` when it has ended, None if it has."""
+        try:
+            return self._watch.add(key, Stranger(pid), pathlib.Path(page)).end
+        except OSError:
+            return _done(None)
 
     def call(self, key: str, method: str, *arguments: Any) -> Future[Any]:
         """Ask a worker something."""
         worker = self._workers.get(key)
         if worker is None or worker.child is None:
             return _failed(ChildLost("its process has ended"))
+        if method == "close":
+            self._watch.wants_end(key)
         return worker.child.call(method, *arguments)
 
     def kill(self, key: str) -> Future[Any]:
         """End a worker now."""
+        self._watch.wants_end(key)
         worker = self._workers.get(key)
         if worker is None:
             self._doomed.add(key)  # an actor may be asked this before it is asked to start it, which is under way
@@ -136,8 +169,10 @@ class Host:
 
     def close(self) -> None:
         """End everything."""
+        self._watch.close()
         self.spares.close()
-        for worker in list(self._workers.values()):
+        for key, worker in list(self._workers.items()):
+            self._watch.wants_end(key)
             worker.kill()
         if isinstance(self._home, Home):
             self._home.remove()
@@ -146,11 +181,11 @@ class Host:
 class _Worker:
     """One fork from its beginning to its end."""
 
-    def __init__(self, seat: Seat) -> None:
+    def __init__(self, seat: Seat, watch: Watch) -> None:
         self.started: Future[Any] = Future()
         self.exited: Future[Any] = Future()
         self.child: Child | None = None
-        self._seat = seat
+        self._seat, self._watch = seat, watch
         self._lock, self._is_killed = threading.Lock(), False
 
     def begin(self, spares: Spares, shipped: Shipped) -> None:
@@ -160,8 +195,9 @@ class _Worker:
     def follow(self, child: Child, started: Started) -> None:
         """It serves already."""
         self.child = child
+        charge = self._watch.add(self._seat.key, child, pathlib.Path(started.page))
         self.started.set_result({"value": started})
-        child.exited.add_done_callback(lambda _: self._end(None))
+        charge.end.add_done_callback(lambda end: self._end(None, end.result()))
 
     def kill(self) -> None:
         with self._lock:
@@ -172,7 +208,7 @@ class _Worker:
 
     def _run(self, spares: Spares, shipped: Shipped) -> None:
         unboxed: Unboxed | Here | None = None
-        seat = self._seat
+        seat, end = self._seat, End()
         try:
             unboxed = Unboxed(shipped, seat.spec, seat.token, seat.root) if isinstance(shipped, list) else Here(shipped)
             child = spares.take()
@@ -180,24 +216,30 @@ class _Worker:
                 self.child = child
                 if self._is_killed:
                     child.kill()
-            started = child.start(seat, unboxed.data, unboxed.directory)
+            answer = child.start(seat, unboxed.data, unboxed.directory)
             unboxed.data = None
-            self.started.set_result(started.result())
+            told = answer.result()
+            page = "" if "error" in told else unwrap(told).page
+            charge = self._watch.add(seat.key, child, pathlib.Path(page))
+            self.started.set_result(told)
             self._learn(spares, child)
-            child.exited.result()
+            end = charge.end.result()
         except SparkModelError as error:
             self.started.set_result({"error": error.to_dict()})
         except BaseException as error:
+            if self.child is not None and isinstance(error, ChildLost):
+                end = end_of(self.child.pid, self.child.exited.result(), is_wanted=self._is_killed)
+                error = ChildLost(end.fact)
             if not self.started.done():
                 self.started.set_exception(error)
         finally:
-            self._end(unboxed)
+            self._end(unboxed, end)
 
-    def _end(self, unboxed: Unboxed | Here | None) -> None:
+    def _end(self, unboxed: Unboxed | Here | None, end: End) -> None:
         if unboxed is not None:
             unboxed.release()
         (self._seat.root / door_of(self._seat.key)).unlink(missing_ok=True)
-        self.exited.set_result(None)
+        self.exited.set_result(end)
 
     @staticmethod
     def _learn(spares: Spares, child: Child) -> None:
@@ -230,8 +272,7 @@ class HostProcess:
     """
 
     def __init__(self, home: str, spares: int, supervisor: str, namespace: str) -> None:
-        find_address: Any = ray.util.get_node_ip_address
-        self._host = Host(Home(home, orphan_s()), str(find_address()), spares)
+        self._host = Host(Home(home, orphan_s()), address_of(""), spares)
         self._host.clear()  # of a host that was killed: its workers have been given up
         self._host.spares.open()
         when_orphaned(supervisor, namespace, self._end)
@@ -244,6 +285,18 @@ class HostProcess:
 
     async def exited(self, key: str) -> Any:
         return await asyncio.wrap_future(self._host.exited(key))
+
+    async def news(self) -> Any:
+        return await asyncio.wrap_future(self._host.news())
+
+    async def fate(self, key: str, session: int, seq: int) -> Any:
+        return await asyncio.wrap_future(self._host.fate(key, session, seq))
+
+    async def wants_end(self, key: str) -> Any:
+        return await asyncio.wrap_future(self._host.wants_end(key))
+
+    async def watch(self, key: str, pid: int, page: str) -> Any:
+        return await asyncio.wrap_future(self._host.watch(key, pid, page))
 
     async def call(self, key: str, method: str, *arguments: Any) -> Any:
         return await asyncio.wrap_future(self._host.call(key, method, *arguments))

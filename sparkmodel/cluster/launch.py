@@ -24,6 +24,7 @@ from sparkmodel.cluster.children import ChildLost
 from sparkmodel.cluster.members import ActorMember, ForkedMember
 from sparkmodel.cluster.nodes import Nodes, named
 from sparkmodel.cluster.payloads import Kept
+from sparkmodel.cluster.places import Node
 from sparkmodel.cluster.reservations import NOTHING, Reservations, resources
 from sparkmodel.cluster.worker_actor import WorkerActor
 from sparkmodel.cluster.worker_process import Seat, Started, threads_of
@@ -68,7 +69,7 @@ class RayLauncher:
     ) -> None:
         self._name, self._pool_id, self._token, self._nodes = name, pool_id, token, nodes
         self._identity, self._make_room = identity, make_room
-        self._slots = Reservations(f"{nodes.label}:{pool_id}:", nodes.is_detached)
+        self._slots = Reservations(f"{nodes.label}:{pool_id}:", nodes.is_detached, nodes.lost)
         self._kept = Kept(nodes.root / f"kept-{pool_id}", f"Cannot load model '{name}'")
 
     def reserve(self, count: int, bundle: Mapping[str, float], timeout_s: float, stopped: threading.Event) -> list[Any]:
@@ -147,13 +148,15 @@ class RayLauncher:
             "num_gpus": spec.options.num_gpus,
         }
         group = self._slots.group(slot)
+        watch: Node | None = None
         if group is not None:
             options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(group)
+            watch = self._place_of(slot)
         if environment:
             options["runtime_env"] = environment
         scratch = str(self._nodes.scratch or "")
         actor = WorkerActor.options(**options).remote(seat, scratch, self._nodes.label, self._nodes.namespace)
-        return ActorMember(actor, seat, slot, self._kept.boxed(payload))
+        return ActorMember(actor, seat, slot, self._kept.boxed(payload), node=watch)
 
     def adopt(self) -> list[Member]:
         members: list[Member] = [
@@ -174,8 +177,16 @@ class RayLauncher:
                 ray.kill(actor)
             else:
                 seat, started = told
-                members.append(ActorMember(actor, seat, seat.slot, started=started))
+                members.append(ActorMember(actor, seat, seat.slot, started=started, node=self._place_of(seat.slot)))
         return members
+
+    def _place_of(self, slot: str) -> Node | None:
+        """Where an actor is watched; None for one that reserves nothing, which may be anywhere."""
+        try:
+            node = self._slots.node_of(slot)
+        except (ValueError, KeyError):  # its reservation has just gone
+            return None
+        return None if node is None else self._nodes.of(node)
 
     def close(self) -> None:
         """The pool has ended: leave nothing of it."""

@@ -18,8 +18,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sparkmodel.cluster.answers import lives
 from sparkmodel.cluster.home import Home
 from sparkmodel.cluster.host import Host, HostActor
-from sparkmodel.cluster.members import CONTROL_S, DOES_NOT_ANSWER, Far, Near, Node
+from sparkmodel.cluster.members import CONTROL_S, DOES_NOT_ANSWER
 from sparkmodel.cluster.orphans import orphan_s
+from sparkmodel.cluster.places import Far, Near, Node
 from sparkmodel.cluster.reservations import give_back, reserved
 from sparkmodel.cluster.worker_process import Seat, Started
 
@@ -50,7 +51,7 @@ class Nodes:
         self._host = Host(home, address, spares)
         self.scratch, self.root = root, self._host.root
         self._lock = threading.Lock()
-        self._far: dict[str, Any] = {}
+        self._far: dict[str, Far] = {}
         self._turns = itertools.count()
         self._adopted: list[Adopted] = []
 
@@ -71,8 +72,7 @@ class Nodes:
                 actor = ray.get_actor(name, namespace=self.namespace)
             except ValueError:  # it has just ended
                 continue
-            self._far[name.rpartition(":")[2]] = actor
-            far = Far(actor)
+            far = self._far[name.rpartition(":")[2]] = Far(actor)
             asked.append((far, far.ask("adopt")))
         for node, answer in asked:
             try:
@@ -106,15 +106,22 @@ class Nodes:
         if node == self._here:
             return Near(self._host)
         with self._lock:
-            if node not in self._far or not lives(self._far[node].describe.remote()):
-                self._far[node] = HostActor.options(
+            far = self._far.get(node)
+            if far is None or not (far.is_lost or lives(far.actor.describe.remote())):
+                actor = HostActor.options(
                     name=f"{self.label}:host:{node}",
                     namespace=self.namespace,
                     lifetime="detached",
                     get_if_exists=True,
                     scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
                 ).remote(f"{self._home}-{node[:_ID]}", self._spares, self.label, self.namespace)
-            return Far(self._far[node])
+                self._far[node] = Far(actor)
+            return self._far[node]
+
+    def lost(self) -> set[str]:
+        """Nodes of which nothing is heard."""
+        with self._lock:
+            return {node for node, far in self._far.items() if far.is_lost}
 
     def is_here(self, node: Node) -> bool:
         """Whether it is the node of this process."""
@@ -125,7 +132,7 @@ class Nodes:
         if not self.forks:
             return {}
         with self._lock:
-            asked = {node: actor.describe.remote() for node, actor in self._far.items()}
+            asked = {node: far.actor.describe.remote() for node, far in self._far.items()}
         told = {self._here: self._host.describe().result()}
         for node, answer in asked.items():
             try:
@@ -139,10 +146,10 @@ class Nodes:
         self._host.close()
         with self._lock:
             far, self._far = self._far, {}
-        closing = [actor.close.remote() for actor in far.values()]
+        closing = [one.actor.close.remote() for one in far.values()]
         ray.wait(closing, num_returns=len(closing), timeout=CONTROL_S) if closing else None
-        for actor in far.values():
-            ray.kill(actor)
+        for one in far.values():
+            ray.kill(one.actor)
 
     def _next(self) -> str:
         ask: Any = ray.nodes

@@ -52,22 +52,33 @@ class Kept:
         self._boxed: dict[str, list[Any]] = {}
 
     def keep(self, key: str, boxed: list[Any]) -> str:
-        """Keep what `box` made; the same key again is the same thing again. Nothing at all has the key ''."""
+        """Keep what `box` made; the same key again is the same thing again. Nothing at all has the key ''.
+
+        Raises:
+            ModelLoadError: there is no room for it, or it cannot be written; nothing of it stays.
+        """
         if not boxed:
             return ""
         with self._lock:
             if not (self._directory / key).exists():
                 self._directory.mkdir(mode=0o700, exist_ok=True)
                 made = pathlib.Path(tempfile.mkdtemp(prefix=".", dir=self._directory))
-                head, *files = boxed
-                if head is not None:
-                    with (made / _PICKLE).open("wb") as file:
-                        file.write(memoryview(ray.get(head)))
-                if files:
-                    (made / _FILES).mkdir()
-                    bundle.unpack((piece for ref in files for piece in ray.get(ref)), made / _FILES, self._what)
-                made.rename(self._directory / key)
+                try:
+                    self._write(made, *boxed)
+                    made.rename(self._directory / key)
+                except OSError as error:
+                    raise ModelLoadError(self._what, f"what was shipped cannot be written: {error}") from error
+                finally:
+                    shutil.rmtree(made, ignore_errors=True)  # of one that was renamed there is nothing
         return key
+
+    def _write(self, made: pathlib.Path, head: Any, *files: Any) -> None:
+        if head is not None:
+            with (made / _PICKLE).open("wb") as file:
+                file.write(memoryview(ray.get(head)))
+        if files:
+            (made / _FILES).mkdir()
+            bundle.unpack((piece for ref in files for piece in ray.get(ref)), made / _FILES, self._what)
 
     def path(self, key: str) -> pathlib.Path | None:
         """Where it is, for workers of this node; None for nothing.

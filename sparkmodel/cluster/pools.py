@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import pathlib
 import secrets
 import time
@@ -17,11 +18,13 @@ from typing import Any
 import ray
 
 from sparkmodel.cluster import claims, connection, supervisors
+from sparkmodel.cluster.common import APP_VARIABLE, check_tls, new_app
 from sparkmodel.cluster.graves import bury
 from sparkmodel.cluster.identity import make_identity
 from sparkmodel.cluster.line import CONTROL_S, Line, Lost
 from sparkmodel.cluster.nodes import DETACHED
 from sparkmodel.cluster.payloads import box
+from sparkmodel.cluster.records import Deed
 from sparkmodel.errors import (
     ControlTimeoutError,
     InvalidOptionError,
@@ -30,12 +33,17 @@ from sparkmodel.errors import (
     suggest,
 )
 from sparkmodel.pool.intents import Applied, Intent
+from sparkmodel.secret import new_secret
 from sparkmodel.spec import ModelSpec, answer_type
+from sparkmodel.wire import capabilities
 from sparkmodel.wire.client import forget
 from sparkmodel.wire.handle import CallOptions, Contract, Credential, Handle, PoolRef
 from sparkmodel.wire.limits import Limits
 
 _POLL_S = 0.2
+_ATTEND_S = 10.0
+_APP = os.environ.get(APP_VARIABLE) or new_app()  # for whom handles are made
+_credentials: dict[str, Credential] = {}  # by pool, what this process has made last
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -116,18 +124,23 @@ class Pool:
 
     def spec(self) -> tuple[ModelSpec, int]:
         """What is served, and its version."""
-        parts = self._line.ask("describe", self._entry)
+        parts = self._line.ask("describe", self._entry, _APP)
         return parts["spec"], parts["version"]
 
-    def handle(self) -> Handle:
-        """A picklable client."""
-        parts = self._line.ask("describe", self._entry)
+    def handle(self, valid_s: float | None = None) -> Handle:
+        """A picklable client.
+
+        Args:
+            valid_s: For how long it is good, for one that nobody attends to. By default it is renewed as long as this
+                process attends.
+        """
+        parts = self._line.ask("describe", self._entry, _APP)
         spec: ModelSpec = parts["spec"]
         options = spec.options
         where = {key: parts[key] for key in ("pool_id", "master", "directory")}
         return Handle(
             pool=PoolRef(name=spec.name, **where),
-            credential=Credential(token=parts["token"], tls=parts["tls"]),
+            credential=self._let_in(parts, valid_s),
             contract=Contract(
                 result_type=answer_type(spec.result_type, options.on_error),
                 inputs=spec.signature.inputs,
@@ -136,6 +149,16 @@ class Pool:
             ),
             call=CallOptions(limits=Limits.of(options)),
         )
+
+    def _let_in(self, parts: dict[str, Any], valid_s: float | None) -> Credential:
+        """What callers show: the same for all handles, until half of its time is over, so that they share a client."""
+        secret, ttl, tls = parts["token"], parts["ttl_s"], parts["tls"]
+        if valid_s is not None:
+            return capabilities.issue(secret, self.pool_id, _APP, valid_s, tls)
+        known = _credentials.get(self.pool_id)
+        if known is None or capabilities.expires(known) - time.time() < ttl / 2:
+            known = _credentials[self.pool_id] = capabilities.issue(secret, self.pool_id, _APP, ttl, tls)
+        return known
 
     def spares(self) -> dict[str, Any]:
         """The warm processes that the pool's nodes keep ready, by node; other pools of its driver take them too."""
@@ -150,6 +173,7 @@ class Pool:
                 ray.get(self._line.supervisor.close.remote(), timeout=CONTROL_S)
             ray.kill(self._line.supervisor)
         forget(self._entry.pool_id)
+        _credentials.pop(self._entry.pool_id, None)
 
     def _stop(self) -> int | None:
         """How many pools its supervisor has left; None where there is no supervisor any more."""
@@ -182,14 +206,15 @@ def deploy(spec: ModelSpec, payload: bytes | None, progress: Progress, directory
             "this Ray was started for this driver and ends with it",
             "connect to a Ray cluster first: sm.init(address='host:port')",
         )
-    pool_id = secrets.token_hex(8)
+    check_tls(spec.name, spec.options.tls, runtime.is_local)
+    pool_id, ttl_s = secrets.token_hex(8), capabilities.ttl_s()
     label, supervisor = supervisors.of(runtime, spec.options.detached)
     pool = Pool(claims.Entry(spec.name, pool_id, label), supervisor)
     identity = make_identity(pool_id) if spec.options.tls else None
     intent = Intent(kind="replace", spec=spec)
     try:
-        more = (secrets.token_hex(32), identity)
-        pool._do("deploy", more, intent, box(payload, directory), _limit_s(intent, None), progress)
+        deed = Deed(spec.name, pool_id, new_secret(), identity, _APP, ttl_s)
+        pool._do("deploy", (deed,), intent, box(payload, directory), _limit_s(intent, None), progress)
     except BaseException:  # Ctrl-C included: leave nothing half-started
         pool.drop()
         raise
@@ -215,6 +240,22 @@ def find(name: str) -> Pool:
             f"Cannot find model '{name}'", "no such pool on this Ray cluster", suggest(name, names())
         )
     return pool
+
+
+def attend() -> int:
+    """Say to the pools of this namespace that this application goes on, so that what it is let in by is renewed.
+
+    Returns:
+        How many of them have heard it.
+    """
+    namespace = connection.current().namespace
+    asked = []
+    for entry in list(claims.entries(namespace)):
+        supervisor = claims.supervisor_of(namespace, entry)
+        if supervisor is not None:
+            asked.append(supervisor.attend.remote(entry, _APP))
+    heard, _ = ray.wait(asked, num_returns=len(asked), timeout=_ATTEND_S) if asked else ([], [])
+    return len(heard)
 
 
 def cpus() -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ray.experimental import internal_kv
 
+from sparkmodel.wire.capabilities import TTL_S
 from sparkmodel.wire.tls import Identity
 
 _STORE = "sparkmodel.pools"  # not that of the names, which are listed by what they begin with
@@ -23,6 +24,8 @@ class Deed:
         pool_id: Unique for each pool.
         token: The pool's secret.
         identity: What it serves TLS with, if at all.
+        app: The application that it was made by.
+        ttl_s: Seconds for which what callers are let in by is good.
         port: Where its master is reached; 0 before it was.
     """
 
@@ -30,6 +33,8 @@ class Deed:
     pool_id: str
     token: str = dataclasses.field(repr=False)
     identity: Identity | None = dataclasses.field(default=None, repr=False)
+    app: str = ""
+    ttl_s: float = TTL_S
     port: int = 0
 
 

@@ -7,7 +7,7 @@ import contextlib
 import secrets
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -29,9 +29,11 @@ class Reservations:
     Args:
         prefix: What the names of this pool's begin with.
         detached: Whether they outlive the driver.
+        lost: Gives the nodes that do not answer, though Ray has not given them up yet.
     """
 
-    def __init__(self, prefix: str, detached: bool) -> None:
+    def __init__(self, prefix: str, detached: bool, lost: Callable[[], Collection[str]] = tuple) -> None:
+        self._lost = lost
         self._prefix, self._lifetime = prefix, "detached" if detached else None
         self._lock = threading.Lock()
         self._groups: dict[str, PlacementGroup] = {}
@@ -39,10 +41,11 @@ class Reservations:
     def make(self, count: int, bundle: Mapping[str, float]) -> list[str]:
         """Ask for slots; they are to be waited for."""
         slots = [f"{self._prefix}{secrets.token_hex(6)}" for _ in range(count)]
-        targets = self._targets()
+        targets = self._targets(bundle)
         for slot in slots:
-            target = min(targets, key=lambda node: targets[node])
-            targets[target] += 1
+            target = min(targets, key=lambda node: targets[node], default=None)
+            if target is not None:
+                targets[target] += 1
             group = placement_group(
                 [dict(bundle)],
                 strategy="STRICT_PACK",
@@ -54,16 +57,17 @@ class Reservations:
                 self._groups[slot] = group
         return slots
 
-    def _targets(self) -> dict[str, int]:
-        """The nodes, each with how many slots of this pool it has."""
+    def _targets(self, bundle: Mapping[str, float]) -> dict[str, int]:
+        """The nodes that a slot could be on, each with how many slots of this pool it has."""
         ask: Any = ray.nodes
-        targets = {str(node["NodeID"]): 0 for node in ask() if node["Alive"]}
+        targets = {node: 0 for node in large_enough(ask(), bundle)}
         table: Any = placement_group_table()
         for group in table.values():
             node = group["bundles_to_node_id"].get(0)
             if group["state"] == "CREATED" and str(group["name"]).startswith(self._prefix) and node in targets:
                 targets[node] += 1
-        return targets
+        lost = self._lost()
+        return {node: count for node, count in targets.items() if node not in lost} or targets
 
     def wait(self, slot: str, timeout_s: float) -> bool:
         """Whether it is there within the time."""
@@ -102,6 +106,16 @@ class Reservations:
     def sweep(self, slots: Sequence[str]) -> None:
         """Give back all but these, whoever made them."""
         self.release([slot for slot in reserved(self._prefix) if slot not in slots])
+
+
+def large_enough(nodes: Sequence[Mapping[str, Any]], bundle: Mapping[str, float]) -> list[str]:
+    """Ids of the nodes that live and have what is asked for; a head without CPUs is none, nor one without the GPU."""
+    living = [node for node in nodes if node["Alive"]]
+    return [
+        str(node["NodeID"])
+        for node in living
+        if all(node["Resources"].get(name, 0.0) >= amount for name, amount in bundle.items())
+    ]
 
 
 def reserved(prefix: str) -> list[str]:

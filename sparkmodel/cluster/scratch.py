@@ -58,12 +58,19 @@ def remove_if_free(directory: pathlib.Path) -> None:
     except FileNotFoundError:
         return
     try:
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if is_current(lock, directory):
-                remove(directory)
+        if is_free(lock, directory):
+            remove(directory)
     finally:
         os.close(lock)
+
+
+def is_free(lock: int, directory: pathlib.Path) -> bool:
+    """Whether nobody else held the lock of this directory; it is held by this process then."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return is_current(lock, directory)
 
 
 def is_current(lock: int, directory: pathlib.Path) -> bool:

@@ -21,6 +21,7 @@ from sparkmodel.cluster.children import Child, ChildLost
 from sparkmodel.loaders.threads import limit_threads
 
 IDLE_S = 600.0  # a node on which no model was started for so long gets its memory back
+_PATIENCE_S = 60.0  # how long imports that nobody waits for leave the cores to others
 _MODULES = ("pandas", "pyarrow.compute", "sparkmodel.pool.worker", "sparkmodel.loaders.load", "cloudpickle")
 _OF_MLFLOW = ("mlflow.pyfunc", "sparkmodel.loaders.mlflow_model")
 # they start threads when they are used or imported, or say themselves that they do not survive a fork
@@ -113,6 +114,7 @@ class Spares:
             template = self._template
         if template is not None:
             self._retire(template)
+            template.kill()
 
     def _ensure(self) -> _Template:
         if self._template is None or self._template.is_gone():
@@ -131,9 +133,11 @@ class Spares:
             if message and message[0] == "ready":
                 self._fill(renew=True)
             elif message and message[0] == "threads":
-                with self._lock:
+                with self._lock:  # it ends: who comes now must not take it for one that goes on
                     self._banned.add(str(message[1]))
                     self._wanted = {m: None for m in self._wanted if m.partition(".")[0] not in self._banned}
+                    self._retire(template)
+                return
             with self._lock:
                 is_idle = not self._taking and time.monotonic() - self._used > self._idle_s
                 if is_idle and self._template is template:
@@ -189,11 +193,12 @@ class _Template:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C in a terminal is not for it
             )
-        self.pid = self._process.pid
+        self.pid, self._root = self._process.pid, root
         self._connection = pipes.Connection(ours.detach())
         self._lock = threading.Lock()
         environment = {name: os.environ.get(name) for name in ("PYTHONPATH", "JDK_JAVA_OPTIONS")}
-        self.tell_all({"path": sys.path, "root": str(root), "modules": modules, "environment": environment})
+        settings = {"path": sys.path, "root": str(root), "modules": modules, "environment": environment}
+        self.tell_all({**settings, "patience_s": _PATIENCE_S})
 
     def tell_all(self, settings: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
@@ -228,19 +233,25 @@ class _Template:
             except OSError as error:
                 ours.close()
                 raise ChildLost(f"the process that forks has ended: {error}") from error
-        return Child(pipes.Connection(ours.detach()))
+        return Child(pipes.Connection(ours.detach()), root=self._root)
 
     def is_gone(self) -> bool:
         return self._process.poll() is not None
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        """Have it fork no more; it waits for what it has forked."""
+        self._process.terminate()
         with contextlib.suppress(OSError):
             self._connection.close()
+        _in_background(self._process.wait)
+
+    def kill(self) -> None:
+        """End it now."""
+        self._process.kill()
+        self._process.wait()
 
 
-def _in_background(target: Callable[..., None], *arguments: Any) -> None:
+def _in_background(target: Callable[..., Any], *arguments: Any) -> None:
     threading.Thread(target=target, args=arguments, name="sparkmodel-spares", daemon=True).start()
 
 

@@ -6,7 +6,6 @@ It may be killed at any time: Ray starts it again, and it adopts what it had.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import pathlib
@@ -21,12 +20,11 @@ from sparkmodel.cluster import claims
 from sparkmodel.cluster.answers import host, wrap
 from sparkmodel.cluster.claims import Entry
 from sparkmodel.cluster.launch import RayLauncher, Room
-from sparkmodel.cluster.nodes import Nodes
+from sparkmodel.cluster.nodes import DETACHED, Nodes
 from sparkmodel.cluster.records import Deed, Deeds
 from sparkmodel.cluster.ward import Ward
 from sparkmodel.errors import NameTakenError, PoolGoneError
 from sparkmodel.pool.intents import Applied, Intent
-from sparkmodel.wire.tls import Identity
 
 _log = logging.getLogger(__name__)
 _MOVES = 64  # changes at a time; each waits for its workers in a thread of its own
@@ -40,16 +38,15 @@ class SupervisorProcess:
         label: Its own name as an actor, which all that it makes is named by too.
         scratch: Directory of a local Ray; empty on a cluster.
         spares: Processes that each node keeps ready.
-        crash_at: For tests: the step of a change at which its process is killed, unless it was started again; with
-            `:n`, the time of the step that is meant, counted from 1.
+        crash_at: For tests: a directory. If there is a file in it that is named like a step of a change, its process
+            is killed when it comes to that step, once: the file goes with it.
     """
 
     def __init__(self, namespace: str, label: str, scratch: str, spares: int, crash_at: str = "") -> None:
         self._namespace, self._label, self._address = namespace, label, host(scratch)
         context: Any = ray.get_runtime_context()
         self._is_first = not context.was_current_actor_reconstructed
-        self._crash_at, _, times = crash_at.partition(":")
-        self._steps = itertools.count(1 - int(times or 1))
+        self._crash_at = pathlib.Path(crash_at) if crash_at else None
         self._deeds = Deeds(namespace, label)
         self._nodes = Nodes(pathlib.Path(scratch) if scratch else None, self._address, spares, label, namespace)
         self._lock = threading.Lock()
@@ -82,11 +79,9 @@ class SupervisorProcess:
         if ward is not None:
             ward.stop()
 
-    def deploy(
-        self, entry: Entry, token: str, identity: Identity | None, intent: Intent, boxed: list[Any]
-    ) -> dict[str, Any]:
+    def deploy(self, entry: Entry, deed: Deed, intent: Intent, boxed: list[Any]) -> dict[str, Any]:
         """Make a pool, and wait until it serves; if it cannot, nothing is left."""
-        return wrap(lambda: self._deploy(Deed(entry.name, entry.pool_id, token, identity), entry, intent, boxed))
+        return wrap(lambda: self._deploy(deed, entry, intent, boxed))
 
     def _deploy(self, deed: Deed, entry: Entry, intent: Intent, boxed: list[Any]) -> Applied:
         if not claims.claim(self._namespace, entry):
@@ -118,7 +113,8 @@ class SupervisorProcess:
             deed.identity,
             make_room=lambda: self._make_room(deed.pool_id),
         )
-        return Ward(deed, self._deeds, self._address, launcher, self._step)
+        is_bound = not self._label.startswith(DETACHED)
+        return Ward(deed, self._deeds, self._address, launcher, self._step, is_bound=is_bound)
 
     def change(self, entry: Entry, intent: Intent, boxed: list[Any]) -> dict[str, Any]:
         return wrap(lambda: self._ward(entry).change(intent, boxed))
@@ -153,8 +149,12 @@ class SupervisorProcess:
     def versions(self, entry: Entry) -> dict[str, Any]:
         return wrap(lambda: self._ward(entry).master.versions())
 
-    def describe(self, entry: Entry) -> dict[str, Any]:
-        return wrap(lambda: self._ward(entry).describe())
+    def describe(self, entry: Entry, app: str) -> dict[str, Any]:
+        return wrap(lambda: self._ward(entry).describe(app))
+
+    def attend(self, entry: Entry, app: str) -> dict[str, Any]:
+        """An application that calls the pool goes on."""
+        return wrap(lambda: self._ward(entry).attend(app))
 
     def spares(self) -> dict[str, Any]:
         """What is kept ready, by node."""
@@ -193,7 +193,8 @@ class SupervisorProcess:
         return "later" if any(ward.may_give_way() for ward in others) else "none"
 
     def _step(self, step: str) -> None:
-        if self._is_first and self._crash_at == step and next(self._steps) == 0:
+        if self._crash_at is not None and (self._crash_at / step).exists():
+            (self._crash_at / step).unlink()
             os.kill(os.getpid(), signal.SIGKILL)
 
     def _ward(self, entry: Entry) -> Ward:

@@ -23,18 +23,17 @@ from multiprocessing.connection import Connection
 from setproctitle import setproctitle
 
 from sparkmodel.cluster import child
+from sparkmodel.cluster.reaper import Reaper
 
 # jemalloc, which pyarrow brings, stops and restarts its thread around a fork
 _HARMLESS = {"jemalloc_bg_thd"}
 _YIELD_S = 0.1
-_PATIENCE_S = 60.0  # how long imports that nobody waits for leave the cores to others
 
 
 def main() -> None:
     """Import, and fork when asked, until the other end is closed."""
     connection = Connection(int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # who watches a fork holds a handle of its process
     warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")
     settings = connection.recv()
     sys.path[:] = settings["path"]
@@ -45,12 +44,19 @@ def main() -> None:
             os.environ[name] = value
     for name in settings["modules"]:
         _import(name)
-    _Template(connection, settings["root"]).run()
+    reaper = Reaper(pathlib.Path(settings["root"]))
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())
+    try:
+        _Template(connection, settings["root"], reaper, settings["patience_s"]).run()
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        connection.close()
+        reaper.become()
 
 
 class _Template:
-    def __init__(self, connection: Connection, root: str) -> None:
-        self._connection, self._root = connection, root
+    def __init__(self, connection: Connection, root: str, reaper: Reaper, patience_s: float) -> None:
+        self._connection, self._root, self._reaper, self._patience_s = connection, root, reaper, patience_s
         self._wanted: collections.deque[str] = collections.deque()
         self._told = False
         self._patience = 0.0
@@ -87,14 +93,17 @@ class _Template:
             names = [str(name) for name in arguments if str(name) not in sys.modules]
             self._wanted.extend(names)
             self._told = self._told and not names
-            self._patience = time.monotonic() + _PATIENCE_S
+            self._patience = time.monotonic() + self._patience_s
 
     def _fork(self, fd: int) -> None:
-        if os.fork():
+        pid = os.fork()
+        if pid:
             os.close(fd)
+            self._reaper.note(pid)
             return
         self._connection.close()
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
         setproctitle(f"sparkmodel worker {self._root}")
         gc.enable()
         try:

@@ -17,8 +17,10 @@ from sparkmodel.loaders.successor import refreshed
 from sparkmodel.pool.follower import Follower
 from sparkmodel.pool.intents import Applied, Intent
 from sparkmodel.pool.master import Master
-from sparkmodel.wire.directory import Directory
+from sparkmodel.wire.capabilities import Renewals
+from sparkmodel.wire.directory import Directory, Endpoint
 from sparkmodel.wire.server import Server
+from sparkmodel.wire.verdicts import Fate, Verdict
 
 _log = logging.getLogger(__name__)
 _ADOPT_S = 30.0  # for callers who come while the workers are being adopted
@@ -33,10 +35,18 @@ class Ward:
         address: Of this node.
         launcher: Starts its workers.
         on_step: Is told how far a change is.
+        is_bound: Whether it ends with the application that made it.
     """
 
     def __init__(
-        self, deed: Deed, deeds: Deeds, address: str, launcher: RayLauncher, on_step: Callable[[str], None]
+        self,
+        deed: Deed,
+        deeds: Deeds,
+        address: str,
+        launcher: RayLauncher,
+        on_step: Callable[[str], None],
+        *,
+        is_bound: bool,
     ) -> None:
         self.name, self.version, self.token, self.pool_id = deed.name, 0, deed.token, deed.pool_id
         self._deeds, self._launcher = deeds, launcher
@@ -44,7 +54,9 @@ class Ward:
         self.master = Master(deed.name, launcher, deeds.record(deed.pool_id), on_step=on_step)
         self.follower = Follower(self.master, refreshed)
         self._settled = threading.Event()
-        self._server = _server(self, address, deed)
+        self._ttl_s = deed.ttl_s
+        self._renewals = Renewals(deed.token, deed.ttl_s, owner=deed.app if is_bound else "")
+        self._server = _server(self, address, deed, self._renewals)
         self.master.door = self._server.endpoint
         deeds.put(dataclasses.replace(deed, port=self._server.endpoint[1]))
 
@@ -73,6 +85,14 @@ class Ward:
             raise PoolNotReadyError(f"Cannot score with '{self.name}'", "its workers are being adopted", "ask again")
         return self.master.pin(query, digest, deadline)
 
+    def fate(self, endpoint: Endpoint, session: int, seq: int) -> Fate:
+        """For callers: see `Service.fate`."""
+        return self.master.fate(endpoint, session, seq)
+
+    def condemn(self, verdict: Verdict) -> None:
+        """For callers: see `Service.condemn`."""
+        self.master.condemn(verdict)
+
     def first(self, intent: Intent, boxed: list[Any]) -> Applied:
         """Serve the first version."""
         assert intent.spec is not None
@@ -85,14 +105,20 @@ class Ward:
         """Do what somebody wants."""
         return self.master.apply(intent, _payload(intent, boxed))
 
-    def describe(self) -> dict[str, Any]:
-        """What a handle is made of."""
+    def attend(self, app: str) -> None:
+        """An application that calls goes on: what it is let in by is renewed."""
+        self._renewals.attend(app)
+
+    def describe(self, app: str) -> dict[str, Any]:
+        """What a handle of an application is made of."""
+        self.attend(app)
         current = self.master.current
         return {
             "spec": current.described,
             "version": current.version,
             "pool_id": self.pool_id,
             "token": self.token,
+            "ttl_s": self._ttl_s,
             "tls": self._certificate,
             "master": self._server.endpoint,
             "directory": self.master.directory,
@@ -118,15 +144,15 @@ class Ward:
             threading.Thread(target=target, name="sparkmodel-supervisor", daemon=True).start()
 
 
-def _server(ward: Ward, address: str, deed: Deed) -> Server:
+def _server(ward: Ward, address: str, deed: Deed, renewals: Renewals) -> Server:
     """At the port that callers know, if it is still to be had."""
     try:
-        return Server(ward, address, port=deed.port, identity=deed.identity)
+        return Server(ward, address, port=deed.port, identity=deed.identity, admit=renewals.admit)
     except OSError as error:
         if not deed.port:
             raise
         _log.info("the door of '%s' moves from port %d: %s", deed.name, deed.port, error)
-        return Server(ward, address, identity=deed.identity)
+        return Server(ward, address, identity=deed.identity, admit=renewals.admit)
 
 
 def _payload(intent: Intent, boxed: list[Any]) -> Any:

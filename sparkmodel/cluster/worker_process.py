@@ -11,11 +11,10 @@ from typing import Any, NamedTuple
 
 from sparkmodel.cluster.scratch import Scratch
 from sparkmodel.loaders.threads import limit_imports, limit_loaded, limit_threads
+from sparkmodel.pool.ends import HUNG_CODE
 from sparkmodel.spec import ModelSpec
 from sparkmodel.wire.directory import Directory
 from sparkmodel.wire.tls import Identity
-
-_HUNG = 70  # exit code of a worker whose model hangs: EX_SOFTWARE
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,10 +36,10 @@ class Seat:
 
     spec: ModelSpec
     version: int
-    token: str
+    token: str = dataclasses.field(repr=False)
     root: pathlib.Path
     host: str
-    identity: Identity | None = None
+    identity: Identity | None = dataclasses.field(default=None, repr=False)
     pool_id: str = ""
     key: str = ""
     slot: str = ""
@@ -53,10 +52,14 @@ class Started(NamedTuple):
     Attributes:
         endpoint: Where it serves.
         feature_names: The columns that its model knows of itself, None where it knows none.
+        pid: Of its process.
+        page: File of its pulse.
     """
 
     endpoint: tuple[str, int]
     feature_names: tuple[str, ...] | None
+    pid: int = 0
+    page: str = ""
 
 
 def threads_of(spec: ModelSpec) -> int:
@@ -77,15 +80,18 @@ class WorkerProcess:
         self._scratch = Scratch(seat.root)
         tempfile.tempdir = str(self._scratch.path)  # MLflow downloads to it and never cleans up
         os.environ.setdefault("SPARK_LOCAL_DIRS", str(self._scratch.path))  # of the Spark that a Spark ML model starts
+        from sparkmodel.pool.pulse import Pulse
         from sparkmodel.pool.worker import Worker
 
+        self._page = self._scratch.path / "pulse"
         self._worker = Worker(
             seat.spec,
             version=seat.version,
             token=seat.token,
             host=seat.host,
             identity=seat.identity,
-            on_hang=lambda: self.end(_HUNG),
+            on_hang=lambda: self.end(HUNG_CODE),
+            pulse=Pulse(self._page),
         )
 
     def start(self, data: Any, directory: pathlib.Path | None) -> Started:
@@ -97,7 +103,7 @@ class WorkerProcess:
         """
         endpoint = self._worker.start(data, directory)
         limit_loaded(self._threads)
-        return Started(endpoint, self._worker.feature_names)
+        return Started(endpoint, self._worker.feature_names, os.getpid(), str(self._page))
 
     @property
     def spec(self) -> ModelSpec:

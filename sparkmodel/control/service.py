@@ -7,6 +7,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
 from typing import Any
 
 from sparkmodel.control import changes
@@ -210,7 +211,14 @@ class Service:
         def ask(pool: pools.Pool) -> Json:
             card, stats = card_of(pool), pool.stats()
             latency, last_error = stats.pop("latency"), stats.pop("last_error")
-            return {**card, "latency": latency, "last_error": last_error, "stats": stats, "versions": pool.versions()}
+            return {
+                **card,
+                **_problem(stats),
+                "latency": latency,
+                "last_error": last_error and {**last_error, "at": _iso(last_error["time"])},
+                "stats": stats,
+                "versions": pool.versions(),
+            }
 
         return self._asked(request.text("name"), ask)
 
@@ -281,4 +289,16 @@ def _look(name: str) -> Json | None:
         return None
     # of a range, what there are now; an old version may still have some for queries that began with it
     running = sum(worker["answers"] and worker["version"] == stats["version"] for worker in stats["workers"])
-    return {**card, "state": stats["state"], "rows": stats["rows"], "running": running}
+    return {**card, **_problem(stats), "state": stats["state"], "rows": stats["rows"], "running": running}
+
+
+def _problem(stats: Json) -> Json:
+    """Why workers are missing, and since when: nothing if none starts in vain."""
+    error, since = stats.get("restart_error"), stats.get("restart_since")
+    if not error or since is None:
+        return {}
+    return {"problem": f"since {_iso(since)}, {stats['restart_attempts']} times: {error}"}
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sparkmodel.errors import InvalidOptionError, suggest
-from sparkmodel.options import PoolOptions, parse_workers, workers_text
+from sparkmodel.options import WHOLE, PoolOptions, parse_workers, workers_text
 from sparkmodel.registration.rollout import Rollout
 
 _FIELDS = {field.name: str(field.type) for field in dataclasses.fields(PoolOptions)}
@@ -161,7 +161,7 @@ def _coerce(key: str, value: Any) -> Any:
     if kind.startswith("bool"):
         return _BOOLEANS.get(text.lower(), value)
     if kind.startswith("int"):
-        return int(text) if re.fullmatch(r"[+-]?\d+", text) else value
+        return int(text) if WHOLE.fullmatch(text) else value
     if kind.startswith("float"):
         return _number(text, value, is_duration=key.endswith("_s"))
     return value

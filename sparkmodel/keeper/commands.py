@@ -32,6 +32,7 @@ class Commands:
             "warm": self._warm,
             "cpus": lambda: (pools.cpus(), None),
             "names": lambda: (pools.names(), None),
+            "attend": lambda: (pools.attend(), None),
             "find": lambda name: (self._keep(pools.find(name)), None),
             "deploy": self._deploy,
             "pool": self._on_pool,

@@ -4,17 +4,23 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import dataclasses
+import logging
 import os
 import pathlib
 import sys
 import threading
 from typing import Any
 
+from sparkmodel.cluster import head_token
 from sparkmodel.cluster.common import NAMESPACE, SPARES, check_spares
 from sparkmodel.errors import InvalidOptionError
 from sparkmodel.keeper.link import Link, anew
+from sparkmodel.wire.capabilities import ttl_s
 
+_log = logging.getLogger(__name__)
+_ATTEND_S = 3600.0
 _JOIN_S = 120.0  # a cluster that does not let us in; Ray would try for longer
 _LOCAL = "local"
 
@@ -57,6 +63,7 @@ class _State:
         self.link: Link | None = None  # maybe one that is not connected yet
         self.runtime: Runtime | None = None
         self.wanted: _Wanted | None = None
+        self.is_over: threading.Event | None = None  # while pools of a cluster are attended to
         self.retired: list[Link] = []  # whose Ray was lost; they end by themselves
         self.spares = SPARES
 
@@ -119,6 +126,8 @@ def _living() -> Runtime | None:
 
 def _connect(wanted: _Wanted) -> Runtime:
     address = _own_ray() or wanted.address or os.environ.get("RAY_ADDRESS") or _LOCAL
+    if address != _LOCAL:
+        head_token.look_for(address)  # before a process imports Ray for it
     link = _prepared()
     link.process.shows = bool(wanted.options.get("log_to_driver"))
     try:
@@ -135,7 +144,28 @@ def _connect(wanted: _Wanted) -> Runtime:
         link.close(wait=False)
         raise
     _state.runtime, _state.wanted = Runtime(wanted.namespace, scratch, link), wanted
+    if scratch is None and _state.is_over is None:
+        _state.is_over = threading.Event()
+        threading.Thread(target=_attend, args=(_state.is_over,), name="sparkmodel-attend", daemon=True).start()
     return _state.runtime
+
+
+def _attend(is_over: threading.Event) -> None:
+    """Say to the pools of a cluster every hour that this driver goes on: what its plans hold is renewed then.
+
+    They may outlive keepers; a local Ray's do not, and need nobody to say so.
+    """
+    while not is_over.wait(_attend_s()):
+        try:
+            current().link.call("attend")
+        except Exception as error:  # whatever it was: who does not go on lets all plans expire
+            _log.info("the pools were not attended to: %s", error)
+
+
+def _attend_s() -> float:
+    with contextlib.suppress(InvalidOptionError):  # who registers a pool is told of it
+        return min(_ATTEND_S, ttl_s() / 2)
+    return _ATTEND_S
 
 
 def _prepared() -> Link:
@@ -211,6 +241,9 @@ def shutdown() -> None:
     """Disconnect; a Ray that we started ends, its pools and its files with it. Calling it twice does nothing."""
     links = [*_state.retired, *([_state.link] if _state.link is not None else [])]
     _state.retired, _state.link, _state.runtime, _state.wanted = [], None, None, None
+    if _state.is_over is not None:
+        _state.is_over.set()
+        _state.is_over = None
     atexit.unregister(shutdown)
     for link in links:
         link.close(wait=False)

@@ -64,9 +64,14 @@ class Pool:
         parts: tuple[ModelSpec, int] = self._ask("spec")
         return parts
 
-    def handle(self) -> Handle:
-        """A picklable client."""
-        handle: Handle = self._ask("handle")
+    def handle(self, valid_s: float | None = None) -> Handle:
+        """A picklable client.
+
+        Args:
+            valid_s: For how long it is good, for one that nobody attends to. By default it is renewed as long as this
+                process has its keeper.
+        """
+        handle: Handle = self._ask("handle", valid_s)
         return handle
 
     def stats(self) -> dict[str, Any]:

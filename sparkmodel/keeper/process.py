@@ -13,9 +13,12 @@ import sys
 import threading
 import weakref
 
+from sparkmodel.cluster.common import APP_VARIABLE, new_app
 from sparkmodel.errors import RayUnavailableError
+from sparkmodel.keeper.environment import PASS, held_back, passed
 
 _log = logging.getLogger("sparkmodel.keeper")
+_app = new_app()  # of all keepers that this driver has, one after the other
 _LINES = 20  # that are kept of what it prints
 _END_S = 40.0  # longer than the keeper gives itself
 _DRAIN_S = 1.0  # for what it printed last
@@ -38,11 +41,13 @@ class Process:
         self.shows = False  # whether what it prints goes to stderr
         self._last: collections.deque[str] = collections.deque(maxlen=_LINES)
         _living.add(self)
+        if held := held_back(os.environ):
+            _log.info("not passed on to models, as they look like secrets (%s does it): %s", PASS, ", ".join(held))
         try:
             self._popen = subprocess.Popen(
                 [sys.executable, "-m", "sparkmodel.keeper", str(theirs.fileno())],
                 # the same modules as here, whatever made them reachable; the keeper takes this back
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)},
+                env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -108,10 +113,21 @@ class Process:
             os.close(descriptor)
 
 
+def _environment() -> dict[str, str]:
+    """This process's, but for secrets: what the keeper starts runs the code of models."""
+    return {
+        **passed(os.environ),
+        "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
+        APP_VARIABLE: _app,
+    }
+
+
 _living: weakref.WeakSet[Process] = weakref.WeakSet()
 
 
 def _leave_all() -> None:
+    global _app
+    _app = new_app()
     for process in list(_living):
         process.leave()
 

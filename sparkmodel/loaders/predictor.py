@@ -74,13 +74,21 @@ def _chain(step: Step) -> Step:
         if inspect.unwrap(type(self).predict) is not predict:  # called by an override, as super().predict
             return _call(own, data, params)
         prepared = _call(self.preprocess, data, params)
-        return _call(self.postprocess, _call(own, prepared, params), params)
+        answer = _call(own, prepared, params)
+        if inspect.isawaitable(answer):
+            return _then(answer, self.postprocess, params)
+        return _call(self.postprocess, answer, params)
 
     predict.__doc__ = step.__doc__
     predict.__qualname__ = step.__qualname__
     predict.__annotations__ = {}  # MLflow would make a signature of them
     predict.is_chain = True  # type: ignore[attr-defined]
     return predict
+
+
+async def _then(answer: Any, step: Step, params: Any) -> Any:
+    """A step on what has to be awaited first."""
+    return _call(step, await answer, params)
 
 
 def _call(step: Step, data: Any, params: Any) -> Any:

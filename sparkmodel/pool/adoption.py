@@ -30,6 +30,7 @@ def take_over(core: Core, data: bytes | None) -> bool:
     incarnation = max([record.incarnation, *(int(one.get("incarnation", 0)) for one in stats)]) + 1
     record = dataclasses.replace(record, incarnation=incarnation, changed=Revision(incarnation))
     core.crew.counters.restore(record.counters)
+    core.condemned.restore(record.condemned)
     core.ledger.write(record)  # before anybody hears of it: the next one is to be newer still
     core.step("adopting")
     core.record, core.directory = record, Directory(revision=Revision(incarnation))

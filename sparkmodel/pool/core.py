@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from sparkmodel.errors import PoolNotReadyError, VersionRetiredError
+from sparkmodel.pool.condemned import Condemned
 from sparkmodel.pool.counters import at_once
 from sparkmodel.pool.crew import Crew
 from sparkmodel.pool.generations import Generation
@@ -58,7 +59,8 @@ class Core:
         self.change = threading.Lock()
         self.lock = threading.Condition(threading.RLock())
         self.crew = Crew(name, launcher, self.lock, self.stopped)
-        self.ledger = Ledger(store, self.crew.counters.ended)
+        self.condemned = Condemned(now)
+        self.ledger = Ledger(store, self.crew.counters.ended, lambda: self.condemned.all)
         self.record = Record()
         self.assignments = Assignments(clock)
         self.retired: dict[int, float] = {}
@@ -139,12 +141,12 @@ class Core:
                 weight = 1.0 - (canary.traffic if canary else 0.0)
             elif canary is not None and version == canary.version:
                 weight = canary.traffic
-            endpoints = tuple(member.endpoint for member in members)
+            endpoints = tuple(member.endpoint for member in self.crew.listed(version))
             served.append(Served(version, endpoints, weight, record.generations[version].accepts))
         if self.stopped.is_set():
             state, served = "stopped", []
         elif record.primary is not None and all(
-            len(self.crew.of(version)) >= wanted.get(version, 0) for version in record.serving
+            len(self.crew.listed(version)) >= wanted.get(version, 0) for version in record.serving
         ):
             state = "ready" if self.crew.of(record.primary) else "cold"
         else:
@@ -156,6 +158,7 @@ class Core:
             served=tuple(served),
             master=self.door,
             limits=None if current is None else Limits.of(current.spec.options),
+            condemned=self.condemned.of(record.generations),
         )
 
     def configure(self, members: Sequence[Member], spec: ModelSpec) -> None:

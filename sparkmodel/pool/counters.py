@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from sparkmodel.pool.ends import End
 from sparkmodel.pool.launcher import Member
 from sparkmodel.scoring.tally import WorkerStats
 
 _NOW = {"queued": 0, "oldest_wait_s": 0.0, "listed": False}  # nobody knows
+_AT_THE_END = ("batches", "rows", "errors")
+_OVER, _RESTARTS = 200, "restarts"
 SUMS = ("loads", "batches", "rows", "errors", "calls", "rows_failed", "predict_s", "wait_s")
 
 
@@ -23,6 +27,7 @@ class Counters:
         self._lock = threading.Lock()
         self._ended: dict[int, dict[str, float]] = {}
         self._seen: dict[int, tuple[Member, dict[str, Any]]] = {}  # by identity: members need not be hashable
+        self._over: deque[Member] = deque(maxlen=_OVER)  # those that ended last
 
     def restore(self, ended: Mapping[int, Mapping[str, float]]) -> None:
         """Go on from what another master has counted."""
@@ -44,7 +49,8 @@ class Counters:
         answers = self.read(members)
         with self._lock:  # at once: a worker that ends meanwhile is counted neither twice nor not at all
             seen = [self._seen.get(id(member), (member, {}))[1] for member in members]
-            sums = {key: sum(one.get(key, 0) for one in (*seen, *self._ended.values())) for key in SUMS}
+            all_seen = [stats for _, stats in self._seen.values()]  # of those that are about to end too
+            sums = {key: sum(one.get(key, 0) for one in (*all_seen, *self._ended.values())) for key in SUMS}
         workers = [
             {**now, "answers": True} if now else {**_unknown(member.version), **last, **_NOW, "answers": False}
             for member, now, last in zip(members, answers, seen, strict=True)
@@ -55,7 +61,7 @@ class Counters:
         """What each has said; one that said nothing goes on with what it said before."""
         with self._lock:
             for member, stats in zip(members, answers, strict=True):
-                if stats:
+                if stats and not any(member is gone for gone in self._over):  # it ended while it was asked
                     self._seen[id(member)] = (member, stats)
 
     def last(self, members: Iterable[Member]) -> list[dict[str, Any]]:
@@ -63,20 +69,36 @@ class Counters:
         with self._lock:
             return [self._seen[id(member)][1] for member in members if id(member) in self._seen]
 
-    def end(self, members: Sequence[Member]) -> None:
-        """Workers have ended, or are about to: what they were last seen to have done stays."""
+    def end(self, members: Sequence[Member], seen: End | None = None) -> None:
+        """Workers have ended, or are about to: what they were last seen to have done stays, by whoever saw it last.
+
+        Args:
+            members: Which.
+            seen: How they died; None for such as their pool ends.
+        """
         with self._lock:
             for member in members:
                 _, stats = self._seen.pop(id(member), (member, {}))
+                self._over.append(member)
+                for key in _AT_THE_END if seen is not None else ():
+                    stats = {**stats, key: max(stats.get(key, 0), getattr(seen, key))}
                 sums = self._ended.setdefault(member.version, {})
                 for key in SUMS:
                     sums[key] = sums.get(key, 0) + stats.get(key, 0)
+                if seen is not None:
+                    sums[_RESTARTS] = sums.get(_RESTARTS, 0) + 1
 
-    def totals(self, stats: Sequence[dict[str, Any]], version: int | None = None) -> dict[str, float]:
-        """The sums of those that live, as they were read, and of those that have ended."""
-        ended = self.ended()
-        sums = [ended.get(version, {})] if version is not None else list(ended.values())
-        return {key: sum(one.get(key, 0) for one in (*stats, *sums)) for key in SUMS}
+    def done(self, version: int) -> dict[str, float]:
+        """The sums of all workers that a version has had, as they were last seen."""
+        with self._lock:  # at once: a worker that ends meanwhile is counted neither twice nor not at all
+            seen = [stats for member, stats in self._seen.values() if member.version == version]
+            return {key: sum(one.get(key, 0) for one in (*seen, self._ended.get(version, {}))) for key in SUMS}
+
+    @property
+    def restarts(self) -> int:
+        """Workers that died."""
+        with self._lock:
+            return sum(int(sums.get(_RESTARTS, 0)) for sums in self._ended.values())
 
 
 def _unknown(version: int) -> dict[str, Any]:

@@ -10,9 +10,12 @@ from typing import Any
 
 from sparkmodel.errors import PoolGoneError
 from sparkmodel.pool.counters import Counters, at_once
+from sparkmodel.pool.ends import End, Ends
 from sparkmodel.pool.generations import Generation
+from sparkmodel.pool.judge import LOST, SILENT
 from sparkmodel.pool.launcher import Launcher, Member
 from sparkmodel.pool.slots import Slots
+from sparkmodel.wire.directory import Endpoint
 
 
 def _ignore(step: str) -> None:
@@ -33,6 +36,8 @@ class Crew:
         self.slots, self.counters, self.stopped, self.lock = Slots(launcher), Counters(), stopped, lock
         self.wanted: dict[int, int] = {}  # how many of a version there should be now
         self.vacant: dict[int, list[Any]] = {}  # slots whose worker died, for the next one
+        self.lost: list[Member] = []  # of hosts that nothing is heard of; they are ended if they come back
+        self.ends = Ends()
         self.loading: list[Member] = []
         self.ending: list[Member] = []
         self._name, self._launcher = name, launcher
@@ -42,6 +47,16 @@ class Crew:
         """Those of a version that serve."""
         with self.lock:
             return list(self._serving.get(version, ()))
+
+    def listed(self, version: int) -> list[Member]:
+        """Those of them that callers are sent to."""
+        return [member for member in self.of(version) if member.state not in (SILENT, LOST)]
+
+    def at(self, endpoint: Endpoint) -> Member | None:
+        """The one that serves there, or finishes what it has."""
+        with self.lock:
+            members = [*self.all(), *self.ending, *self.lost]
+        return next((member for member in members if member.endpoint == endpoint), None)
 
     def all(self) -> list[Member]:
         """Those that serve."""
@@ -125,15 +140,39 @@ class Crew:
         self.slots.keep(member.version, member.slot, generation.spec.options.bundle)
         self.admit([member])
 
-    def lose(self, member: Member) -> bool:
-        """Count out a worker that has died; False if it was not counted in. Its slot waits for the next."""
+    def lose(self, member: Member, end: End) -> bool:
+        """Count out a worker that has died; False if it was not counted in. Its slot waits for the next.
+
+        One that is lost may come back, and its slot is of no use.
+        """
+        is_lost = member.state == LOST and member.ended() is None
         with self.lock:
             if member not in self._serving.get(member.version, ()):
                 return False
             self._serving[member.version].remove(member)
-            self.vacant.setdefault(member.version, []).append(member.slot)
-        self.counters.end([member])
+            if is_lost:
+                self.lost.append(member)
+            else:
+                self.vacant.setdefault(member.version, []).append(member.slot)
+        self.ends.add(member, end)
+        self.counters.end([member], end)
+        if is_lost:
+            self.slots.give_back(member.version, [member.slot])
         return True
+
+    def found(self) -> list[Member]:
+        """Those of a lost host that is heard of again; they are not lost any more, and have their successors.
+
+        Those that have ended, such as with their host, are forgotten.
+        """
+        with self.lock:
+            lost = list(self.lost)
+        gone = self._launcher.wait_dead(lost, 0.0) if lost else []
+        found = [member for member in lost if member.state != LOST and member not in gone]
+        with self.lock:
+            self.lost = [member for member in self.lost if member not in found and member not in gone]
+            self.ending += found
+        return found
 
     def release_vacant(self) -> None:
         """Give back the slots of dead workers that get no successor."""
@@ -160,6 +199,8 @@ class Crew:
         self.counters.read(members)
         self._close(members, drain_s)
         self.counters.end(members)
+        for member in members:
+            self.ends.add(member, member.ended() or End())
         with self.lock:
             self.ending = [member for member in self.ending if member not in members]
             self.lock.notify_all()
@@ -169,7 +210,8 @@ class Crew:
     def stop(self) -> None:
         """End all of them, and give all slots back."""
         with self.lock:
-            members = [*self.all(), *self.loading, *self.ending]
+            members = [*self.all(), *self.loading, *self.ending, *self.lost]  # the last hear of it when they are back
+            self.lost = []
             self._serving, self.loading, self.ending, self.wanted = {}, [], [], {}
         self.counters.read(members)
         self._close(members, 0.0)

@@ -5,35 +5,65 @@ from __future__ import annotations
 
 import logging
 import threading
+from typing import Any, NamedTuple
 
 from sparkmodel.errors import PoolNotReadyError
 from sparkmodel.pool.budget import RestartBudget
 from sparkmodel.pool.core import Core
+from sparkmodel.pool.ends import End
+from sparkmodel.pool.judge import LOST, SILENT
 from sparkmodel.pool.launcher import Member
+from sparkmodel.wire.verdicts import EXIT, KILLED
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.2
+_LOAD = "load"
+
+
+class Failing(NamedTuple):
+    """A version of which no worker starts.
+
+    Attributes:
+        error: Why the latest attempt failed.
+        since: When the first of them did, in seconds since 1970.
+        attempts: How many.
+    """
+
+    error: BaseException
+    since: float
+    attempts: int
+
+
+class _Vacancy(NamedTuple):
+    """The place of a worker that has died: its slot, and why the next one has to wait, if it has to."""
+
+    slot: Any = None
+    cause: str = ""
 
 
 class Healer:
     """Brings each version to the number of workers that is wanted of it.
 
-    A version that must have them is tried again and again, with growing pauses; what is wanted beyond that is given
-    up when it fails, and who waits for it is told.
+    A version that must have them is tried again and again; what is wanted beyond that is given up when it fails, and
+    who waits for it is told. The pauses grow, for each slot and cause by itself, where workers end before they are of
+    any use: while they load, or soon after and without a batch. One that was of use is replaced at once, however often.
 
     Args:
         core: The pool's state.
-        budget: How soon dead workers are replaced; None is a budget for each version.
+        budget: How soon those are replaced; None is a budget for each slot and cause.
+
+    Attributes:
+        failing: Why the latest start of a version failed, for as long as none has succeeded since.
     """
 
     def __init__(self, core: Core, budget: RestartBudget | None) -> None:
-        self.restarts = 0
-        self.errors: dict[int, BaseException] = {}  # why the latest start of a version failed
+        self.failing: dict[int, Failing] = {}
         self._core, self._crew, self._budget = core, core.crew, budget
-        self._budgets: dict[int, RestartBudget] = {}
+        self._budgets: dict[tuple[int, Any, str], RestartBudget] = {}
         self._pending: dict[int, int] = {}
-        self._died: dict[int, int] = {}
+        self._vacancies: dict[int, list[_Vacancy]] = {}
         self._failures: dict[int, int] = {}
+        self._unlisted: set[int] = set()
 
     def look(self, timeout_s: float) -> None:
         """Wait at most so long for a worker to die; start what is missing."""
@@ -42,8 +72,19 @@ class Healer:
             self._bury(self._core.launcher.wait_dead(members, timeout_s))
         else:
             self._core.stopped.wait(timeout_s)
+        self._bury([member for member in self._crew.all() if member.state == LOST])
+        self._core.end_later(self._crew.found(), grace_s=0.0)
+        self._relist()
         self.fill()
         self._crew.release_vacant()
+
+    def _relist(self) -> None:
+        """Callers are sent to those that go on only."""
+        with self._core.lock:
+            unlisted = {id(member) for member in self._crew.all() if member.state == SILENT}
+            if unlisted != self._unlisted and not self._core.stopped.is_set():
+                self._unlisted = unlisted
+                self._core.publish()
 
     def fill(self) -> None:
         """Begin to start what is missing."""
@@ -55,10 +96,10 @@ class Healer:
                     continue
                 for _ in range(wanted - len(self._crew.of(version)) - self._pending.get(version, 0)):
                     self._pending[version] = self._pending.get(version, 0) + 1
-                    died = self._died.get(version, 0)
-                    self._died[version] = max(0, died - 1)
+                    left = self._vacancies.get(version)
+                    vacancy = left.pop(0) if left else _Vacancy()
                     threading.Thread(
-                        target=self._replace, args=(version, died > 0), name="sparkmodel-replace", daemon=True
+                        target=self._replace, args=(version, vacancy), name="sparkmodel-replace", daemon=True
                     ).start()
 
     def wake(self, version: int, deadline: float) -> list[Member]:
@@ -74,7 +115,7 @@ class Healer:
             while not (members := self._crew.of(version)):
                 self._crew.check_alive()
                 if self._failures.get(version, 0) != failures and not core.least(version):
-                    raise self.errors[version]
+                    raise self.failing[version].error
                 if core.clock() > deadline:
                     raise self._too_late(version)
                 if version not in core.paused and self._failures.get(version, 0) == failures:
@@ -84,31 +125,43 @@ class Healer:
             return members
 
     def _too_late(self, version: int) -> PoolNotReadyError:
-        error = self.errors.get(version)
-        why = "" if error is None else f"; the last attempt failed: {error}"
+        failing = self.failing.get(version)
+        why = "" if failing is None else f"; the last attempt failed: {failing.error}"
         return PoolNotReadyError(
             f"Cannot use model '{self._core.name}'", f"no worker of version {version} was ready in time{why}"
         )
 
     def _bury(self, dead: list[Member]) -> None:
         for member in dead:
+            end = member.ended() or self._unseen(member)
             with self._core.lock:
-                if self._core.stopped.is_set() or not self._crew.lose(member):
+                if self._core.stopped.is_set() or not self._crew.lose(member, end):
                     continue
-                self.restarts += 1
-                self._died[member.version] = self._died.get(member.version, 0) + 1
+                self._vacancies.setdefault(member.version, []).append(
+                    _Vacancy(member.slot, end.cause if end.is_false_start else "")
+                )
                 self._core.publish([member])
+        if dead:
+            self._core.note()  # what they have done is to outlive this master
 
-    def _replace(self, version: int, is_restart: bool) -> None:
+    def _unseen(self, member: Member) -> End:
+        """Of a worker of whose end nobody tells."""
+        if member.state == LOST:
+            return End(cause=KILLED, fact="nothing was heard of its host for a while")
+        last = self._crew.counters.last([member])
+        batches = int(last[0].get("batches", 0)) if last else 0
+        return End(cause=EXIT, fact="its worker has ended, and nobody saw how", batches=batches)
+
+    def _replace(self, version: int, vacancy: _Vacancy) -> None:
         """Start one worker, again and again with growing pauses until one lives or none is wanted."""
-        budget = self._budget or self._budgets.setdefault(version, RestartBudget(clock=self._core.clock))
+        slot, cause = vacancy
         try:
             while True:
-                if is_restart and self._core.stopped.wait(budget.take()):
+                if cause and self._core.stopped.wait(self._budget_of(version, slot, cause).take()):
                     return
-                if not self._is_missing(version) or self._try(version):
+                if not self._is_missing(version) or self._try(version, slot):
                     return
-                is_restart = True
+                cause = _LOAD
         finally:
             with self._core.lock:
                 self._pending[version] -= 1
@@ -122,13 +175,21 @@ class Healer:
                 and self._crew.wanted.get(version, 0) > len(self._crew.of(version))
             )
 
-    def _try(self, version: int) -> bool:
+    def _budget_of(self, version: int, slot: Any, cause: str) -> RestartBudget:
+        if self._budget is not None:
+            return self._budget
+        with self._core.lock:
+            living = self._core.record.generations
+            self._budgets = {key: one for key, one in self._budgets.items() if key[0] in living}
+            return self._budgets.setdefault((version, slot, cause), RestartBudget(clock=self._core.clock))
+
+    def _try(self, version: int, slot: Any) -> bool:
         """Whether nothing is left to be done."""
         core, crew = self._core, self._crew
         with core.lock:
             generation = core.record.generations[version]
             vacant = crew.vacant.get(version, [])
-            slots = [vacant.pop()] if vacant else []
+            slots = [vacant.pop(vacant.index(slot) if slot in vacant else -1)] if vacant else []
         timeout_s = generation.spec.options.ready_timeout_s
         try:
             (member,) = crew.hire(generation, 1, timeout_s, slots)
@@ -143,7 +204,7 @@ class Healer:
                 if newest.spec == generation.spec:
                     crew.admit([member])
                     core.publish()
-                    self.errors.pop(version, None)
+                    self.failing.pop(version, None)
                     return True
             generation = newest
             member.configure(newest.spec)  # the limits were changed while it loaded
@@ -154,7 +215,10 @@ class Healer:
         core, crew = self._core, self._crew
         with core.lock:
             crew.vacant.setdefault(version, []).extend(slots)
-            self.errors[version] = error
+            before = self.failing.get(version)
+            self.failing[version] = Failing(
+                error, core.now() if before is None else before.since, 1 if before is None else before.attempts + 1
+            )
             self._failures[version] = self._failures.get(version, 0) + 1
             has = len(crew.of(version))
             is_optional = has >= core.least(version)

@@ -54,13 +54,14 @@ def turned(entries: Entries, version: int | None, state: str, now: float, note: 
 
 def told(core: Core) -> list[dict[str, Any]]:
     """The history, oldest first, with what each version has done until now."""
-    members = core.crew.all()
+    with core.lock:
+        members = [*core.crew.all(), *core.crew.ending]
     stats = core.crew.counters.read(members)
     directory, record = core.directory, core.record
     versions = []
     for entry in record.entries:
         own = [one for member, one in zip(members, stats, strict=True) if member.version == entry.version]
-        sums = core.crew.counters.totals(own, entry.version)
+        sums = core.crew.counters.done(entry.version)
         served = directory.of(entry.version)
         generation = record.generations.get(entry.version)
         latency = summarize([dict(one) for one in own])["latency"]

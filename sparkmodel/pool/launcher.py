@@ -7,8 +7,10 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from sparkmodel.pool.ends import End
 from sparkmodel.spec import ModelSpec
 from sparkmodel.wire.directory import Directory
+from sparkmodel.wire.verdicts import Fate
 
 
 class Member(Protocol):
@@ -20,12 +22,23 @@ class Member(Protocol):
             one to the other, so a swap needs memory for both but no second set of CPUs. Slots can be compared.
         endpoint: Where it serves, once it does.
         feature_names: The columns that its model knows of itself, None where it knows none or is not loaded.
+        state: As who watches it on its host has it, or `lost` if nothing was heard of that host for a while.
     """
 
     version: int
     slot: Any
     endpoint: tuple[str, int]
     feature_names: tuple[str, ...] | None
+
+    @property
+    def state(self) -> str:
+        """See above."""
+
+    def fate(self, session: int, seq: int) -> Fate:
+        """What became of a batch that it had; waits for 2 s at most."""
+
+    def ended(self) -> End | None:
+        """How it ended; None if it has not, or nobody knows."""
 
     def publish(self, directory: Directory) -> None:
         """Send the newest directory, without waiting."""

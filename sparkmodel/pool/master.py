@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,7 @@ from sparkmodel.pool.budget import RestartBudget
 from sparkmodel.pool.changes import Changes
 from sparkmodel.pool.core import Core
 from sparkmodel.pool.counters import at_once
+from sparkmodel.pool.ends import End
 from sparkmodel.pool.generations import Generation
 from sparkmodel.pool.healing import Healer
 from sparkmodel.pool.intents import Applied, Intent
@@ -28,6 +30,7 @@ from sparkmodel.pool.tending import Tending
 from sparkmodel.scoring.tally import summarize
 from sparkmodel.spec import ModelSpec
 from sparkmodel.wire.directory import Directory, Endpoint
+from sparkmodel.wire.verdicts import Fate, Verdict
 
 _log = logging.getLogger(__name__)
 _TEND_S = 1.0
@@ -40,7 +43,7 @@ class Master:
         name: The model's name.
         launcher: Places and starts workers.
         store: Keeps what the next master must know.
-        budget: How soon dead workers are replaced; None is a budget for each version.
+        budget: How soon dead workers are replaced; None is a budget for each slot and cause.
         clock: Gives the time in seconds.
         on_step: Called at each named step of a change: `reserved`, `started`, `loaded`, `recorded` (from here on it
             is done, come what may), `published`, `draining`, `retired`; `scaling`, `scaled` for another size;
@@ -59,7 +62,7 @@ class Master:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.name = name
-        self._store, self._launcher, self._clock = store, launcher, clock
+        self._store, self._launcher = store, launcher
         self._core = Core(name, launcher, store, clock, now, on_step)
         self._healer = Healer(self._core, budget)
         self._changes = Changes(self._core, self._healer)
@@ -100,7 +103,7 @@ class Master:
     @property
     def restarts(self) -> int:
         """Workers that died."""
-        return self._healer.restarts
+        return self._core.crew.counters.restarts
 
     @property
     def idle_s(self) -> float:
@@ -129,19 +132,32 @@ class Master:
     def stats(self) -> dict[str, Any]:
         """Counters of the pool, those of ended workers included, and of each worker."""
         crew = self._core.crew
-        workers, sums = crew.counters.shown(crew.all())
-        directory = self.directory
-        errors = [str(error) for error in self._healer.errors.values()]
+        members = crew.all()
+        crew.counters.read(list(crew.ending))  # they still finish what they have
+        workers, sums = crew.counters.shown(members)
+        for member, worker in zip(members, workers, strict=True):
+            worker["state"], worker["last_end"] = member.state, _told(crew.ends.of(member.slot))
+        directory, summary = self.directory, summarize(workers)
+        failing = max(self._healer.failing.values(), key=lambda one: one.since, default=None)
+        if failing is not None:  # it keeps the pool from being whole, now
+            summary["last_error"] = {
+                "time": failing.since,
+                "message": str(failing.error),
+                "details": getattr(failing.error, "details", ""),
+            }
         return {
             "name": self.name,
             "version": directory.version,
             "state": directory.state,
             "restarts": self.restarts,
-            "restart_error": errors[-1] if errors else None,
+            "restart_error": None if failing is None else str(failing.error),
+            "restart_since": None if failing is None else failing.since,
+            "restart_attempts": 0 if failing is None else failing.attempts,
+            "last_end": _told(crew.ends.latest),
             "idle_s": self.idle_s,
             **sums,
             "queued": sum(worker["queued"] for worker in workers),
-            **summarize(workers),
+            **summary,
             "workers": workers,
         }
 
@@ -189,6 +205,22 @@ class Master:
         """The version of a query, with workers; see `Pins.pin`."""
         return self._pins.pin(query, digest, deadline)
 
+    def fate(self, endpoint: Endpoint, session: int, seq: int) -> Fate:
+        """What became of a batch whose worker was lost; see `Service.fate`."""
+        crew = self._core.crew
+        end = crew.ends.at(endpoint)
+        if end is None:
+            member = crew.at(endpoint)
+            return Fate() if member is None else member.fate(session, seq)
+        return end.fate_of(session, seq)
+
+    def condemn(self, verdict: Verdict) -> None:
+        """Have all callers know of a batch that ends its workers."""
+        core = self._core
+        if verdict.version in core.record.generations and core.condemned.add(verdict):
+            core.publish()
+            core.note()
+
     def give_way(self) -> bool:
         """End workers beyond the least number, if nobody calls; whether there is more room now."""
         return self._tending.give_way()
@@ -205,13 +237,14 @@ class Master:
 
     def run(self) -> None:
         """Supervise until `stop`."""
-        tended = -math.inf
-        while not self.stopped.is_set():
+        # by itself: it asks workers, and one that does not answer must not keep the dead from being replaced
+        threading.Thread(target=self._again, args=(self.tend, _TEND_S), name="sparkmodel-tend", daemon=True).start()
+        self._again(self.supervise, 0.0)
+
+    def _again(self, task: Callable[[], None], pause_s: float) -> None:
+        while not self.stopped.wait(pause_s):
             try:
-                self.supervise()
-                if self._clock() - tended >= _TEND_S:
-                    tended = self._clock()
-                    self.tend()
+                task()
             except Exception:  # the pool must not lose its supervisor to one bad answer
                 _log.exception("supervision of '%s' failed once", self.name)
                 self.stopped.wait(1.0)
@@ -231,3 +264,8 @@ class Master:
             core.crew.stop()
             for key in core.record.payloads():
                 self._launcher.forget(key)
+
+
+def _told(end: End | None) -> dict[str, Any] | None:
+    """For people: when a worker ended, and why."""
+    return None if end is None else {"time": end.at, "pid": end.pid, "cause": end.cause, "fact": end.fact}

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from sparkmodel.pool.condemned import Dated
 from sparkmodel.pool.generations import Generation
 from sparkmodel.pool.intents import Applied
 from sparkmodel.pool.launcher import Store
@@ -79,6 +80,7 @@ class Record:
         seen: A name that is followed, and what it was last seen to mean.
         changed, moved: Revision of the latest change, and of the latest to another version by somebody's own wish.
         counters: Of workers that have ended, by version.
+        condemned: Batches that end their workers, each with the time since 1970 when that was found.
     """
 
     incarnation: int = 1
@@ -95,6 +97,7 @@ class Record:
     changed: Revision = NEVER
     moved: Revision = NEVER
     counters: Mapping[int, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    condemned: tuple[Dated, ...] = ()
 
     @property
     def current(self) -> Generation | None:
@@ -143,10 +146,16 @@ class Ledger:
     Args:
         store: Where to.
         counters: Gives the counters of ended workers, which go along.
+        condemned: Gives the batches that end their workers, which go along too.
     """
 
-    def __init__(self, store: Store, counters: Callable[[], Mapping[int, Mapping[str, float]]]) -> None:
-        self._store, self._counters = store, counters
+    def __init__(
+        self,
+        store: Store,
+        counters: Callable[[], Mapping[int, Mapping[str, float]]],
+        condemned: Callable[[], tuple[Dated, ...]],
+    ) -> None:
+        self._store, self._counters, self._condemned = store, counters, condemned
         self._lock = threading.Lock()
         self._written: Record | None = None
 
@@ -163,7 +172,7 @@ class Ledger:
             self._written = record
 
     def note(self, entries: tuple[Entry, ...]) -> None:
-        """Have the counters of ended workers written too, and what was said in the history since, nothing else."""
+        """Have what goes along written anew, and what was said in the history since, nothing else."""
         with self._lock:
             if self._written is not None:
                 known = {entry.version for entry in self._written.entries}
@@ -172,4 +181,4 @@ class Ledger:
                 self._put(self._written)
 
     def _put(self, record: Record) -> None:
-        self._store.save(dataclasses.replace(record, counters=self._counters()).to_bytes())
+        self._store.save(dataclasses.replace(record, counters=self._counters(), condemned=self._condemned()).to_bytes())

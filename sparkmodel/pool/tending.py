@@ -41,6 +41,7 @@ class Tending:
         self._retire()
         self._scale()
         self._judge()
+        self._forget()
 
     def see_off(self) -> None:
         """After a change: give callers the time to learn of it, and the old workers that nobody needs the time to go.
@@ -84,6 +85,12 @@ class Tending:
     def forget_keep(self) -> None:
         """After an adoption: old versions without workers have had their time."""
         self._expired |= set(self._core.record.keep) - set(self._crew.versions())
+
+    def _forget(self) -> None:
+        core = self._core
+        self._crew.ends.forget(self._crew.slots.all)
+        if core.condemned.forget(core.record.generations):
+            core.publish()
 
     def _retire(self) -> None:
         core = self._core
@@ -152,7 +159,8 @@ class Tending:
         if canary is None or canary.max_error_rate is None:
             return
         counters = self._crew.counters
-        sums = counters.totals(counters.read(self._crew.of(canary.version)), canary.version)
+        counters.read(self._crew.of(canary.version))
+        sums = counters.done(canary.version)
         answered = sums["batches"] + sums["errors"]
         if answered < _TRIAL or sums["errors"] / answered <= canary.max_error_rate:
             return

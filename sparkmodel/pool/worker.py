@@ -25,14 +25,18 @@ from sparkmodel.errors import (
 from sparkmodel.loaders.names import names_around
 from sparkmodel.options import ON_ERROR
 from sparkmodel.params import from_json
+from sparkmodel.pool.heart import Heart
+from sparkmodel.pool.pulse import Pulse
 from sparkmodel.pool.worker_leases import Leases
+from sparkmodel.scoring.later import finished
 from sparkmodel.scoring.outputs import to_array
 from sparkmodel.scoring.stream import ScoringStream, model_traceback
 from sparkmodel.scoring.tally import Tally, WorkerStats
 from sparkmodel.spec import ModelSpec
-from sparkmodel.wire.directory import Directory
+from sparkmodel.wire.directory import Directory, Endpoint
 from sparkmodel.wire.server import Server
 from sparkmodel.wire.tls import Identity
+from sparkmodel.wire.verdicts import Fate, Verdict
 
 
 class Worker:
@@ -46,6 +50,7 @@ class Worker:
         accepts: Digests of the plans that it answers right, beside its own; the directory may name more.
         identity: What to serve TLS with, if at all.
         on_hang: Ends the process when the model hangs.
+        pulse: Where it notes what it does, if this is a process of its own.
     """
 
     def __init__(
@@ -58,12 +63,15 @@ class Worker:
         accepts: Sequence[str] = (),
         identity: Identity | None = None,
         on_hang: Callable[[], None] = lambda: None,
+        pulse: Pulse | None = None,
     ) -> None:
         self.spec, self.name, self.token, self.version = spec, spec.name, token, version
         self.directory = Directory(version=version)
         self._host, self._identity, self._on_hang = host, identity, on_hang
         self._accepts, self._leases = frozenset(accepts), Leases()
-        self._tally = Tally(pid=os.getpid(), version=version)
+        shown = {} if pulse is None else {"shown": pulse.count}
+        self._tally = Tally(**shown, pid=os.getpid(), version=version)
+        self._heart = None if pulse is None else Heart(pulse, spec.options.timeout_s)
         self._what = f"Cannot score with '{spec.name}'"
         self._model: loaders.LoadedModel | None = None
         self._server: Server | None = None
@@ -93,17 +101,14 @@ class Worker:
         self._model = loaders.load(self.spec, payload, directory)
         self._probe(self._model, self._calls({}))
         self._tally.add(loads=1, load_s=time.monotonic() - started)
-        options = self.spec.options
         self._server = Server(
             self,
             self._host,
-            max_concurrency=options.max_concurrency,
-            max_queued=options.max_queued,
-            timeout_s=options.timeout_s,
             on_hang=self._on_hang,
-            join_rows=options.batch_size,
-            join_wait_s=options.batch_wait_s,
+            **_limits(self.spec),
             identity=self._identity,
+            inside=None if self._heart is None else self._heart.inside,
+            receiving=None if self._heart is None else self._heart.receiving,
         )
         return self._server.endpoint
 
@@ -123,15 +128,10 @@ class Worker:
         What is open goes on as it was opened, but for the size of what the model is given.
         """
         self.spec = spec
+        if self._heart is not None:
+            self._heart.limit(spec.options.timeout_s)
         if self._server is not None:
-            options = spec.options
-            self._server.configure(
-                max_concurrency=options.max_concurrency,
-                max_queued=options.max_queued,
-                timeout_s=options.timeout_s,
-                join_rows=options.batch_size,
-                join_wait_s=options.batch_wait_s,
-            )
+            self._server.configure(**_limits(spec))
 
     def hold(self, query: str) -> bool:
         """Know that a query is held to this version."""
@@ -149,6 +149,22 @@ class Worker:
             PoolGoneError: always.
         """
         raise PoolGoneError(self._what, "a worker does not settle versions", "ask the pool's master")
+
+    def fate(self, endpoint: Endpoint, session: int, seq: int) -> Fate:
+        """Nothing that a worker knows.
+
+        Raises:
+            PoolGoneError: always.
+        """
+        raise PoolGoneError(self._what, "a worker does not know of others", "ask the pool's master")
+
+    def condemn(self, verdict: Verdict) -> None:
+        """Nothing that a worker does.
+
+        Raises:
+            PoolGoneError: always.
+        """
+        raise PoolGoneError(self._what, "a worker condemns nothing", "ask the pool's master")
 
     def stats(self) -> WorkerStats:
         """The counters now."""
@@ -168,6 +184,8 @@ class Worker:
         """Send callers elsewhere, let batches in the model finish for `drain_s`, and stop serving."""
         if self._server is not None:
             self._server.close(drain_s)
+        if self._heart is not None:
+            self._heart.close()
 
     def open(self, schema: pa.Schema, options: dict[str, Any]) -> tuple[ScoringStream, pa.Schema]:
         """Settle how batches of `schema` become the model's input, with what a call asks for beyond the spec.
@@ -242,7 +260,7 @@ class Worker:
             return
         what = f"Cannot make model '{self.name}' ready"
         try:
-            result = calls.predict(model.example)
+            result = finished(calls.predict(model.example))
             to_array(what, result, None, self.spec.result_type, like_mlflow=self.spec.like_mlflow)
         except SparkModelError as error:
             raise ModelProbeError(what, f"its own input example: {error.fact}", error.hint, error.details) from error
@@ -252,6 +270,19 @@ class Worker:
                 f"it raised {type(error).__name__} for its own input example: {error}",
                 details=model_traceback(error),
             ) from error
+
+
+def _limits(spec: ModelSpec) -> dict[str, Any]:
+    """What a server is told at its start, and again where it changes."""
+    options = spec.options
+    return {
+        "max_concurrency": options.max_concurrency,
+        "max_queued": options.max_queued,
+        "max_queued_bytes": options.max_queued_bytes,
+        "timeout_s": options.timeout_s,
+        "join_rows": options.batch_size,
+        "join_wait_s": options.batch_wait_s,
+    }
 
 
 def _known(what: str, on_error: str) -> str:

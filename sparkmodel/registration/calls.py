@@ -13,7 +13,7 @@ import pyarrow as pa
 import yaml
 
 from sparkmodel.errors import InvalidOptionError, suggest
-from sparkmodel.options import ON_ERROR
+from sparkmodel.options import ON_ERROR, check_timeout
 from sparkmodel.params import to_text
 from sparkmodel.schema import Signature
 from sparkmodel.spec import answer_type
@@ -40,8 +40,12 @@ def check_params(name: str, params: Mapping[str, Any] | None, signature: Signatu
     """Refuse inference parameters that the model does not have.
 
     Raises:
-        InvalidOptionError: one is unknown.
+        InvalidOptionError: one is unknown, or they are no mapping of names.
     """
+    if params is not None and not isinstance(params, Mapping):
+        raise InvalidOptionError(
+            "Cannot use option 'params'", f"{params!r} is not a mapping of names to values", "write params={'k': 3}"
+        )
     for key in params or {}:
         if signature.params is not None and key not in signature.params:
             known = signature.params
@@ -84,14 +88,16 @@ def for_call(
         timeout_s: Deadline of each batch.
 
     Raises:
-        InvalidOptionError: the model has no such param, or a value that JSON cannot carry.
+        InvalidOptionError: the model has no such param, a value that JSON cannot carry, or one out of range.
     """
     check_params(spec.name, params, spec.signature)
-    if on_error is not None and on_error not in ON_ERROR:
+    if timeout_s is not None:
+        timeout_s = check_timeout(timeout_s)
+    if on_error is not None and not (isinstance(on_error, str) and on_error in ON_ERROR):
         raise InvalidOptionError("Cannot use option 'on_error'", f"{on_error!r} is none of {list(ON_ERROR)}")
     try:
         text = to_text(params)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidOptionError(
             "Cannot use option 'params'", f"{error}", "pass numbers, strings, times, or lists and dicts of them"
         ) from error

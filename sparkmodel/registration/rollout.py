@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from sparkmodel.errors import InvalidOptionError, suggest
+from sparkmodel.options import MOST_S, is_number
 from sparkmodel.pool.intents import UNTIL_DONE
 
 
@@ -36,12 +36,13 @@ class Rollout:
     def __post_init__(self) -> None:
         for key in ("traffic", "max_error_rate"):
             value = getattr(self, key)
-            if value is not None and not _is_share(value):
+            if value is not None and not is_number(value, 0, 1):
                 raise _invalid(key, f"{value!r} is not a number from 0 to 1", "0.05 is one query of twenty")
-        if self.keep_old != UNTIL_DONE and not _is_seconds(self.keep_old):
+        if self.keep_old != UNTIL_DONE and not is_number(self.keep_old, 0, MOST_S):
             raise _invalid(
                 "keep_old",
-                f"{self.keep_old!r} is neither '{UNTIL_DONE}' nor a number of seconds of at least 0",
+                f"{self.keep_old!r} is neither '{UNTIL_DONE}' nor a number of seconds of at least 0, "
+                f"at most {MOST_S:,.0f}",
                 f"'{UNTIL_DONE}' lets each query end with the version that it began with",
             )
         for key in ("allow_new_inputs", "stop_first"):
@@ -81,15 +82,3 @@ AT_ONCE = Rollout()
 
 def _invalid(key: str, fact: str, hint: str = "") -> InvalidOptionError:
     return InvalidOptionError(f"Cannot use option '{key}'", fact, hint)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_share(value: Any) -> bool:
-    return _is_number(value) and 0 <= value <= 1
-
-
-def _is_seconds(value: Any) -> bool:
-    return _is_number(value) and value >= 0

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from sparkmodel.errors import WrongResultTypeError, WrongRowCountError
 from sparkmodel.scoring.columns import REFUSALS, from_result
+from sparkmodel.scoring.later import Pieces
 from sparkmodel.scoring.mlflow_rules import pick_columns
 from sparkmodel.scoring.rows import count_rows, in_rows, outputs_of_network
 
@@ -32,7 +33,8 @@ def to_array(
 
     Args:
         what: The action for an error, `Cannot score with 'wine'`.
-        result: An Arrow array or table, a pandas Series or DataFrame, an ndarray, a list, or a dict of those.
+        result: An Arrow array or table, a pandas Series or DataFrame, an ndarray, a list, a dict of those, or pieces:
+            each of them for some rows, or the value of one row.
         rows: Rows of the batch; None takes what comes.
         type_: The declared type of one row's prediction.
         time_zone: Whose wall clock a timestamp without a zone shows.
@@ -42,6 +44,8 @@ def to_array(
         WrongRowCountError: not one prediction for each row.
         WrongResultTypeError: a value does not fit the type without loss.
     """
+    if isinstance(result, Pieces):
+        return _joined(what, result, rows, type_, time_zone=time_zone, like_mlflow=like_mlflow)
     given = in_rows(result)
     readings = outputs_of_network(given, rows, type_)
     count = count_rows(readings[0])
@@ -64,6 +68,28 @@ def to_array(
             f"the model returned {_describe(result)}, which does not fit {type_}: {error}",
             "declare what the model really gives: RETURNS in SQL, result_type in Python",
         ) from error
+
+
+def _joined(what: str, pieces: Pieces, rows: int | None, type_: pa.DataType, **how: Any) -> pa.Array:
+    """What a generator gave. Values of single rows that follow each other are converted together."""
+    parts: list[Any] = []
+    values: list[Any] | None = None
+    for piece in pieces:
+        if count_rows(in_rows(piece)) is not None:
+            parts.append(piece)
+            values = None
+        elif values is None:
+            values = [piece]
+            parts.append(values)
+        else:
+            values.append(piece)
+    arrays = [to_array(what, part, None, type_, **how) for part in parts]
+    result = pa.concat_arrays(arrays) if arrays else pa.nulls(0, type_)
+    if rows is not None and len(result) != rows:
+        raise WrongRowCountError(
+            what, f"the model gave {len(result)} rows, in {len(pieces)} pieces, for a batch of {rows}"
+        )
+    return result
 
 
 def _the_only(readings: list[Any], type_: pa.DataType, time_zone: str) -> pa.Array:

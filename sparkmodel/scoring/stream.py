@@ -8,7 +8,9 @@ import dataclasses
 import sys
 import time
 import traceback
-from collections.abc import Callable, Hashable
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import _base as futures
 from typing import Any
 
 import pyarrow as pa
@@ -16,12 +18,17 @@ import pyarrow as pa
 from sparkmodel.binding import Binding
 from sparkmodel.errors import PredictError, SparkModelError
 from sparkmodel.loaders import Calls
-from sparkmodel.scoring.faults import ErrorWindow, Fault, isolate
+from sparkmodel.scoring import later as later_module
+from sparkmodel.scoring.faults import Budget, ErrorWindow, Fault, isolate
 from sparkmodel.scoring.inputs import Form, build_input
+from sparkmodel.scoring.later import Later, finished, is_later
 from sparkmodel.scoring.nulls import complete_rows, scatter
 from sparkmodel.scoring.outputs import result_schema, to_array
 from sparkmodel.scoring.tally import Tally
 from sparkmodel.spec import ModelSpec, answer_type
+from sparkmodel.wire.turns import FreeTurn, Turn
+
+Turns = Callable[[], Turn | FreeTurn]
 
 
 class ScoringStream:
@@ -77,12 +84,16 @@ class ScoringStream:
         self._labels = {"binding": "name" if by_name else "position"}
         self._window = ErrorWindow(self._what, spec.options.error_threshold)
 
-    def predict(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The predictions of one batch, with its cost counted."""
-        size = self._batch_size() or batch.num_rows
+    def predict(self, batch: pa.RecordBatch, turns: Turns = FreeTurn) -> pa.RecordBatch:
+        """The predictions of one batch, with its cost counted.
+
+        Args:
+            batch: The rows.
+            turns: Makes a turn for each call of the model.
+        """
         started = time.monotonic()
         try:
-            parts = [self._score(batch.slice(i, size)) for i in range(0, batch.num_rows, size)]
+            parts = self._in_chunks(batch, self._batch_size() or batch.num_rows, turns)
         except BaseException as error:
             self._tally.add(errors=1)
             if isinstance(error, SparkModelError):
@@ -92,10 +103,34 @@ class ScoringStream:
         result = parts[0] if len(parts) == 1 else pa.concat_arrays(parts)
         return pa.RecordBatch.from_arrays([result], schema=self.result_schema)
 
-    def _score(self, batch: pa.RecordBatch) -> pa.Array:
+    def _in_chunks(self, batch: pa.RecordBatch, size: int, turns: Turns) -> list[pa.Array]:
+        """The predictions chunk by chunk; of a model that waits, as many at the same time as have a turn."""
+        options = self._spec.options
+        budget = Budget(self._what, batch.num_rows, options.bisect_calls, options.bisect_s)
+        parts: list[pa.Array] = []
+        waiting: deque[tuple[pa.RecordBatch, Asked]] = deque()
+        try:
+            for start in range(0, batch.num_rows, size):
+                chunk = batch.slice(start, size)
+                waiting.append((chunk, self._ask(chunk, turns, budget)))
+                while waiting and waiting[0][1].is_there:
+                    parts.append(self._score(*waiting.popleft(), turns, budget))
+            while waiting:
+                parts.append(self._score(*waiting.popleft(), turns, budget))
+        finally:
+            for _, asked in waiting:
+                asked.cancel()
+        return parts
+
+    def _score(self, batch: pa.RecordBatch, asked: Asked, turns: Turns, budget: Budget) -> pa.Array:
         if self._on_error == "fail":
-            return self._predict(batch)
-        result, faults = isolate(self._predict, batch, self._spec.result_type, self._window.check)
+            return asked.result()
+        attempts = [asked]
+
+        def score(part: pa.RecordBatch) -> pa.Array:
+            return (attempts.pop() if attempts else self._ask(part, turns, budget)).result()
+
+        result, faults = isolate(score, batch, self._spec.result_type, self._window.check, budget)
         self._window.add(batch.num_rows, len(faults))
         if faults:
             self._tally.add(rows_failed=len(faults))
@@ -110,41 +145,130 @@ class ScoringStream:
         fields = list(answer_type(self._spec.result_type, "struct"))
         return pa.StructArray.from_arrays([result, pa.array(errors, pa.string()), versions], fields=fields)
 
-    def _predict(self, batch: pa.RecordBatch) -> pa.Array:
+    def _ask(self, batch: pa.RecordBatch, turns: Turns, budget: Budget) -> Asked:
+        """Call the model for rows that it may see."""
         mask = complete_rows(batch, self._binding) if self._skips_nulls else None
         if mask is None:
-            return self._call_model(batch)
+            return Asked(self._models_answer(batch, turns, budget))
         complete = batch.filter(mask)
         if not complete.num_rows:
-            return pa.nulls(batch.num_rows, self._spec.result_type)
-        return scatter(self._call_model(complete), mask)
+            return Asked(iter([pa.nulls(batch.num_rows, self._spec.result_type)]))
+        return Asked(self._models_answer(complete, turns, budget), lambda array: scatter(array, mask))
 
-    def _call_model(self, batch: pa.RecordBatch) -> pa.Array:
-        self._tally.add(calls=1)
-        data = build_input(self._what, batch, self._binding, self._form)
-        if isinstance(data, pa.RecordBatch):
-            data = data.replace_schema_metadata(self._labels)
+    def _models_answer(self, batch: pa.RecordBatch, turns: Turns, budget: Budget) -> Iterator[Later | pa.Array]:
+        """One call of the model: the answer, after what it has to be waited for, if it comes later."""
         try:
-            result = self._call(data)
-        except SparkModelError:
-            raise
-        except BaseException as error:  # SystemExit of a model must not end the worker in silence
-            if not self._form.is_own and is_read_only(error):
-                self._form = dataclasses.replace(self._form, is_own=True)  # as it works in place, from now on
-                return self._call_model(batch)
-            raise PredictError(
-                self._what,
-                f"the model raised {type(error).__name__}: {error}",
-                details=model_traceback(error),
-            ) from error
+            yield from self._call_model(batch, turns, budget)
+        except PredictError as error:
+            if self._form.is_own or not is_read_only(error):
+                raise
+            self._form = dataclasses.replace(self._form, is_own=True)  # as it works in place, from now on
+            yield from self._call_model(batch, turns, budget)
+
+    def _call_model(self, batch: pa.RecordBatch, turns: Turns, budget: Budget) -> Iterator[Later | pa.Array]:
+        # the values are made into the model's input within its turn, so what waits takes no more memory for it
+        with turns() as turn:
+            self._tally.add(calls=1)
+            started = time.monotonic()
+            try:
+                data = build_input(self._what, batch, self._binding, self._form)
+                if isinstance(data, pa.RecordBatch):
+                    data = data.replace_schema_metadata(self._labels)
+                try:
+                    result = self._call(data)
+                    result = result if is_later(result) else finished(result)
+                except SparkModelError:
+                    raise
+                except BaseException as error:
+                    raise self._of_model(error) from error
+                if not is_later(result):
+                    answer = self._to_array(result, batch.num_rows)
+            finally:
+                budget.spent_s += time.monotonic() - started
+            if is_later(result):
+                later = Later(result)
+                try:
+                    turn.detach(later.cancel)
+                except BaseException:
+                    later.close()
+                    raise
+                later.start(turn.end)
+        if is_later(result):
+            yield later
+            try:
+                result = later.result()
+            except BaseException as error:
+                if turn.error is not None or isinstance(error, SparkModelError):
+                    raise turn.error or error from None
+                raise self._of_model(error) from error
+            finally:
+                budget.spent_s += later.seconds
+            if turn.error is not None:  # it was to end, and gave something nevertheless
+                raise turn.error
+            answer = self._to_array(result, batch.num_rows)
+        yield answer
+
+    def _to_array(self, result: Any, rows: int) -> pa.Array:
         return to_array(
             self._what,
             result,
-            batch.num_rows,
+            rows,
             self._spec.result_type,
             time_zone=self._time_zone,
             like_mlflow=self._spec.like_mlflow,
         )
+
+    def _of_model(self, error: BaseException) -> PredictError:
+        """What the model raised, as an error of ours; SystemExit of a model must not end the worker in silence."""
+        return PredictError(
+            self._what, f"the model raised {type(error).__name__}: {error}", details=model_traceback(error)
+        )
+
+
+class Asked:
+    """A call of the model that was made: its answer is there, or comes later.
+
+    Args:
+        steps: Gives the answer, after what it has to be waited for.
+        then: What is done with it.
+    """
+
+    def __init__(self, steps: Iterator[Later | pa.Array], then: Callable[[pa.Array], pa.Array] | None = None) -> None:
+        self._steps, self._then = steps, then
+        self._later: Later | None = None
+        self._answer: pa.Array | None = None
+        self._error: BaseException | None = None
+        self._go_on()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether nothing has to be waited for."""
+        return self._later is None or self._later.is_there
+
+    def result(self) -> pa.Array:
+        """The answer, waited for."""
+        while self._later is not None:
+            self._go_on()
+        if self._error is not None:
+            raise self._error
+        return self._answer if self._then is None else self._then(self._answer)
+
+    def cancel(self) -> None:
+        """Nobody wants the answer."""
+        if self._later is not None:
+            self._later.cancel()
+
+    def _go_on(self) -> None:
+        self._later = None
+        try:
+            found = next(self._steps)
+        except BaseException as error:
+            self._error = error
+        else:
+            if isinstance(found, Later):
+                self._later = found
+            else:
+                self._answer = found
 
 
 def is_read_only(error: BaseException) -> bool:
@@ -170,5 +294,10 @@ def _labels(spec: ModelSpec, schema: pa.Schema, binding: Binding, by_name: bool)
 def model_traceback(error: BaseException) -> str:
     """The traceback below our own call of the model."""
     trace = error.__traceback__
-    lines = traceback.format_exception(type(error), error, trace.tb_next if trace else None)
+    while trace and trace.tb_frame.f_code.co_filename in _OURS:
+        trace = trace.tb_next
+    lines = traceback.format_exception(type(error), error, trace)
     return "The model's own traceback:\n" + "".join(lines)
+
+
+_OURS = (__file__, later_module.__file__, futures.__file__)

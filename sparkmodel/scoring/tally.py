@@ -7,7 +7,7 @@ import dataclasses
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sparkmodel.errors import SparkModelError
@@ -59,10 +59,17 @@ class WorkerStats:
 
 
 class Tally:
-    """Adds to the counters from many threads."""
+    """Adds to the counters from many threads.
 
-    def __init__(self, **start: Any) -> None:
-        self._stats = WorkerStats(**start)
+    Args:
+        shown: Is told of each batch that was scored or failed, as rows, batches and errors.
+        start: Counters to begin with.
+    """
+
+    def __init__(
+        self, shown: Callable[[int, int, int], None] = lambda rows, batches, errors: None, **start: Any
+    ) -> None:
+        self._stats, self._shown = WorkerStats(**start), shown
         self._lock = threading.Lock()
         self._seconds: deque[float] = deque(maxlen=_SECONDS)
         self._last: tuple[float, SparkModelError] | None = None
@@ -72,6 +79,8 @@ class Tally:
         with self._lock:
             for name, amount in amounts.items():
                 setattr(self._stats, name, getattr(self._stats, name) + amount)
+        if "errors" in amounts:
+            self._shown(0, 0, int(amounts["errors"]))
 
     def add_batch(self, rows: int, seconds: float) -> None:
         """Add a batch that was scored."""
@@ -80,6 +89,7 @@ class Tally:
             self._stats.rows += rows
             self._stats.predict_s += seconds
             self._seconds.append(seconds)
+        self._shown(rows, 1, 0)
 
     def note(self, error: SparkModelError) -> None:
         """Keep an error until there is a newer one."""

@@ -45,7 +45,8 @@ class Forward:
             return
         caller = _in_session(self.handle)
         joined = join_small(batches.after(first))
-        yield from client_of(caller).predict(joined, batches.by_name, caller=caller, timeout_s=caller.call.timeout_s)
+        client, timeout_s = client_of(caller), caller.call.timeout_s
+        yield from client.predict(joined, batches.by_name, caller=caller, timeout_s=timeout_s, partition=_partition())
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Forward.from_text, (CALL_MARKER + self.handle.to_text(),)
@@ -69,6 +70,14 @@ def _in_session(handle: Handle) -> Handle:
     zone = context.getLocalProperty("spark.sql.session.timeZone") or handle.call.time_zone
     case_sensitive = context.getLocalProperty("spark.sql.caseSensitive") == "true"
     return handle.calling(time_zone=zone, case_sensitive=case_sensitive, query=query_of(context, handle.call.app))
+
+
+def _partition() -> int | None:
+    """The number of the part that this task has; None outside of tasks."""
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    return None if context is None else context.partitionId()
 
 
 def query_of(context: Any, app: str) -> str:

@@ -41,7 +41,8 @@ class Clients:
     def of(self, handle: Handle) -> PoolClient:
         """This process's client of a pool: one for all tasks, so that connections outlive batches and tasks.
 
-        All handles of the pool share it, whatever else they say; but a token opens no connection of another's.
+        All handles of the pool share it, whatever else they say; but a credential opens no connection of another's.
+        What one was renewed to stays within its client.
         """
         key = handle.pool.pool_id, handle.credential
         with self.lock:

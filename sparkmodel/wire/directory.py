@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 from sparkmodel.wire.limits import Limits
+from sparkmodel.wire.verdicts import Verdict
 
 Endpoint = tuple[str, int]
 
@@ -59,6 +60,7 @@ class Directory:
         served: All versions that may be called.
         master: (host, port) of the master: it settles versions, and has the newest directory when no worker answers.
         limits: Of all calls of the pool, as they are now; None is as the handle says.
+        condemned: The newest batches that are known to end their workers.
     """
 
     revision: Revision = NO_REVISION
@@ -67,6 +69,7 @@ class Directory:
     served: tuple[Served, ...] = ()
     master: Endpoint | None = None
     limits: Limits | None = None
+    condemned: tuple[Verdict, ...] = ()
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -86,7 +89,8 @@ class Directory:
             "version": self.version,
             "served": [dataclasses.asdict(served) for served in self.served],
             "master": self.master,
-            "limits": None if self.limits is None else dataclasses.asdict(self.limits),
+            "limits": None if self.limits is None else self.limits.to_dict(),
+            "condemned": [verdict.to_dict() for verdict in self.condemned],
         }
 
     @staticmethod
@@ -107,4 +111,5 @@ class Directory:
             ),
             master=None if value.get("master") is None else (str(value["master"][0]), int(value["master"][1])),
             limits=None if value.get("limits") is None else Limits.from_dict(value["limits"]),
+            condemned=tuple(map(Verdict.from_dict, value.get("condemned", ()))),
         )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -13,12 +14,13 @@ import pyarrow as pa
 from sparkmodel.errors import ProtocolError
 from sparkmodel.schema import Column, is_list
 from sparkmodel.wire.directory import Directory
-from sparkmodel.wire.limits import DEFAULT_LIMITS, NAMES, Limits
+from sparkmodel.wire.limits import DEFAULT_LIMITS, Limits
 from sparkmodel.wire.protocol import schema_from_text, schema_to_text
 
-MARKER = "sparkmodel.handle.v2"  # what the text of a handle starts with; JSON follows it
+MARKER = "sparkmodel.handle.v3"  # what the text of a handle starts with; JSON follows it
 
 _RESULT = "prediction"
+_KEY_BYTES = 32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,11 +45,13 @@ class Credential:
     """What a pool lets its callers in by, and is known by itself; `repr` shows nothing of it.
 
     Attributes:
-        token: Secret of the pool.
+        claims: What is allowed, to whom and until when: the text of `sparkmodel.wire.proofs.Claims`.
+        key: What belongs to these claims, in base64. It is never sent: each side proves that it has it.
         tls: Certificate, in PEM, that the pool's workers and master show; None for a pool without TLS.
     """
 
-    token: str = dataclasses.field(repr=False)
+    claims: str = dataclasses.field(repr=False)
+    key: str = dataclasses.field(repr=False)
     tls: str | None = dataclasses.field(default=None, repr=False)
 
 
@@ -160,13 +164,15 @@ class Handle:
     def to_text(self) -> str:
         """The handle as the marker and one JSON object, in ASCII."""
         call = dataclasses.asdict(self.call)
+        del call["limits"]
         inputs = self.contract.inputs
         value = {
             "name": self.pool.name,
             "pool_id": self.pool.pool_id,
-            "token": self.credential.token,
+            "claims": self.credential.claims,
+            "key": self.credential.key,
             "master": self.pool.master,
-            **call.pop("limits"),
+            **self.call.limits.to_dict(),
             "directory": self.pool.directory.to_dict(),
             "result": schema_to_text(pa.schema([(_RESULT, self.contract.result_type)])),
             "call": call,
@@ -189,7 +195,7 @@ class Handle:
             raise ProtocolError(what, f"it does not start with {MARKER}", "write it with this release")
         try:
             value = json.loads(text[len(MARKER) :])
-            limits = Limits(**{key: value[key] for key in NAMES})
+            limits = Limits.from_dict(value)
             return Handle(
                 pool=PoolRef(
                     name=value["name"],
@@ -197,7 +203,7 @@ class Handle:
                     master=(str(value["master"][0]), int(value["master"][1])),
                     directory=Directory.from_dict(value["directory"]),
                 ),
-                credential=Credential(token=value["token"], tls=value.get("tls")),
+                credential=Credential(claims=value["claims"], key=_key(value["key"]), tls=value.get("tls")),
                 contract=Contract(
                     result_type=schema_from_text(value["result"], what).field(0).type,
                     inputs=_inputs_from_dict(value["inputs"], what) if value.get("inputs") else None,
@@ -208,6 +214,12 @@ class Handle:
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ProtocolError(what, f"it is damaged: {error!r}") from error
+
+
+def _key(text: str) -> str:
+    if len(base64.b64decode(text, validate=True)) != _KEY_BYTES:
+        raise ValueError("the key has another length")
+    return text
 
 
 def _inputs_to_dict(inputs: Sequence[Column]) -> dict[str, Any]:

@@ -6,16 +6,30 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
-from sparkmodel.errors import AuthenticationError, PoolGoneError, SparkModelError, WorkerStoppingError
+from sparkmodel.errors import (
+    AuthenticationError,
+    CredentialExpiredError,
+    PoolGoneError,
+    SparkModelError,
+    WorkerStoppingError,
+)
 from sparkmodel.wire.connection import Connection
 from sparkmodel.wire.directory import Directory, Endpoint
 from sparkmodel.wire.handle import Credential, Handle, PoolRef
 from sparkmodel.wire.limits import Limits
+from sparkmodel.wire.rounds import Rounds, Said
 from sparkmodel.wire.router import Router
-from sparkmodel.wire.tickets import Search
+from sparkmodel.wire.tickets import FATE_S, Search
+from sparkmodel.wire.verdicts import Fate, Verdict
 
+_T = TypeVar("_T")
 _GONE_S = 10.0  # how long neither a worker nor a master may answer: the next master is there within 5 s
+_ASKING = 16  # callers of this process that ask for it at the same time: all who lost one worker do
+_LEAST_S = 0.1
+_REST_S = 1.0  # how long no master is asked for it again after none has answered
 _UNREACHED = (OSError, EOFError)  # a connection that cannot be made, or is lost; TimeoutError is one too
 
 
@@ -30,8 +44,12 @@ class Locator:
 
     def __init__(self, pool: PoolRef, credential: Credential) -> None:
         self.lock, self.router = threading.Lock(), Router()
+        self._renewing = threading.Lock()
         self.is_dropped = False
         self._pool, self._credential = pool, credential
+        self._rounds = Rounds()
+        self._asking = threading.BoundedSemaphore(_ASKING)
+        self._rests_until = 0.0
         self._what = f"Cannot score with '{pool.name}'"
         self.router.update(pool.directory)
 
@@ -58,16 +76,51 @@ class Locator:
             dropped = self.router.update(directory)
         close(dropped)
 
-    def connect(self, endpoint: Endpoint) -> Connection:
+    def connect(self, endpoint: Endpoint, within_s: float | None = None) -> Connection:
         """A new connection; what its other side knows of the pool is learned.
+
+        Args:
+            endpoint: Where.
+            within_s: Longest wait to be connected, and to be greeted, where that is less than usual.
 
         Raises:
             OSError, EOFError: nobody of ours is there.
             AuthenticationError: another pool is.
+            CredentialExpiredError: what is shown has expired, and is not renewed.
         """
-        connection = Connection(self._pool.name, endpoint, self._credential.token, self._credential.tls)
+        shown = self._credential
+        try:
+            connection = Connection(self._pool.name, endpoint, shown, within_s)
+        except CredentialExpiredError:
+            if endpoint in self._masters():
+                raise
+            self._renew(shown)
+            connection = Connection(self._pool.name, endpoint, self._credential, within_s)
+        self._credential = connection.renewed or self._credential
         self.learn(connection.directory)
         return connection
+
+    def _renew(self, shown: Credential) -> None:
+        """Have a master give something newer in the place of what has expired.
+
+        Raises:
+            OSError: none answers.
+            CredentialExpiredError: it does not.
+        """
+        with self._renewing:
+            if self._credential is not shown:
+                return  # another thread was here
+            for endpoint in self._masters():
+                try:  # not by `connect`: it would come here again if that is no master's address any more
+                    connection = Connection(self._pool.name, endpoint, shown)
+                except (AuthenticationError, *_UNREACHED):
+                    continue
+                connection.close()
+                self.learn(connection.directory)
+                if connection.renewed is not None:
+                    self._credential = connection.renewed
+                    return
+        raise ConnectionError("what is shown has expired, and no master answers who could renew it")
 
     def refresh(self, connection: Connection) -> bool:
         """Take the newest directory from a worker; whether its connection is still in order."""
@@ -97,18 +150,54 @@ class Locator:
         if left_s <= 0:
             raise self._gone(f"no worker came back within {time.monotonic() - search.started:.0f} s")
         search.failed.clear()
-        refused = None
-        for endpoint in self._masters():
-            try:
-                return self._pin(endpoint, query, digest, search, left_s)
-            except AuthenticationError as error:
-                refused = error
-            except (WorkerStoppingError, *_UNREACHED):
-                continue
-        if not self._hear(search) and refused is not None:
-            raise self._refused(refused) from refused
+        said = self._rounds.of((query, digest), lambda: self._round(query, digest, search, left_s), left_s)
+        if said.heard is not None:
+            search.heard = max(search.heard, said.heard)
+        if said.version is not None:
+            return said.version
+        if said.heard is None and said.refused is not None:
+            raise self._refused(said.refused) from said.refused
         if time.monotonic() - search.heard > _GONE_S:
             raise self._gone("neither its master nor a worker answers")
+        return None
+
+    def fate(self, endpoint: Endpoint, session: int, seq: int, within_s: float = FATE_S) -> Fate:
+        """What became of a batch, by the master; unknown if it does not say so soon.
+
+        Args:
+            endpoint: Of the worker that was lost, or is silent.
+            session: Number of the connection to it.
+            seq: Number of the batch on it.
+            within_s: Longest wait.
+        """
+        found = self._tell(lambda master, left_s: master.fate(endpoint, session, seq, left_s), within_s)
+        return Fate() if found is None else found
+
+    def condemn(self, verdict: Verdict, within_s: float = FATE_S) -> None:
+        """Have the master tell all callers of a batch that ends its workers; without it they find out themselves."""
+        self._tell(lambda master, left_s: master.condemn(verdict, left_s), within_s)
+
+    def _tell(self, ask: Callable[[Connection, float], _T], within_s: float) -> _T | None:
+        """What a master answers; None if none does in time."""
+        until = time.monotonic() + within_s
+        if time.monotonic() < self._rests_until or within_s <= 0 or not self._asking.acquire(timeout=within_s):
+            return None
+        try:
+            for endpoint in self._masters():
+                left_s = until - time.monotonic()
+                if left_s <= 0:
+                    return None
+                try:
+                    with contextlib.closing(self.connect(endpoint, left_s)) as connection:
+                        answer = ask(connection, max(_LEAST_S, until - time.monotonic()))
+                        self.learn(connection.directory)
+                        return answer
+                except (SparkModelError, *_UNREACHED):
+                    continue
+        finally:
+            self._asking.release()
+        if time.monotonic() < until:  # else it may only be slow
+            self._rests_until = time.monotonic() + _REST_S
         return None
 
     def reach(self) -> None:
@@ -133,6 +222,18 @@ class Locator:
     def _masters(self) -> list[Endpoint]:
         """The newest one first, then the handle's, whose successor may have its port."""
         return list(dict.fromkeys(filter(None, (self.directory.master, self._pool.master))))
+
+    def _round(self, query: str, digest: str, search: Search, left_s: float) -> Said:
+        """Ask the master; if it is not reached, the workers for where it is."""
+        refused = None
+        for endpoint in self._masters():
+            try:
+                return Said(self._pin(endpoint, query, digest, search, left_s), heard=search.heard)
+            except AuthenticationError as error:
+                refused = error
+            except (WorkerStoppingError, *_UNREACHED):
+                continue
+        return Said(refused=refused, heard=search.heard if self._hear(search) else None)
 
     def _pin(self, endpoint: Endpoint, query: str, digest: str, search: Search, left_s: float) -> int:
         with contextlib.closing(self._greet(endpoint)) as connection:

@@ -9,23 +9,54 @@ from typing import Any
 import pyarrow as pa
 
 _CONTINUATION = 0xFFFFFFFF
-_HEADER, _COMPRESSION = 2, 3  # numbers of the fields in the tables Message and RecordBatch of Arrow's format
+_HEADER = 2  # numbers of fields in the tables Message and RecordBatch of Arrow's format
+_NODES, _COMPRESSION = 1, 3
+# Columns of nulls, of empty structs, of lists without items or of runs have rows without bytes. Beyond a number that is
+# no harm, values must have been paid for: a bit for each at least, and some levels of structs around it.
+_FREE_VALUES, _VALUES_A_BYTE = 1 << 22, 64
+_MOST_VIEWED = 1 << 28
 
 
-def is_compressed(message: Any) -> bool:
-    """Whether the body of a record batch message is compressed; looks at its metadata only.
+def refuse_bomb(message: Any) -> None:
+    """See that a record batch message does not become much more than it is; looks at its metadata only.
 
     Raises:
-        ValueError, struct.error: it is no encapsulated message.
+        ValueError, struct.error: it is no encapsulated message, is compressed, or has values without bytes.
     """
     data = memoryview(message).cast("B")
-    (mark,) = struct.unpack_from("<I", data, 0)
+    mark, size = struct.unpack_from("<II", data, 0)
     if mark != _CONTINUATION:
         raise ValueError("it does not begin with a continuation marker")
     metadata = data[8:]
-    root = _follow(metadata, 0)
-    header = _field(metadata, root, _HEADER)
-    return header is not None and _field(metadata, _follow(metadata, header), _COMPRESSION) is not None
+    header = _field(metadata, _follow(metadata, 0), _HEADER)
+    if header is None:
+        return
+    batch = _follow(metadata, header)
+    if _field(metadata, batch, _COMPRESSION) is not None:
+        raise ValueError("it is compressed")
+    nodes = _field(metadata, batch, _NODES)
+    if nodes is None:
+        return
+    first = _follow(metadata, nodes)
+    (count,) = struct.unpack_from("<I", metadata, first)
+    lengths = struct.unpack_from(f"<{min(count, len(metadata) // 16) * 2}q", metadata, first + 4)[::2]
+    values, most = sum(lengths), _FREE_VALUES + _VALUES_A_BYTE * max(0, len(metadata) - size)
+    if values > most:
+        raise ValueError(f"it has {values} values in {len(data)} bytes, the limit is {most}")
+
+
+def refuse_views(batch: pa.RecordBatch) -> None:
+    """See that texts that lie one over the other do not become much more than they are.
+
+    Raises:
+        ValueError: they would.
+    """
+    for column in batch.columns:
+        if column.type in (pa.string_view(), pa.binary_view()):
+            views = column.buffers()[1]
+            viewed = sum(memoryview(views).cast("B").cast("I")[::4]) if views else 0
+            if viewed > _MOST_VIEWED:
+                raise ValueError(f"its texts have {viewed} bytes, the limit is {_MOST_VIEWED}")
 
 
 def _follow(data: memoryview, at: int) -> int:
@@ -61,7 +92,11 @@ def _storage(type_: pa.DataType) -> pa.DataType:
         return _storage(type_.storage_type)
     if not pa.types.is_nested(type_):
         return type_
+    if pa.types.is_union(type_) or pa.types.is_list_view(type_) or pa.types.is_large_list_view(type_):
+        raise TypeError(f"a column of type {type_} cannot be sent")  # a few values could be very many
     before = [type_.field(i) for i in range(type_.num_fields)]
+    if any(pa.types.is_string_view(field.type) or pa.types.is_binary_view(field.type) for field in before):
+        raise TypeError(f"a column of type {type_} cannot be sent")
     after = [_stored(field) for field in before]
     if all(new is old for new, old in zip(after, before, strict=True)):
         return type_

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of the wire protocol, version 2. The page docs/protocol.md is its specification.
+"""Frames of the wire protocol, version 3. The page docs/protocol.md is its specification.
 
 Integers are big-endian (network order). Only Arrow IPC messages and JSON cross the wire; nothing is unpickled.
 """
@@ -11,20 +11,22 @@ import dataclasses
 import json
 import socket
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 
 from sparkmodel.errors import BatchTooLargeError, ProtocolError, ProtocolVersionError
 from sparkmodel.wire.directory import NO_REVISION, Revision
-from sparkmodel.wire.messages import is_compressed, storage_of
+from sparkmodel.wire.messages import refuse_bomb, refuse_views, storage_of
 
 MAGIC = b"SPKM"
-VERSION = 2
+VERSION = 3
 PREFACE = struct.Struct(">4sHH")  # magic, version, zero
 
-REQUEST = struct.Struct(">BxxxIIxxxxQ")  # type, seq, budget_ms, length
-HELLO, OPEN, BATCH, PIN = 0, 1, 2, 3
+REQUEST = struct.Struct(">BBxxIIxxxxQ")  # type, flags, seq, budget_ms, length
+HELLO, OPEN, BATCH, PIN, PROVE, CREDIT, FATE, CONDEMN = range(8)
+ALONE = 1  # flag of BATCH: nothing else is to be in the model with it
 
 # status, incarnation, seq, number, queue_us, predict_us, load, length
 ANSWER = struct.Struct(">BxHIIIIIQ")
@@ -32,8 +34,10 @@ OK, ERROR, RETRY, ALIVE, INFO = 0, 1, 2, 3, 4
 
 MAX_JSON_BYTES = 1 << 20
 MAX_BATCH_BYTES = 1 << 28
+MAX_ANSWER_BYTES = (1 << 31) - 1  # what the JVM can hold in one piece
 KEEPALIVE_S = 1.0
 _U32 = 0xFFFFFFFF
+Stalled = Callable[[], None]
 # EOFError: Arrow's own, for an empty message; a session must not take it for the end of its connection
 _ARROW_ERRORS = (ValueError, TypeError, OSError, EOFError, struct.error, pa.ArrowException)
 
@@ -46,6 +50,7 @@ class Request:
     seq: int
     budget_ms: int
     payload: Any  # bytes-like
+    flags: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,9 +81,9 @@ def pack_preface(version: int = VERSION) -> bytes:
     return PREFACE.pack(MAGIC, version, 0)
 
 
-def pack_request(type_: int, seq: int, payload: Any, budget_ms: int = 0) -> list[Any]:
+def pack_request(type_: int, seq: int, payload: Any, budget_ms: int = 0, flags: int = 0) -> list[Any]:
     """A request as buffers for `sendmsg`; the payload is not copied."""
-    return [REQUEST.pack(type_, seq, min(budget_ms, _U32), len(payload)), payload]
+    return [REQUEST.pack(type_, flags, seq, min(budget_ms, _U32), len(payload)), payload]
 
 
 def pack_answer(answer: Answer) -> list[Any]:
@@ -103,7 +108,17 @@ def read_preface(sock: socket.socket, what: str) -> None:
         ProtocolError: not our magic.
         ProtocolVersionError: another protocol version.
     """
-    magic, version, _ = PREFACE.unpack(receive_exactly(sock, PREFACE.size))
+    check_preface(receive_exactly(sock, PREFACE.size), what)
+
+
+def check_preface(first: bytes, what: str) -> None:
+    """Check the other side's first bytes.
+
+    Raises:
+        ProtocolError: not our magic.
+        ProtocolVersionError: another protocol version.
+    """
+    magic, version, _ = PREFACE.unpack(first)
     if magic != MAGIC:
         raise ProtocolError(what, f"the first bytes are {magic!r}, not {MAGIC!r}")
     if version != VERSION:
@@ -114,26 +129,53 @@ def read_preface(sock: socket.socket, what: str) -> None:
         )
 
 
-def read_request(sock: socket.socket, max_bytes: int, what: str) -> Request:
-    """Read one request; the size is checked before anything is allocated for it."""
-    type_, seq, budget_ms, length = REQUEST.unpack(receive_exactly(sock, REQUEST.size))
-    if type_ not in (HELLO, OPEN, BATCH, PIN):
+def read_request(sock: socket.socket, max_bytes: int, what: str, credit: int | None = None) -> Request:
+    """Read one request; the size is checked before anything is allocated for it.
+
+    Args:
+        sock: Where from.
+        max_bytes: Longest batch that is ever taken.
+        what: The action for an error.
+        credit: Longest batch that may come now; None for any.
+
+    Raises:
+        BatchTooLargeError, ProtocolError: it is longer, or no request.
+    """
+    type_, flags, seq, budget_ms, length = REQUEST.unpack(receive_exactly(sock, REQUEST.size))
+    if type_ not in range(CONDEMN + 1):
         raise ProtocolError(what, f"unknown request type {type_}")
     limit = max_bytes if type_ == BATCH else MAX_JSON_BYTES
     if length > limit:
         raise BatchTooLargeError(
             what, f"a message has {length} bytes, the limit is {limit}", "send fewer rows in a batch"
         )
-    return Request(type_, seq, budget_ms, receive_exactly(sock, length))
+    if type_ == BATCH and credit is not None and length > credit:
+        raise ProtocolError(what, f"a batch of {length} bytes came with leave for {credit}", "ask for a credit first")
+    return Request(type_, seq, budget_ms, receive_exactly(sock, length), flags)
 
 
-def read_answer(sock: socket.socket, what: str) -> Answer:
-    """Read one answer."""
-    header = ANSWER.unpack(receive_exactly(sock, ANSWER.size))
+def read_answer(sock: socket.socket, what: str, stalled: Stalled | None = None) -> Answer:
+    """Read one answer; it can be asked for again if nothing of it came before the socket's timeout.
+
+    The size is checked before anything is allocated for it.
+
+    Args:
+        sock: The connection.
+        what: The action for an error.
+        stalled: Called each time that the timeout passes amid the answer; raises to give up. None gives up at once.
+    """
+    first = sock.recv(ANSWER.size, socket.MSG_WAITALL)
+    if not first:
+        raise EOFError("the connection was closed")
+    rest = ANSWER.size - len(first)
+    header = ANSWER.unpack(first + bytes(receive_exactly(sock, rest, stalled)) if rest else first)
     if header[0] not in (OK, ERROR, RETRY, ALIVE, INFO):
         raise ProtocolError(what, f"unknown answer status {header[0]}")
     status, incarnation, seq, number, queue_us, predict_us, load, length = header
-    payload = receive_exactly(sock, length)
+    limit = MAX_ANSWER_BYTES if status == OK else MAX_JSON_BYTES
+    if length > limit:
+        raise ProtocolError(what, f"an answer has {length} bytes, the limit is {limit}")
+    payload = receive_exactly(sock, length, stalled)
     return Answer(status, seq, Revision(incarnation, number), queue_us, predict_us, load, payload)
 
 
@@ -148,14 +190,33 @@ def send(sock: socket.socket, buffers: list[Any]) -> None:
             views[0] = views[0][sent:]
 
 
-def receive_exactly(sock: socket.socket, size: int) -> Any:
+def is_timeout(error: OSError) -> bool:
+    """Whether a wait of a socket was too long for its own timeout, be it the kernel's or Python's.
+
+    The end of a connection whose other side answers no more is a TimeoutError too, but has a number.
+    """
+    return isinstance(error, BlockingIOError) or (isinstance(error, TimeoutError) and error.errno is None)
+
+
+def receive_exactly(sock: socket.socket, size: int, stalled: Stalled | None = None) -> Any:
     """Read `size` bytes; small ones as bytes, large ones into an aligned Arrow buffer that Arrow reads in place.
+
+    Args:
+        sock: The connection.
+        size: How many.
+        stalled: Called each time that the socket's timeout passes; raises to give up. None gives up at once.
 
     Raises:
         EOFError: the stream ended first.
     """
     if size <= 4096:
-        small = sock.recv(size, socket.MSG_WAITALL) if size else b""
+        small = b""
+        while size:
+            try:
+                small = sock.recv(size, socket.MSG_WAITALL)
+                break
+            except OSError as error:
+                _go_on(error, stalled)
         if len(small) == size:
             return small
         target: Any = bytearray(size)
@@ -168,11 +229,21 @@ def receive_exactly(sock: socket.socket, size: int) -> Any:
         received = 0
     view = memoryview(target).cast("B")
     while received < size:
-        count = sock.recv_into(view[received:], 0, socket.MSG_WAITALL)
+        try:
+            count = sock.recv_into(view[received:], 0, socket.MSG_WAITALL)
+        except OSError as error:
+            _go_on(error, stalled)
+            continue
         if not count:
             raise EOFError(f"the connection was closed after {received} of {size} bytes")
         received += count
     return target
+
+
+def _go_on(error: OSError, stalled: Stalled | None) -> None:
+    if stalled is None or not is_timeout(error):
+        raise error
+    stalled()
 
 
 def to_json(value: dict[str, Any]) -> bytes:
@@ -221,13 +292,13 @@ def batch_from_buffer(payload: Any, schema: pa.Schema, what: str) -> pa.RecordBa
     """The record batch in a payload, checked in full: a corrupt one must not reach native code.
 
     Raises:
-        ProtocolError: it cannot be read, does not hold together, or is compressed: a few bytes would become many.
+        ProtocolError: it cannot be read, does not hold together, or is one of few bytes that would become many.
     """
     try:
-        if is_compressed(payload):
-            raise ProtocolError(what, "a batch is compressed", "write it without compression")
+        refuse_bomb(payload)
         batch = pa.ipc.read_record_batch(pa.py_buffer(payload), schema)
         batch.validate(full=True)
+        refuse_views(batch)
     except _ARROW_ERRORS as error:
         raise ProtocolError(what, f"a batch cannot be read: {error}") from error
     return batch

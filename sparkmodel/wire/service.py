@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 import pyarrow as pa
 
-from sparkmodel.wire.directory import Directory
+from sparkmodel.wire.directory import Directory, Endpoint
+from sparkmodel.wire.turns import Turn
+from sparkmodel.wire.verdicts import Fate, Verdict
 
 
 class Stream(Protocol):
@@ -18,8 +20,13 @@ class Stream(Protocol):
     schema: pa.Schema
     key: Hashable  # equal for streams whose batches may be joined
 
-    def predict(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The predictions of one batch, row by row."""
+    def predict(self, batch: pa.RecordBatch, turns: Callable[[], Turn]) -> pa.RecordBatch:
+        """The predictions of one batch, row by row.
+
+        Args:
+            batch: The rows.
+            turns: Makes a turn for each call of the model, which is entered around it.
+        """
 
     def active(self) -> contextlib.AbstractContextManager[None]:
         """Entered from when a batch has come until it is scored, the time that it waits for its turn included."""
@@ -57,4 +64,23 @@ class Service(Protocol):
             PoolGoneError: this is a worker.
             VersionRetiredError: no version answers such a plan any more.
             PoolNotReadyError, PoolNotPlacedError: its workers did not start in time.
+        """
+
+    def fate(self, endpoint: Endpoint, session: int, seq: int) -> Fate:
+        """What became of a batch whose worker was lost; only a master knows. It may take 4 s to find out.
+
+        Args:
+            endpoint: Of the worker.
+            session: Number of the connection there.
+            seq: Number of the batch on it.
+
+        Raises:
+            PoolGoneError: this is a worker.
+        """
+
+    def condemn(self, verdict: Verdict) -> None:
+        """Have all callers know of a batch that ends its workers; only a master does this.
+
+        Raises:
+            PoolGoneError: this is a worker.
         """

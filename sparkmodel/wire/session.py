@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import contextlib
-import hmac
 import select
 import socket
-import ssl
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 from sparkmodel.errors import (
@@ -22,39 +20,55 @@ from sparkmodel.errors import (
     WorkerStoppingError,
 )
 from sparkmodel.wire import protocol as p
-from sparkmodel.wire.gate import Gate, Stay
-from sparkmodel.wire.joiner import Entry, Joiner
+from sparkmodel.wire.credits import FREE_BYTES
+from sparkmodel.wire.greeter import Met
+from sparkmodel.wire.joining import Entry, Joiner
+from sparkmodel.wire.room import Room
 from sparkmodel.wire.service import Service, Stream
-from sparkmodel.wire.tls import refused_without, speaks_tls
+from sparkmodel.wire.sockets import tune
+from sparkmodel.wire.turns import Visit
+from sparkmodel.wire.verdicts import Verdict
 
-_HELLO_S = 10.0  # a stranger that connects and says nothing must not hold a thread
 _LINGER_S = 1.0  # for a client to read the last answer
+_GRANTED_S = 5.0  # without a byte from a client that has leave to send
 _RETRIABLE = (PoolBusyError, WorkerStoppingError)
 _HUNG_UP: int = getattr(select, "POLLRDHUP", 0)  # Linux only
 
 
+Receiving = Callable[[int, int], contextlib.AbstractContextManager[None]]
+
+
+def _nobody_looks(_session: int, _seq: int) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
+
 class Session:
-    """Serves one client until it closes the connection or breaks the protocol."""
+    """Serves one client that has proved who it is, until it closes the connection or breaks the protocol."""
 
     def __init__(
         self,
-        sock: socket.socket,
+        met: Met,
         service: Service,
-        gate: Gate,
+        room: Room,
         max_batch_bytes: int,
         joiner: Joiner | None = None,
-        tls: ssl.SSLContext | None = None,
+        number: int = 1,
+        receiving: Receiving | None = None,
     ) -> None:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        self._sock, self._service, self._gate, self._tls = sock, service, gate, tls
-        self._is_closed = self._is_greeted = self._is_dismissed = False
+        self._sock, self._renewed = met
+        tune(self._sock, is_client=False)
+        self._service, self._room = service, room
+        self._is_closed = self._is_dismissed = False
         self._max_batch_bytes = max_batch_bytes
-        self._joiner = joiner or Joiner(gate)
+        self._joiner = joiner or Joiner(room)
+        self.number = number  # by which a batch of it is known when the worker has ended
+        self._receiving = receiving or _nobody_looks
         self._write_lock = threading.Lock()
-        self._pending: int | None = None  # number of the batch that was read and not answered
-        self._stay: Stay | None = None
+        self._pending: int | None = 0  # number of what was read and not answered: of its proof
         self._stream: Stream | None = None
+        self._caller: Hashable = number
+        self._granted: Visit | None = None  # the batch that has leave to be sent
+        self._credit = 0  # bytes that the room keeps for it, or for the one that is scored
         self._what = f"Cannot score with '{service.name}'"
 
     def run(self) -> None:
@@ -62,10 +76,11 @@ class Session:
         try:
             self._greet()
             while True:
-                self._handle(p.read_request(self._sock, self._max_batch_bytes, self._what))
+                self._handle(self._read())
         except (EOFError, OSError):
             return  # the client has gone; nothing is owed to it
         except SparkModelError as error:
+            self._give_back()
             if self._is_dismissed:
                 with contextlib.suppress(OSError):
                     self._linger()
@@ -75,6 +90,16 @@ class Session:
             with contextlib.suppress(OSError):
                 self._answer_error(self._pending, error)
                 self._linger()
+        finally:
+            self._give_back()
+
+    def _read(self) -> p.Request:
+        if self._granted is None:
+            return p.read_request(self._sock, self._max_batch_bytes, self._what, FREE_BYTES)
+        self._sock.settimeout(_GRANTED_S)  # what is kept for it is not there for others
+        request = p.read_request(self._sock, self._max_batch_bytes, self._what, self._credit)
+        self._sock.settimeout(None)
+        return request
 
     def _linger(self) -> None:
         """Let the client read the last answer: closing with unread input would reset the connection."""
@@ -106,12 +131,11 @@ class Session:
         try:
             if self._pending is not None:
                 return False
-            if self._is_greeted and not self._polls(select.POLLOUT):
+            if not self._polls(select.POLLOUT):
                 return False  # it has not read yet what it was sent
             self._is_dismissed = True
-            if self._is_greeted:
-                error = WorkerStoppingError(self._what, "the worker stops; nothing that came later was scored")
-                p.send(self._sock, p.pack_answer(self._head(p.RETRY, 0, payload=p.to_json(error.to_dict()))))
+            error = WorkerStoppingError(self._what, "the worker stops; nothing that came later was scored")
+            p.send(self._sock, p.pack_answer(self._head(p.RETRY, 0, payload=p.to_json(error.to_dict()))))
         except OSError:
             pass  # the client has gone
         finally:
@@ -144,11 +168,9 @@ class Session:
             finally:
                 self._write_lock.release()
 
-    def fail_running(self, limit_s: float, error: SparkModelError) -> None:
-        """Answer the batch that has been in the model for longer than `limit_s`."""
-        stay, seq = self._stay, self._pending
-        if stay is not None and seq is not None and time.monotonic() - stay.started > limit_s:
-            self._sock.settimeout(_LINGER_S)  # the watcher must not wait for a client that does not read
+    def fail(self, seq: int, error: SparkModelError) -> None:
+        """Answer a batch in place of the thread that is in the model with it."""
+        if self._polls(select.POLLOUT):  # the watcher must not wait for a client that does not read
             with contextlib.suppress(OSError):
                 self._answer_error(seq, error)
 
@@ -162,28 +184,11 @@ class Session:
         return bool(events) and bool(poll.poll(0))
 
     def _greet(self) -> None:
-        self._sock.settimeout(_HELLO_S)
-        if self._tls is not None:
-            self._secure(self._tls)
-        self._send([p.pack_preface()])
-        p.read_preface(self._sock, self._what)
-        request = p.read_request(self._sock, 0, self._what)
-        if request.type != p.HELLO:
-            raise ProtocolError(self._what, "the first request is not a hello")
-        self._handle(request)
-        self._sock.settimeout(None)
-        self._is_greeted = True
-
-    def _secure(self, context: ssl.SSLContext) -> None:
-        """Shake hands; a client without TLS is told in plain."""
-        if not speaks_tls(self._sock):
-            self._send([p.pack_preface()])
-            raise refused_without(self._what)
-        sock = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
-        self._sock = sock
-        if self._is_closed:  # meanwhile, which closed the socket that this one took the place of
-            self.close()
-        sock.do_handshake()
+        renewed = self._renewed
+        told = {} if renewed is None else {"credential": {"claims": renewed.claims, "key": renewed.key}}
+        with self._guarded():
+            greeting = self._greeting()
+        self._answer_json(0, {**greeting, **told})
 
     def _handle(self, request: p.Request) -> None:
         with self._write_lock:
@@ -193,12 +198,16 @@ class Session:
         try:
             if request.type == p.BATCH:
                 self._score(request)
+            elif request.type == p.CREDIT:
+                self._grant(request)
             elif request.type == p.OPEN:
                 self._open(request)
-            elif request.type == p.PIN:
-                self._pin(request)
+            elif request.type in _ASKED_OF_MASTERS:
+                _ASKED_OF_MASTERS[request.type](self, request)
+            elif request.type == p.HELLO:
+                self._answer_json(request.seq, self._greeting())
             else:
-                self._hello(request)
+                raise ProtocolError(self._what, f"request type {request.type} is not served here")
         except _RETRIABLE as error:
             if self.is_gone():
                 raise EOFError from error  # what it had sent behind this batch is not to be scored either
@@ -208,15 +217,11 @@ class Session:
         except SparkModelError as error:
             self._answer_error(request.seq, error)
 
-    def _hello(self, request: p.Request) -> None:
-        hello = p.from_json(request.payload, self._what)
-        token = str(hello.get("token", ""))
-        if not hmac.compare_digest(token.encode(errors="surrogatepass"), self._service.token.encode()):
-            raise AuthenticationError(self._what, "the token is not this pool's", "take the handle from sm.get(name)")
-        self._answer_json(request.seq, self._greeting())
-
     def _greeting(self) -> dict[str, Any]:
-        return {"max_batch_bytes": self._max_batch_bytes, **self._service.directory.to_dict()}
+        limits = {"max_batch_bytes": self._max_batch_bytes, "free_bytes": FREE_BYTES}
+        pace = self._room.pace.told()
+        told = {} if pace is None else pace.to_dict()
+        return {**limits, **told, "session": self.number, **self._service.directory.to_dict()}
 
     def _pin(self, request: p.Request) -> None:
         arrived = time.monotonic()
@@ -227,37 +232,101 @@ class Session:
             version = self._service.pin(query, digest, arrived + budget_s)
         self._answer_json(request.seq, {"pinned": version, **self._greeting()})
 
-    def _open(self, request: p.Request) -> None:
-        options = p.from_json(request.payload, self._what)
-        schema = p.schema_from_text(options.pop("schema", None), self._what)
-        self._stream = None
+    def _fate(self, request: p.Request) -> None:
+        asked = p.from_json(request.payload, self._what)
         with self._guarded():
-            self._stream, result = self._service.open(schema, options)
+            try:
+                (host, port), session, seq = asked["endpoint"], int(asked["session"]), int(asked["seq"])
+                endpoint = str(host), int(port)
+            except (KeyError, TypeError, ValueError) as error:
+                raise ProtocolError(self._what, f"a question cannot be read: {error!r}") from error
+            fate = self._service.fate(endpoint, session, seq)
+        self._answer_json(request.seq, {**fate.to_dict(), **self._greeting()})
+
+    def _condemn(self, request: p.Request) -> None:
+        with self._guarded():
+            try:
+                verdict = Verdict.from_dict(p.from_json(request.payload, self._what))
+            except (KeyError, TypeError, ValueError) as error:
+                raise ProtocolError(self._what, f"a verdict cannot be read: {error!r}") from error
+            self._service.condemn(verdict)
+        self._answer_json(request.seq, self._greeting())
+
+    def _open(self, request: p.Request) -> None:
+        with self._receiving(self.number, request.seq):
+            options = p.from_json(request.payload, self._what)
+            schema = p.schema_from_text(options.pop("schema", None), self._what)
+            self._stream = None
+            self._caller = str(options.get("query") or "") or self.number
+            with self._guarded():
+                self._stream, result = self._service.open(schema, options)
         self._answer_json(
             request.seq,
             {"schema": p.schema_to_text(result), "version": self._service.version},
+        )
+
+    def _grant(self, request: p.Request) -> None:
+        """Give leave for a long batch to be sent: it has its place in the room from now on."""
+        self._give_back()
+        asked = p.from_json(request.payload, self._what)
+        size, waits = asked.get("bytes"), asked.get("wait", True)
+        if not isinstance(size, int) or not 0 < size <= self._max_batch_bytes or not isinstance(waits, bool):
+            raise ProtocolError(self._what, f"leave was asked for {size!r} bytes, {self._max_batch_bytes} may be sent")
+        visit = self._visit(request)
+        visit.is_here = False
+        self._room.arrive(visit)
+        try:
+            self._room.credits.take(visit, size, waits)
+        except BaseException:
+            self._room.go(visit)
+            raise
+        self._granted, self._credit = visit, size
+        self._answer_json(request.seq, {"granted": size})
+
+    def _give_back(self) -> None:
+        """The room keeps nothing for this client any more."""
+        granted, credit, self._granted, self._credit = self._granted, self._credit, None, 0
+        if granted is not None:
+            self._room.go(granted)
+        if credit:
+            self._room.credits.give_back(credit)
+
+    def _visit(self, request: p.Request) -> Visit:
+        seq, budget_s = request.seq, request.budget_ms / 1000 or float("inf")
+        return Visit(
+            self._what,
+            self._caller,
+            (self.number, seq),
+            time.monotonic() + budget_s,
+            self.is_gone,
+            lambda error: self.fail(seq, error),
+            is_alone=bool(request.flags & p.ALONE),
         )
 
     def _score(self, request: p.Request) -> None:
         arrived = time.monotonic()
         if self._stream is None:
             raise ProtocolError(self._what, "a batch came before a stream was opened")
-        budget_s = request.budget_ms / 1000 or float("inf")
-        batch = p.batch_from_buffer(request.payload, self._stream.schema, self._what)
-        entry = Entry(self._what, self._stream, batch, arrived + budget_s, self.is_gone, self._began)
+        visit, granted = self._visit(request), self._granted
+        self._granted = None
         try:
-            with self._guarded(), self._stream.active():
-                result = self._joiner.score(entry)
-            started = self._stay.started if self._stay else arrived
+            try:
+                if granted is None:
+                    self._room.arrive(visit)
+                else:
+                    self._room.take_over(granted, visit)
+                with self._receiving(self.number, request.seq):
+                    batch = p.batch_from_buffer(request.payload, self._stream.schema, self._what)
+                with self._guarded(), self._stream.active():
+                    result = self._joiner.score(Entry(visit, self._stream, batch))
+            finally:
+                self._room.go(visit)
+            inside_s = time.monotonic() - arrived - visit.waited_s
+            self._room.pace.add(inside_s)
+            payload = p.batch_to_buffer(result)
+            self._answer(self._head(p.OK, request.seq, int(visit.waited_s * 1e6), int(inside_s * 1e6), payload))
         finally:
-            self._stay = None
-        done = time.monotonic()
-        payload = p.batch_to_buffer(result)
-        head = self._head(p.OK, request.seq, int((started - arrived) * 1e6), int((done - started) * 1e6), payload)
-        self._answer(head)
-
-    def _began(self, stay: Stay) -> None:
-        self._stay = stay
+            self._give_back()
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -275,7 +344,7 @@ class Session:
 
     def _head(self, status: int, seq: int, queue_us: int = 0, predict_us: int = 0, payload: Any = b"") -> p.Answer:
         revision = self._service.directory.revision
-        return p.Answer(status, seq, revision, queue_us, predict_us, self._gate.load, payload)
+        return p.Answer(status, seq, revision, queue_us, predict_us, self._room.load, payload)
 
     def _answer_json(self, seq: int, value: dict[str, Any]) -> None:
         self._answer(self._head(p.INFO, seq, payload=p.to_json(value)))
@@ -295,6 +364,9 @@ class Session:
             self._pending = None
             p.send(self._sock, p.pack_answer(answer))
 
-    def _send(self, buffers: list[Any]) -> None:
-        with self._write_lock:
-            p.send(self._sock, buffers)
+
+_ASKED_OF_MASTERS: dict[int, Callable[[Session, p.Request], None]] = {
+    p.PIN: Session._pin,
+    p.FATE: Session._fate,
+    p.CONDEMN: Session._condemn,
+}

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sparkmodel.errors import AuthenticationError, ProtocolError
+from sparkmodel.wire.addresses import spelled
 
 _RECORD_BYTES = 1 << 14
 _HANDSHAKE = b"\x16"  # how a connection with TLS begins
@@ -110,16 +111,16 @@ def connect(sock: socket.socket, certificate: str, what: str) -> socket.socket:
         AuthenticationError: the server shows another certificate, or does not speak TLS.
         OSError: it went away.
     """
-    host, port = sock.getpeername()[:2]
+    peer = spelled(*sock.getpeername()[:2])
     try:
         return client_context(certificate).wrap_socket(sock)
     except ssl.SSLCertVerificationError as error:
-        raise AuthenticationError(what, f"the certificate of {host}:{port} is not this pool's", _HINT) from error
+        raise AuthenticationError(what, f"the certificate of {peer} is not this pool's", _HINT) from error
     except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
         raise
     except ssl.SSLError as error:
         raise AuthenticationError(
-            what, f"{host}:{port} does not speak TLS as this pool does ({error.reason})", _HINT
+            what, f"{peer} does not speak TLS as this pool does ({error.reason})", _HINT
         ) from error
 
 

@@ -25,7 +25,7 @@ object Description {
       "Resolved" -> text("resolved"),
       "Version" -> text("version"),
       "State" -> text("stats", "state"),
-      "Workers" -> text("workers")) ++ versions.filter(_.state == "canary").map(one => "Canary" -> s"version ${one.version}: $one")
+      "Workers" -> text("workers")) ++ Seq("Problem" -> text("problem")).filter(_._2.nonEmpty) ++ versions.filter(_.state == "canary").map(one => "Canary" -> s"version ${one.version}: $one")
     if (!extended) basic
     else basic ++ Seq(
       "Kind" -> text("kind"),
@@ -36,6 +36,7 @@ object Description {
       "Errors" -> text("stats", "errors"),
       "Rows failed" -> text("stats", "rows_failed"),
       "Restarts" -> text("stats", "restarts"),
+      "Last end of a worker" -> text("stats", "last_end", "fact"),
       "Latency" -> latency(card.path("latency")),
       "Last error" -> Seq("at", "message").map(text("last_error", _)).filter(_.nonEmpty).mkString(" "),
       "Last error details" -> text("last_error", "details")) ++ versions.map(one => s"Version ${one.version}" -> one.toString)

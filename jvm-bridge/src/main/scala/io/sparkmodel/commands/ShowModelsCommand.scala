@@ -15,7 +15,8 @@ import org.apache.spark.sql.types.{IntegerType, LongType}
 case class ShowModelsCommand(statement: ShowModels) extends ModelCommand {
   override val output: Seq[Attribute] = Seq(
     column("name"), column("version", IntegerType), column("state"), column("workers", IntegerType),
-    column("rows", LongType), column("source"), column("comment"))
+    column("rows", LongType), column("source"), column("comment"),
+    column("problem"))
 
   override protected def perform(session: SparkSession): Seq[Row] = {
     val pools =
@@ -24,11 +25,11 @@ case class ShowModelsCommand(statement: ShowModels) extends ModelCommand {
         Row(
           model.path("name").asText, model.path("version").asInt, model.path("state").asText,
           model.path("running").asInt, model.path("rows").asLong, model.path("source").asText,
-          model.path("comment").asText(""))
+          model.path("comment").asText(""), model.path("problem").asText(""))
       }
     val local = LocalModels.all(session).map { function =>
       val made = function.statement
-      Row(made.name, 1, "ready", 0, null, made.location.getOrElse(""), made.comment.getOrElse(""))
+      Row(made.name, 1, "ready", 0, null, made.location.getOrElse(""), made.comment.getOrElse(""), "")
     }
     val all = (pools ++ local).sortBy(_.getString(0))
     val pattern = statement.pattern.map(StringUtils.filterPattern(all.map(_.getString(0)), _))

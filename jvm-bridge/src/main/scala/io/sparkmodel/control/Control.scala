@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sparkmodel.control
 
+import java.nio.file.{Files, Path}
+
 import com.fasterxml.jackson.databind.JsonNode
 import com.fasterxml.jackson.databind.node.ObjectNode
 import io.sparkmodel.wire.ModelException
@@ -17,7 +19,7 @@ object Control {
   val RayAddress = "spark.sparkmodel.ray.address"
   val Namespace = "spark.sparkmodel.ray.namespace"
   val Spares = "spark.sparkmodel.spares"
-  private val Announced = "SPARKMODEL_CONTROL" // sparkmodel/control/announce.py sets it: pid:port:token
+  private val Announced = "SPARKMODEL_CONTROL" // sparkmodel/configure.py sets it: pid:port:file of token
   private val Gateway = "_PYSPARK_DRIVER_CONN_INFO_PATH" // where a JVM that PySpark starts tells it its port
   private val log = LoggerFactory.getLogger("io.sparkmodel.control")
 
@@ -111,7 +113,7 @@ object Control {
   private def announced: Option[ControlClient] =
     if (!sys.env.contains(Gateway)) None
     else sys.env.get(Announced).map(_.split(':')).collect {
-      case Array(pid, port, token) if isParent(pid) => new ControlClient(port.toInt, token)
+      case Array(pid, port, file) if isParent(pid) => new ControlClient(port.toInt, Files.readString(Path.of(file)))
     }
 
   private def isParent(pid: String): Boolean = {

@@ -35,6 +35,7 @@ object ControlProcess {
   private val log = LoggerFactory.getLogger("io.sparkmodel.control")
   private val StartS = 60L
   private val LastLines = 20
+  private val Prefix = "smsecret_" // as sparkmodel/secret.py has it
 
   /** Start one and wait until it listens. */
   def start(
@@ -85,7 +86,7 @@ object ControlProcess {
   private def newToken(): String = {
     val bytes = new Array[Byte](32)
     new SecureRandom().nextBytes(bytes)
-    bytes.map("%02x".format(_)).mkString
+    Prefix + bytes.map("%02x".format(_)).mkString
   }
 
   private def unavailable(python: String, fact: String, details: String = "") = new ModelException(

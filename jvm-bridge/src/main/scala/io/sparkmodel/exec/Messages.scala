@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sparkmodel.exec
 
+import java.io.IOException
 import java.nio.{ByteBuffer, ByteOrder}
 
 import scala.collection.mutable.ArrayBuffer
 import scala.jdk.CollectionConverters._
 
+import io.sparkmodel.wire.{ModelException, Sound}
 import org.apache.arrow.flatbuf.{Message, RecordBatch}
 import org.apache.arrow.memory.{ArrowBuf, BufferAllocator}
-import org.apache.arrow.vector.{FieldVector, VectorLoader, VectorSchemaRoot, VectorUnloader}
+import org.apache.arrow.vector.FieldVector
+import org.apache.arrow.vector.{VectorLoader, VectorSchemaRoot, VectorUnloader}
 import org.apache.arrow.vector.ipc.message.{ArrowRecordBatch, IpcOption, MessageSerializer}
 import org.apache.arrow.vector.types.pojo.Schema
 
@@ -60,8 +63,22 @@ object BatchMessage {
 }
 
 object Messages {
-  /** The one column of an answer, which takes over the memory that the message was read into. */
-  def column(schema: Schema, memory: ArrowBuf, allocator: BufferAllocator): FieldVector = {
+
+  /**
+   * The one column of an answer, which takes over the memory that the message was read into; it holds together, or it is
+   * a PROTOCOL_ERROR.
+   */
+  def column(schema: Schema, memory: ArrowBuf, allocator: BufferAllocator, what: String): FieldVector =
+    try loaded(schema, memory, allocator)
+    catch {
+      case error @ (_: RuntimeException | _: IOException) =>
+        release(memory)
+        val fact = s"an answer does not hold together: ${error.getMessage}"
+        throw new ModelException("PROTOCOL_ERROR", what, fact, cause = error)
+      case error: Throwable => release(memory); throw error
+    }
+
+  private def loaded(schema: Schema, memory: ArrowBuf, allocator: BufferAllocator): FieldVector = {
     val message = memory.nioBuffer(0, memory.capacity.toInt).order(ByteOrder.LITTLE_ENDIAN)
     val length = message.getInt(4)
     val metadata = Message.getRootAsMessage(message.slice(8, length).order(ByteOrder.LITTLE_ENDIAN))
@@ -72,8 +89,15 @@ object Messages {
       val root = VectorSchemaRoot.create(schema, allocator)
       try {
         new VectorLoader(root).load(batch)
+        Sound.check(root.getVector(0)) // the lengths of its buffers, and where they lead
         root.getVector(0)
       } catch { case error: Throwable => root.close(); throw error }
     } finally batch.close()
+  }
+
+  /** Let go of what a vector that was not made may hold of it. */
+  private def release(memory: ArrowBuf): Unit = {
+    val count = memory.refCnt
+    if (count > 0) memory.getReferenceManager.release(count)
   }
 }

@@ -48,8 +48,9 @@ class Part(scorer: Scorer, index: Int, share: Share) {
       sent += one
       val stream = scorer.streamOf(index)
       one.ticket = scorer.metrics.timed(scorer.metrics.sendTime) {
-        scorer.failing(
-          client.submit(stream, call.options.limits, message.buffers, rows, scorer.watch, call.options.timeoutS))
+        val options = call.options
+        scorer.failing(client.submit(
+          stream, options.limits, message.buffers, rows, scorer.watch, options.timeoutS, scorer.callers(index)))
       }
     } else {
       message.close()
@@ -91,13 +92,15 @@ class Part(scorer: Scorer, index: Int, share: Share) {
     val taken = one.memory
     one.memory = null
     scorer.metrics.bytesReceived += answer.payload.capacity
-    one.result = Messages.column(schema, taken, scorer.allocator)
+    one.result = Messages.column(schema, taken, scorer.allocator, what)
     if (one.result.getValueCount != one.rows)
       wrong("PROTOCOL_ERROR", s"${one.rows} rows were asked, ${one.result.getValueCount} were answered")
   }
 
   private def wrong(condition: String, fact: String): Nothing =
-    throw new ModelException(condition, s"Cannot score with '${call.handle.name}'", fact, "register the model again")
+    throw new ModelException(condition, what, fact, "register the model again")
+
+  private def what = s"Cannot score with '${call.handle.name}'"
 
   def close(): Unit = sent.foreach(_.close())
 }

@@ -4,7 +4,7 @@ package io.sparkmodel.exec
 import scala.collection.mutable
 import scala.jdk.CollectionConverters._
 
-import io.sparkmodel.wire.{ModelException, PoolClient, Schemas, StreamKey, Watch}
+import io.sparkmodel.wire.{Caller, ModelException, PoolClient, Schemas, StreamKey, Watch}
 import org.apache.arrow.memory.BufferAllocator
 import org.apache.arrow.vector.FieldVector
 import org.apache.arrow.vector.types.pojo.Schema
@@ -40,6 +40,13 @@ class Scorer(
   context.addTaskCompletionListener[Unit](_ => close())
 
   val clients: Seq[PoolClient] = calls.map(c => PoolClient.of(c.handle))
+
+  /** Whose batches each call's are. */
+  val callers: Seq[Caller] = {
+    val partition = Some(context.partitionId())
+    val first = new Caller(partition)
+    first +: calls.tail.map(_ => new Caller(partition, Some(first)))
+  }
   val watch: Watch = () => CoreInternals.endIfKilled(context)
   private lazy val query = QueryKey.of(context)
   private val streams = mutable.Map.empty[Int, StreamKey]

@@ -23,35 +23,60 @@ private[wire] final class Connection private (
   private var head: Head = _
   private var seq = 0
   private var maxBatchBytes = 0L
-  private var resultSchema: String = _
-  private var resultVersion = 0
+  private var freeBytes: Option[Long] = None // a longer batch needs leave to be sent; None where none does
+
+  /** What the worker said of the stream that is open. */
+  var opened: Opened = _
+
+  /** Its number in the worker, 0 if that tells none. */
+  var session = 0L
 
   /** What batches can be sent without another open request; null for none. */
   var stream: StreamKey = _
 
+  /** Whether a batch, or the schema of a stream, was on its way as the connection was lost. */
+  var isSending, isOpening = false
+
   /** The newest directory that the other side has told. */
   var directory: Directory = _
+
+  /** What the other side has told of its speed last, and whether it was taken. */
+  var told: Option[Told] = None
+  var isHeard = false
+
+  /** The other side's count of batches, as it said who it is. */
+  var load = 0L
+
+  /** What a master gave in the place of the credential that was shown. */
+  var renewed: Option[Credential] = None
 
   /** When it was put aside, of System.nanoTime. */
   var idleSince = 0L
 
   override def toString: String = s"Connection($endpoint)"
 
-  /** Ask for the newest directory that the other side knows. */
-  def locate(patience: Patience): Unit = greet(patience, first = false)
+  /** Ask for the newest directory that the other side knows; what it tells of its speed is new too. */
+  def locate(patience: Patience): Unit = {
+    request(Frames.Hello, "{}".getBytes(UTF_8), patience)
+    val reply = expectInfo(patience)
+    directory = directoryOf(reply)
+    told = Told.of(reply)
+    isHeard = false
+  }
 
   /** Make the connection ready for batches of a stream; nothing is sent if it is already. */
   def open(wanted: StreamKey, patience: Patience): Unit =
     if (stream != wanted) {
       stream = null
+      isOpening = true
       request(Frames.Open, wanted.toJson, patience)
       val reply = expectInfo(patience)
-      resultSchema = field(reply, "schema").asText
-      resultVersion = field(reply, "version").asInt
-      if (wanted.pin.exists(_ != resultVersion)) {
-        throw Frames.broken(what, s"version ${wanted.pin.get} was asked, $resultVersion was opened")
+      opened = Opened(Schemas.checked(field(reply, "schema").asText, what), field(reply, "version").asInt)
+      if (wanted.pin.exists(_ != opened.version)) {
+        throw Frames.broken(what, s"version ${wanted.pin.get} was asked, ${opened.version} was opened")
       }
       stream = wanted
+      isOpening = false
     }
 
   /** Ask a master for the version of a query, which may take as long as its workers take to start. */
@@ -63,20 +88,59 @@ private[wire] final class Connection private (
     field(reply, "pinned").asInt
   }
 
-  /** Send one batch; the worker drops it if it has not begun it within `budgetMs`, 0 for no limit. */
-  def send(ticket: Ticket, budgetMs: Long, patience: Patience): Unit = {
+  /** Ask a master what became of a batch at a worker, by its connection's number there and its own. */
+  def fate(worker: Endpoint, session: Long, seq: Long, patience: Patience): Fate = {
+    val asked = Handle.json.createObjectNode()
+    asked.putArray("endpoint").add(worker.host).add(worker.port)
+    request(Frames.Fate, asked.put("seq", seq).put("session", session).toString.getBytes(UTF_8), patience)
+    val reply = expectInfo(patience)
+    directory = directoryOf(reply)
+    try Fate(reply)
+    catch { case e: IllegalArgumentException => throw Frames.broken(what, s"no fate: ${e.getMessage}", e) }
+  }
+
+  /** Have a master tell all callers of a batch that ends its workers. */
+  def condemn(verdict: Verdict, patience: Patience): Unit = {
+    request(Frames.Condemn, verdict.toJson.toString.getBytes(UTF_8), patience)
+    directory = directoryOf(expectInfo(patience))
+  }
+
+  /**
+   * Send one batch; the worker drops it if it has not begun it by its deadline. A long one is sent when the worker has
+   * room for it.
+   *
+   * @param waits whether to wait for room; else it is POOL_BUSY, and nothing was sent
+   */
+  def send(ticket: Ticket, waits: Boolean, patience: Patience): Unit = {
     if (ticket.bytes > maxBatchBytes) {
       throw new ModelException(
         "BATCH_TOO_LARGE", what, s"a batch has ${ticket.bytes} bytes, a worker takes $maxBatchBytes")
     }
     seq = if (seq == -1) 1 else seq + 1 // unsigned: 0 is not a batch's
+    if (freeBytes.exists(ticket.bytes > _)) ticket.waiting(askLeave(ticket, waits, patience))
     in.clear()
     head = null
     out.clear()
-    Frames.putRequest(out, Frames.Batch, seq, budgetMs, ticket.bytes)
+    val flags = if (ticket.losses.isSuspect) Frames.Alone else 0
+    Frames.putRequest(out, Frames.Batch, seq, ticket.search.budgetMs(), ticket.bytes, flags)
+    isSending = true
     write(out.flip() +: ticket.message.map(_.duplicate()), patience)
+    isSending = false
     ticket.sent += Frames.RequestBytes + ticket.bytes
   }
+
+  private def askLeave(ticket: Ticket, waits: Boolean, patience: Patience): Unit = {
+    val asked = Handle.json.createObjectNode().put("bytes", ticket.bytes)
+    if (!waits) asked.put("wait", false)
+    request(Frames.Credit, asked.toString.getBytes(UTF_8), patience, ticket.search.budgetMs(), number = seq)
+    val granted = field(expectInfo(patience), "granted").asLong
+    if (granted != ticket.bytes) {
+      throw Frames.broken(what, s"leave was asked for ${ticket.bytes} bytes, $granted were granted")
+    }
+  }
+
+  /** The number of the last batch. */
+  def lastSeq: Long = Integer.toUnsignedLong(seq)
 
   /** Whether the head of the answer to the last batch is here; reads what there is of it. */
   def poll(): Boolean = {
@@ -108,7 +172,7 @@ private[wire] final class Connection private (
     read(target, patience)
     Payload.check(view, rows, what)
     payload.limit(view.limit)
-    Answer(payload, resultSchema, resultVersion)
+    Answer(payload, opened.schema, opened.version)
   }
 
   /** The error that follows the head of an answer. */
@@ -126,18 +190,30 @@ private[wire] final class Connection private (
     try transport.close()
     catch { case _: IOException => () }
 
-  private def greet(patience: Patience, first: Boolean): Unit = {
-    val hello = Handle.json.createObjectNode()
-    hello.put("client", Connection.client).put("model", name).put("token", credential.token)
-    request(Frames.Hello, hello.toString.getBytes(UTF_8), patience, isFirst = first)
-    if (first) {
-      in.clear().limit(Frames.PrefaceBytes)
-      read(in, patience)
-      Frames.checkPreface(in.flip(), what)
+  /** Prove who we are to a server that proves it first, which may not take long, and hear what it has to tell. */
+  private def greet(brief: Patience, patience: Patience): Unit = {
+    val introduction = new Introduction(credential, name, endpoint, what)
+    request(Frames.Hello, introduction.hello, brief, isFirst = true)
+    in.clear().limit(Frames.PrefaceBytes)
+    read(in, brief)
+    Frames.checkPreface(in.flip(), what)
+    val answer = nextHead(brief)
+    if (answer.length > Introduction.MaxBytes) throw Frames.broken(what, s"a stranger says ${answer.length} bytes")
+    val said = answer.status match {
+      case Frames.Error => throw introduction.refusal(ModelException.read(json(answer, brief)))
+      case Frames.Info => json(answer, brief)
+      case other => throw Frames.broken(what, s"a greeting is answered with status $other")
     }
+    request(Frames.Prove, introduction.proof(said), brief)
     val greeting = expectInfo(patience)
+    renewed = Option(greeting.get("credential")).filter(_.isObject).map { told =>
+      credential.copy(claims = field(told, "claims").asText, key = field(told, "key").asText)
+    }
     directory = directoryOf(greeting)
     maxBatchBytes = field(greeting, "max_batch_bytes").asLong
+    freeBytes = Option(greeting.get("free_bytes")).map(_.asLong)
+    session = greeting.path("session").asLong
+    told = Told.of(greeting)
   }
 
   private def directoryOf(message: JsonNode): Directory =
@@ -145,10 +221,15 @@ private[wire] final class Connection private (
     catch { case e: IllegalArgumentException => throw Frames.broken(what, s"no directory: ${e.getMessage}", e) }
 
   private def request(
-      kind: Int, payload: Array[Byte], patience: Patience, budgetMs: Long = 0, isFirst: Boolean = false): Unit = {
+      kind: Int,
+      payload: Array[Byte],
+      patience: Patience,
+      budgetMs: Long = 0,
+      isFirst: Boolean = false,
+      number: Int = 0): Unit = {
     out.clear()
     if (isFirst) Frames.putPreface(out)
-    Frames.putRequest(out, kind, 0, budgetMs, payload.length)
+    Frames.putRequest(out, kind, number, budgetMs, payload.length)
     write(Seq(out.flip(), ByteBuffer.wrap(payload)), patience)
   }
 
@@ -157,7 +238,9 @@ private[wire] final class Connection private (
     while (answer.status == Frames.Alive) answer = nextHead(patience) // the worker is slow to answer, and says so
     answer.status match {
       case Frames.Error | Frames.Retry => throw ModelException.read(json(answer, patience))
-      case Frames.Info => json(answer, patience)
+      case Frames.Info =>
+        load = answer.load
+        json(answer, patience)
       case other => throw Frames.broken(what, s"expected an info answer, got status $other")
     }
   }
@@ -179,7 +262,7 @@ private[wire] final class Connection private (
 
   private def write(buffers: Seq[ByteBuffer], patience: Patience): Unit = {
     val sources = buffers.toArray
-    while (!transport.write(sources)) patience.pause(transport)
+    while (!transport.write(sources)) patience.pauseToWrite(transport)
   }
 
   private def read(target: ByteBuffer, patience: Patience): Unit = while (!fill(target)) patience.pause(transport)
@@ -198,8 +281,6 @@ private[wire] final class Connection private (
 private[wire] object Connection {
   private val ConnectNs = 5000000000L
 
-  private lazy val client = s"jvm/${Option(getClass.getPackage.getImplementationVersion).getOrElse("unpacked")}"
-
   /** How long somebody may be silent before a connection, a greeting, a directory or a version. */
   def patience(watch: Watch, deadlineNs: Option[Long] = None): Patience = new Patience(watch, ConnectNs, deadlineNs)
 
@@ -215,10 +296,11 @@ private[wire] object Connection {
       credential: Credential,
       tls: Option[SSLContext],
       limit: Patience): Connection = {
-    val plain = PlainTransport.connect(endpoint, limit)
+    val brief = limit.within(ConnectNs)
+    val plain = PlainTransport.connect(endpoint, brief)
     val connection = new Connection(endpoint, name, credential, tls.fold[Transport](plain)(new TlsTransport(plain, _)))
     try {
-      connection.greet(limit, first = true)
+      connection.greet(brief, limit)
       connection
     } catch {
       case e: ModelException if e.condition == "PROTOCOL_ERROR" =>

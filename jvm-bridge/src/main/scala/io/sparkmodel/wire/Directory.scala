@@ -7,7 +7,9 @@ import com.fasterxml.jackson.databind.JsonNode
 
 /** Address of a worker or a master. */
 case class Endpoint(host: String, port: Int) {
-  override def toString: String = s"$host:$port"
+
+  // an IPv6 address stands in brackets, as its colons are not the port's
+  override def toString: String = if (host.contains(":")) s"[$host]:$port" else s"$host:$port"
 }
 
 object Endpoint {
@@ -41,6 +43,7 @@ case class Served(version: Int, endpoints: Seq[Endpoint], weight: Double, accept
  * @param version what new queries get, but for the share of a canary
  * @param master settles versions, and has the newest directory when no worker answers
  * @param limits of all calls of the pool, as they are now; None is as a call's handle says
+ * @param condemned the newest batches that are known to end their workers
  */
 case class Directory(
     revision: Revision,
@@ -48,7 +51,8 @@ case class Directory(
     version: Int,
     served: Seq[Served],
     master: Option[Endpoint] = None,
-    limits: Option[Limits] = None) {
+    limits: Option[Limits] = None,
+    condemned: Seq[Verdict] = Nil) {
 
   /** The workers of all versions. */
   def endpoints: Seq[Endpoint] = served.flatMap(_.endpoints).distinct
@@ -68,7 +72,8 @@ object Directory {
     node.required("version").asInt,
     node.required("served").elements.asScala.map(served).toSeq,
     present(node, "master").map(Endpoint(_)),
-    present(node, "limits").map(Limits(_)))
+    present(node, "limits").map(Limits(_)),
+    node.path("condemned").elements.asScala.map(Verdict(_)).toSeq)
 
   private def served(node: JsonNode) = Served(
     node.required("version").asInt,

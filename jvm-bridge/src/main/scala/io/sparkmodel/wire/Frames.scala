@@ -14,9 +14,9 @@ import com.fasterxml.jackson.databind.JsonNode
 private[wire] case class Head(
     status: Int, seq: Int, revision: Revision, queueUs: Long, predictUs: Long, load: Long, length: Long)
 
-/** Frames of the wire protocol, version 2, as docs/protocol.md specifies them. Integers are big-endian. */
+/** Frames of the wire protocol, version 3, as docs/protocol.md specifies them. Integers are big-endian. */
 private[wire] object Frames {
-  val Version = 2
+  val Version = 3
   val PrefaceBytes = 8
   val RequestBytes = 24
   val HeadBytes = 32
@@ -26,6 +26,12 @@ private[wire] object Frames {
   val Open = 1
   val Batch = 2
   val Pin = 3
+  val Prove = 4
+  val Credit = 5
+  val Fate = 6
+  val Condemn = 7
+
+  val Alone = 1 // flag of a batch: nothing else is to be in the model with it
 
   val Ok = 0
   val Error = 1
@@ -41,8 +47,8 @@ private[wire] object Frames {
     buffer.put(magic).putShort(Version.toShort).putShort(0)
 
   /** Write the header of a request. */
-  def putRequest(buffer: ByteBuffer, kind: Int, seq: Int, budgetMs: Long, length: Long): Unit =
-    buffer.putInt(kind << 24).putInt(seq).putInt(math.min(budgetMs, maxBudgetMs).toInt).putInt(0).putLong(length)
+  def putRequest(buffer: ByteBuffer, kind: Int, seq: Int, budgetMs: Long, length: Long, flags: Int = 0): Unit =
+    buffer.putInt(kind << 24 | flags << 16).putInt(seq).putInt(math.min(budgetMs, maxBudgetMs).toInt).putInt(0).putLong(length)
 
   /** Check the other side's first bytes. */
   def checkPreface(buffer: ByteBuffer, what: String): Unit = {

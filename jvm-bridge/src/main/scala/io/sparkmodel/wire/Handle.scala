@@ -3,6 +3,7 @@ package io.sparkmodel.wire
 
 import java.io.IOException
 import java.nio.charset.StandardCharsets.UTF_8
+import java.util.Base64
 
 import scala.jdk.CollectionConverters._
 
@@ -13,14 +14,19 @@ import com.fasterxml.jackson.databind.{JsonNode, ObjectMapper}
  *
  * @param maxInFlight batches sent and not answered, for each caller
  * @param maxRetries times a batch may lose its worker and go to another
- * @param timeoutS longest time in the model for one batch
+ * @param timeoutS longest time of one call of the model
  * @param readyTimeoutS longest wait for a pool whose workers are all being replaced, or start for this call
+ * @param onError what becomes of rows at fault where a call does not say: `fail`, `null` or `struct`
+ * @param bisectCalls messages that the search for such rows in one batch may send, and `bisectS` the seconds it may take
  */
 case class Limits(
     maxInFlight: Int = 2,
     maxRetries: Int = 3,
     timeoutS: Double = 60,
-    readyTimeoutS: Double = 300)
+    readyTimeoutS: Double = 300,
+    onError: String = "fail",
+    bisectCalls: Int = 10000,
+    bisectS: Double = 600)
 
 object Limits {
 
@@ -29,7 +35,10 @@ object Limits {
     node.required("max_in_flight").asInt,
     node.required("max_retries").asInt,
     node.required("timeout_s").asDouble,
-    node.required("ready_timeout_s").asDouble)
+    node.required("ready_timeout_s").asDouble,
+    node.path("on_error").asText("fail"),
+    node.path("bisect_calls").asInt(10000),
+    node.path("bisect_s").asDouble(600))
 }
 
 /**
@@ -75,9 +84,15 @@ case class Inputs(schema: String, required: Seq[Boolean], hasTensors: Boolean, l
 /** Which pool, and where to find it: where the newest directory is to be had, and the one when this was written. */
 case class PoolRef(name: String, poolId: String, master: Endpoint, directory: Directory)
 
-/** What a pool lets its callers in by, and is known by itself: its token, and the certificate, in PEM, to trust. */
-case class Credential(token: String, tls: Option[String] = None) {
-  // a plan is printed, logged and shown: the token must not be in it
+/**
+ * What a pool lets its callers in by, and is known by itself.
+ *
+ * @param claims what is allowed, to whom and until when
+ * @param key what belongs to these claims, in base64; it is never sent: each side proves that it has it
+ * @param tls the certificate, in PEM, to trust
+ */
+case class Credential(claims: String, key: String, tls: Option[String] = None) {
+  // a plan is printed, logged and shown: the key must not be in it
   override def toString: String = "Credential(...)"
 }
 
@@ -97,8 +112,9 @@ case class Handle(pool: PoolRef, credential: Credential, contract: Contract, cal
 }
 
 object Handle {
-  val Marker = "sparkmodel.handle.v2"
+  val Marker = "sparkmodel.handle.v3"
 
+  private val KeyBytes = 32
   private val marker = (Marker + "{").getBytes(UTF_8)
   private[wire] val json = new ObjectMapper()
 
@@ -123,7 +139,7 @@ object Handle {
         node.required("pool_id").asText,
         Endpoint(node.required("master")),
         Directory(node.required("directory"))),
-      Credential(node.required("token").asText, text(node, "tls")),
+      Credential(node.required("claims").asText, key(node), text(node, "tls")),
       Contract(
         node.required("result").asText,
         Option(node.get("inputs")).filterNot(_.isNull).map(inputs(_, node.path("like_mlflow").asBoolean)),
@@ -139,6 +155,15 @@ object Handle {
         text(call, "app").getOrElse(""),
         text(call, "query").getOrElse(""),
         Limits(node)))
+  }
+
+  private def key(node: JsonNode): String = {
+    val text = node.required("key").asText
+    val isSound =
+      try Base64.getDecoder.decode(text).length == KeyBytes
+      catch { case _: IllegalArgumentException => false }
+    if (!isSound) throw new IllegalArgumentException("a handle cannot be read: its key is damaged")
+    text
   }
 
   private def inputs(node: JsonNode, likeMlflow: Boolean): Inputs =

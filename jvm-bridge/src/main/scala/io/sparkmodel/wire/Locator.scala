@@ -2,6 +2,9 @@
 package io.sparkmodel.wire
 
 import java.io.IOException
+import java.net.ConnectException
+import java.util.concurrent.locks.ReentrantLock
+import java.util.concurrent.{Semaphore, TimeUnit}
 
 import javax.net.ssl.SSLContext
 
@@ -24,12 +27,54 @@ private[wire] final class Locator(
 
   private val what = PoolClient.what(ref.name)
   private var pool = ref
+  @volatile private var shown = credential
+  private val renewing = new ReentrantLock()
+  private val asking = new Semaphore(Asking)
+  @volatile private var restUntilNs: Option[Long] = None
 
   /** Take the way to the pool from a handle, where it is newer than what is known. */
   def learn(newer: PoolRef): Unit = {
     router.synchronized(if (newer.directory.revision > pool.directory.revision) pool = newer)
     take(newer.directory)
   }
+
+  /** A new connection; a master renews what is shown, if it has expired. */
+  def connect(endpoint: Endpoint, search: Search, watch: Watch): Connection =
+    connect(endpoint, search, Connection.patience(watch, search.deadlineNs))
+
+  private def connect(endpoint: Endpoint, search: Search, patience: Patience): Connection = {
+    val mine = shown
+    try greeted(endpoint, mine, patience)
+    catch {
+      case e: ModelException if e.condition == "CREDENTIAL_EXPIRED" && !masters.contains(endpoint) =>
+        renew(mine, search, patience)
+        greeted(endpoint, shown, patience)
+    }
+  }
+
+  private def greeted(endpoint: Endpoint, mine: Credential, patience: Patience): Connection = {
+    val connection = Connection(endpoint, ref.name, mine, tls, patience)
+    connection.renewed.foreach(shown = _)
+    connection
+  }
+
+  private def renew(mine: Credential, search: Search, patience: Patience): Unit = {
+    renewing.lockInterruptibly()
+    try {
+      def isRenewed = shown ne mine // by another thread, maybe
+      masters.iterator.takeWhile(_ => !isRenewed).foreach { master =>
+        try greeted(master, mine, patience).close()
+        catch {
+          case error: IOException => search.failure = error
+          case error: ModelException if Elsewhere(error.condition) => search.failure = error
+        }
+      }
+      if (!isRenewed) throw new ConnectException("what is shown has expired, and no master answers who could renew it")
+    } finally renewing.unlock()
+  }
+
+  /** The newest one first, then the handle's, whose successor may have its port. */
+  private def masters: Seq[Endpoint] = router.synchronized((router.directory.master ++ Seq(pool.master)).toSeq.distinct)
 
   /** The version that a query is held to, which the master settles; it is started if it has no workers. */
   def pin(query: String, digest: String, search: Search, limits: () => Limits, watch: Watch): Int = {
@@ -52,16 +97,53 @@ private[wire] final class Locator(
     version
   }
 
+  /** What the master knows of a batch at a worker that was lost, or does not say that it lives. */
+  def fate(worker: Endpoint, session: Long, seq: Long, search: Search, watch: Watch): Fate =
+    if (session == 0) Fate.Unknown // it has not said its number
+    else ask(search, watch)(_.fate(worker, session, seq, _)).getOrElse(Fate.Unknown)
+
+  /** Have the master tell all callers of a batch that ends its workers; who does not hear of it finds out. */
+  def condemn(verdict: Verdict, search: Search, watch: Watch): Unit = ask(search, watch)(_.condemn(verdict, _))
+
+  /** Ask a master what it can answer soon; None if none does. */
+  private def ask[T](search: Search, watch: Watch)(question: (Connection, Patience) => T): Option[T] = {
+    val lastNs = System.nanoTime + AskNs
+    val untilNs = search.deadlineNs.fold(lastNs)(deadline => if (deadline - lastNs < 0) deadline else lastNs)
+    if (restUntilNs.exists(_ - System.nanoTime > 0) || !mayAsk(untilNs, watch)) None
+    else
+      try {
+        val patience = Connection.patience(watch, Some(untilNs))
+        val answer = masters.iterator.takeWhile(_ => untilNs - System.nanoTime > 0).flatMap { endpoint =>
+          try visit(endpoint, search, patience) { connection =>
+            val answer = question(connection, patience)
+            take(connection.directory)
+            answer
+          } catch { case _: ModelException => None } // a worker has its port, or it cannot tell
+        }.nextOption()
+        val isOver = untilNs - System.nanoTime <= 0 // then a master may only be slow
+        restUntilNs = Option.when(answer.isEmpty && !isOver)(System.nanoTime + RestNs)
+        answer
+      } finally asking.release()
+  }
+
+  /** Whether it is a caller's turn to ask: all who lost a worker do at the same time. */
+  private def mayAsk(untilNs: Long, watch: Watch): Boolean = {
+    var isTurn = false
+    while (!isTurn && untilNs - System.nanoTime > 0) {
+      Patience.look(watch)
+      isTurn = asking.tryAcquire(Patience.SliceMs, TimeUnit.MILLISECONDS)
+    }
+    isTurn
+  }
+
   /** Ask the masters that are known, and the workers, who know the next one, if they do not answer. */
   private def round(query: String, digest: String, search: Search, limits: () => Limits, watch: Watch): Option[Int] = {
     val begunNs = System.nanoTime
     search.failure = null
-    val (masters, workers) = router.synchronized {
-      ((router.directory.master ++ Seq(pool.master)).toSeq.distinct, router.directory.endpoints)
-    }
+    val workers = router.synchronized(router.directory.endpoints)
     def first[T](endpoints: Seq[Endpoint])(talk: Connection => T): Option[T] = endpoints.iterator
       .takeWhile(_ => !isStopped && System.nanoTime - begunNs < goneS * 1e9)
-      .flatMap(visit(_, search, watch)(talk))
+      .flatMap(visit(_, search, Connection.patience(watch, search.deadlineNs))(talk))
       .nextOption()
     val version = first(masters)(named(_, query, digest, search, limits, watch))
     if (version.isEmpty) first(Random.shuffle(workers.filterNot(search.failed)))(_ => ())
@@ -75,9 +157,9 @@ private[wire] final class Locator(
   }
 
   /** Greet somebody, and learn its directory; None if it does not answer, or not for this pool. */
-  private def visit[T](endpoint: Endpoint, search: Search, watch: Watch)(talk: Connection => T): Option[T] =
+  private def visit[T](endpoint: Endpoint, search: Search, patience: Patience)(talk: Connection => T): Option[T] =
     try {
-      val connection = Connection(endpoint, ref.name, credential, tls, Connection.patience(watch, search.deadlineNs))
+      val connection = connect(endpoint, search, patience)
       try {
         search.hear()
         take(connection.directory)
@@ -129,6 +211,9 @@ private[wire] final class Locator(
 
 private[wire] object Locator {
   private val GraceNs = 500000000L
+  private val AskNs = 5000000000L // a master waits up to 4 s for the news of an end
+  private val Asking = 16 // callers that ask at the same time
+  private val RestNs = 1000000000L // how long no master is asked again after none has answered
   private val Later = Set("POOL_BUSY", "WORKER_STOPPING")
   private val Elsewhere = Set("AUTHENTICATION_FAILED", "POOL_GONE") // gone: a worker has the port that was a master's
 }

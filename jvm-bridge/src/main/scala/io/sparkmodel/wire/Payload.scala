@@ -8,6 +8,8 @@ import org.apache.arrow.flatbuf.{Message, MessageHeader, MetadataVersion, Record
 /** Whether an Arrow message is what an answer may hold, before anybody reads memory by it. */
 private[wire] object Payload {
   private val PrefixBytes = 8 // continuation marker, length of the metadata
+  private val FreeValues = 1L << 22
+  private val ValuesAByte = 64L
 
   /** Check that the bytes are one record batch of so many rows, whose buffers lie within its body. */
   def check(payload: ByteBuffer, rows: Int, what: String): Unit = {
@@ -31,9 +33,13 @@ private[wire] object Payload {
     require(message.bodyLength == body, s"its body has $body bytes, not ${message.bodyLength}")
     val batch = message.header(new RecordBatch()).asInstanceOf[RecordBatch]
     require(batch.compression == null, "it is compressed")
+    // rows of nulls have no bytes; see sparkmodel/wire/messages.py
+    val values = (0 until batch.nodesLength).map(i => BigInt(batch.nodes(i).length)).sum
+    require(values <= FreeValues + ValuesAByte * body, s"it has $values values in ${bytes.limit()} bytes")
     for (i <- 0 until batch.nodesLength) {
       val node = batch.nodes(i)
-      require(node.length >= 0 && node.nullCount >= 0 && node.nullCount <= node.length, s"node $i is impossible")
+      val isPossible = node.nullCount >= 0 && node.nullCount <= node.length && node.length <= Int.MaxValue
+      require(isPossible, s"node $i is impossible")
     }
     for (i <- 0 until batch.buffersLength) {
       val buffer = batch.buffers(i)

@@ -16,14 +16,24 @@ private[wire] final class Search(what: String, val deadlineNs: Option[Long]) {
   /** Workers that could not be reached, or serve another version, since the master was asked. */
   val failed = mutable.Set.empty[Endpoint]
 
+  /** Workers that were asked how quick they are. */
+  val asked = mutable.Set.empty[Endpoint]
+
+  /** Whether nothing is known of the worker that was picked last, and there is another one. */
+  var doubts = false
+
   /** What came of the last one that was asked where the pool is, if it went wrong. */
   var failure: Throwable = _
+
+  /** That of a part of the same batch. */
+  def again(): Search = new Search(what, deadlineNs)
 
   /** Begin anew, for a batch that was on its way before. */
   def restart(): Unit = {
     startedNs = System.nanoTime
     heardNs = startedNs
     failed.clear()
+    asked.clear()
   }
 
   /** Somebody of the pool has answered. */
@@ -38,21 +48,27 @@ private[wire] final class Search(what: String, val deadlineNs: Option[Long]) {
   /** Seconds since anybody of the pool has answered. */
   def silentS: Double = (System.nanoTime - heardNs) / 1e9
 
+  /** Whether the deadline has passed. */
+  def isOver: Boolean = deadlineNs.exists(_ - System.nanoTime <= 0)
+
   /** Milliseconds left until the deadline, 0 without one. */
   def budgetMs(): Long = deadlineNs.fold(0L) { deadline =>
     val left = deadline - System.nanoTime
-    if (left > 0) math.max(1, left / 1000000)
-    else if (waits > 0) {
-      throw new ModelException(
+    if (left > 0) math.max(1, left / 1000000) else throw overdue
+  }
+
+  /** The error of a caller whose deadline has passed. */
+  def overdue: ModelException =
+    if (waits > 0) {
+      new ModelException(
         "POOL_BUSY",
         what,
         "all workers were busy or being replaced until the deadline",
         "add workers, or raise timeout_s")
     } else {
-      throw new ModelException(
+      new ModelException(
         "DEADLINE_EXCEEDED", what, "no answer came within the deadline", "raise timeout_s, or add workers")
     }
-  }
 
   /** Wait a little, the longer the more often. */
   def pause(watch: Watch): Unit = {

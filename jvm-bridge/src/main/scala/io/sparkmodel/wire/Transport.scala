@@ -2,9 +2,11 @@
 package io.sparkmodel.wire
 
 import java.io.{Closeable, IOException}
-import java.net.{InetSocketAddress, SocketTimeoutException, StandardSocketOptions, UnknownHostException}
+import java.net.{InetSocketAddress, SocketOption, SocketTimeoutException, StandardSocketOptions, UnknownHostException}
 import java.nio.ByteBuffer
 import java.nio.channels.{ClosedSelectorException, SelectionKey, Selector, SocketChannel}
+
+import jdk.net.ExtendedSocketOptions
 
 /** A byte stream to another program, never blocking but in `await`. For one thread at a time, but for `close`. */
 private[wire] trait Transport extends Closeable {
@@ -19,16 +21,47 @@ private[wire] trait Transport extends Closeable {
   def await(millis: Long): Boolean
 }
 
-/** How long a caller waits: for any sign of life, in all, and as long as its watch does not throw. */
-private[wire] final class Patience(watch: Watch, silenceNs: Long, deadlineNs: Option[Long] = None) {
+/**
+ * How long a caller waits: for any sign of life, in all, and as long as its watch does not throw.
+ *
+ * @param stalledNs how long the other side may take nothing of what is written
+ * @param doubt what is done each time that there was no sign of life for so many nanoseconds, with the number of times in a
+ *   row; it may throw to give up
+ */
+private[wire] final class Patience(
+    watch: Watch,
+    silenceNs: Long,
+    deadlineNs: Option[Long] = None,
+    stalledNs: Long = Long.MaxValue,
+    doubt: Option[(Long, Int => Unit)] = None) {
+
+  /** The same, but no longer than some time from now on in all. */
+  def within(nanos: Long): Patience = {
+    val until = System.nanoTime + nanos
+    new Patience(watch, silenceNs, Some(deadlineNs.fold(until)(deadline => if (deadline - until < 0) deadline else until)))
+  }
 
   /** Wait until a transport can go on. */
-  def pause(transport: Transport): Unit = {
+  def pause(transport: Transport): Unit = pause(transport, silenceNs)
+
+  /** Wait until the other side takes more. */
+  def pauseToWrite(transport: Transport): Unit = pause(transport, math.min(silenceNs, stalledNs))
+
+  private def pause(transport: Transport, mostNs: Long): Unit = {
     val now = System.nanoTime
-    val leftNs = deadlineNs.fold(silenceNs)(deadline => math.min(silenceNs, deadline - now))
-    while (!transport.await(Patience.slice(leftNs - (System.nanoTime - now)))) {
+    val leftNs = deadlineNs.fold(mostNs)(deadline => math.min(mostNs, deadline - now))
+    val doubtNs = doubt.fold(Long.MaxValue)(_._1)
+    var doubts = 0
+    var nextNs = doubtNs
+    while (!transport.await(Patience.slice(math.min(leftNs, nextNs) - (System.nanoTime - now)))) {
       Patience.look(watch)
-      if (System.nanoTime - now >= leftNs) throw new SocketTimeoutException("no sign of life within the time")
+      val waitedNs = System.nanoTime - now
+      if (waitedNs >= leftNs) throw new SocketTimeoutException("no sign of life within the time")
+      if (waitedNs >= nextNs) {
+        doubts += 1
+        nextNs += doubtNs
+        doubt.foreach(_._2(doubts))
+      }
     }
   }
 }
@@ -98,6 +131,16 @@ private[wire] final class PlainTransport private (channel: SocketChannel) extend
 
 private[wire] object PlainTransport {
 
+  /** Let the system find out within 5 s that a host has gone dark. */
+  private def keepAlive(channel: SocketChannel): Unit = {
+    channel.setOption[java.lang.Boolean](StandardSocketOptions.SO_KEEPALIVE, true)
+    def set(option: SocketOption[Integer], value: Int): Unit =
+      if (channel.supportedOptions.contains(option)) channel.setOption[Integer](option, value)
+    set(ExtendedSocketOptions.TCP_KEEPIDLE, 2) // seconds, as is the interval
+    set(ExtendedSocketOptions.TCP_KEEPINTERVAL, 1)
+    set(ExtendedSocketOptions.TCP_KEEPCOUNT, 3)
+  }
+
   /** Connect within the caller's patience. */
   def connect(endpoint: Endpoint, patience: Patience): PlainTransport = {
     val address = new InetSocketAddress(endpoint.host, endpoint.port)
@@ -106,6 +149,7 @@ private[wire] object PlainTransport {
     try {
       channel.configureBlocking(false)
       channel.setOption[java.lang.Boolean](StandardSocketOptions.TCP_NODELAY, true)
+      keepAlive(channel)
       val transport = new PlainTransport(channel)
       try {
         var isConnected = channel.connect(address)

@@ -5,12 +5,14 @@ import java.io.{BufferedReader, InputStreamReader, PrintStream}
 import java.nio.charset.StandardCharsets.UTF_8
 import java.util.concurrent.ConcurrentHashMap
 
-import com.fasterxml.jackson.databind.JsonNode
+import com.fasterxml.jackson.core.StreamReadConstraints
+import com.fasterxml.jackson.databind.{JsonNode, ObjectMapper}
 import com.fasterxml.jackson.databind.node.ObjectNode
 
 /** Answers calls that come as lines of JSON on standard input, each in a thread of its own, until the input ends. */
 final class Calls(answer: (String, JsonNode) => Any) {
-  private val json = Handle.json
+  private val json = new ObjectMapper()
+  json.getFactory.setStreamReadConstraints(StreamReadConstraints.builder().maxStringLength(1 << 28).build())
   private val threads = new ConcurrentHashMap[Long, Thread]()
   private val out = new PrintStream(System.out, true, UTF_8)
 

@@ -3,6 +3,7 @@ package io.sparkmodel.wire
 
 import java.lang.management.ManagementFactory
 import java.nio.ByteBuffer
+import java.nio.channels.SocketChannel
 import java.util.Base64
 import java.util.concurrent.{ConcurrentHashMap, Executors, TimeUnit}
 import java.util.concurrent.atomic.{AtomicBoolean, AtomicInteger}
@@ -18,6 +19,7 @@ object ClientMain {
   private val clients = new ConcurrentHashMap[Int, PoolClient]()
   private val limits = new ConcurrentHashMap[Int, Limits]()
   private val tickets = new ConcurrentHashMap[Int, (PoolClient, Ticket)]()
+  private val callers = new ConcurrentHashMap[Int, Caller]()
   private val tripped = new ConcurrentHashMap[String, AtomicBoolean]()
   private val calls = new Calls(answer)
 
@@ -30,7 +32,13 @@ object ClientMain {
     case "client" =>
       val handle = Handle.find(a.required("handle").binaryValue).get
       called(handle, new PoolClient(
-        handle.pool, handle.credential, a.path("silence_s").asDouble(5), a.path("gone_s").asDouble(10)))
+        handle.pool,
+        handle.credential,
+        Times(
+          a.path("silence_s").asDouble(5),
+          a.path("gone_s").asDouble(10),
+          a.path("doubt_s").asDouble(3),
+          a.path("stalled_s").asDouble(8))))
     case "of" =>
       val handle = Handle.find(a.required("handle").binaryValue).get
       val client = PoolClient.of(handle)
@@ -41,6 +49,9 @@ object ClientMain {
     case "in_force" =>
       val found = client(a).inForce(limits(a))
       Seq(found.maxInFlight, found.maxRetries, found.timeoutS, found.readyTimeoutS).asJava
+    case "caller" => add(callers, new Caller(Option(a.get("partition")).map(_.asInt)))
+    case "fuzz" => FuzzCalls.score(a, client => submit(client, a))
+    case "memory" => FuzzCalls.memory()
     case "submit" => add(tickets, (client(a), submit(a)))
     case "collect" => collect(a)
     case "is_ready" => ticket(a) match { case (client, ticket) => client.isReady(ticket) }
@@ -56,6 +67,11 @@ object ClientMain {
       ManagementFactory.getPlatformMXBean(classOf[UnixOperatingSystemMXBean]).getOpenFileDescriptorCount
     case "picks" => picks(a).asJava
     case "chosen" => chosen(a)
+    case "options" => options(Endpoint(a.required("host").asText, a.required("port").asInt)).asJava
+    case "learned" =>
+      val route = new Route(Endpoint("far", 1), isLocal = false)
+      a.required("seconds").elements.asScala.foreach(seconds => route.learn(0, Some(seconds.asDouble), 0))
+      route.known(0).get
     case "is_here" => Router.isHere(a.required("host").asText)
     case _ => VectorCalls.answer(operation, a)
   }
@@ -112,9 +128,17 @@ object ClientMain {
     Seq(first, second)
   }
 
-  private def submit(a: JsonNode): Ticket =
-    client(a).submit(
-      stream(a), limits(a), message(a), a.required("rows").asInt, watch(a), Option(a.get("timeout_s")).map(_.asDouble))
+  private def submit(a: JsonNode): Ticket = submit(client(a), a)
+
+  private def submit(client: PoolClient, a: JsonNode): Ticket =
+    client.submit(
+      stream(a),
+      limits(a),
+      message(a),
+      a.required("rows").asInt,
+      watch(a),
+      Option(a.get("timeout_s")).map(_.asDouble),
+      Option(a.get("caller")).map(number => callers.get(number.asInt)).getOrElse(new Caller()))
 
   private def collect(a: JsonNode): Any = {
     val (client, ticket) = this.ticket(a)
@@ -153,7 +177,14 @@ object ClientMain {
     workers.foreach { worker =>
       val route = router.routes(endpoint(worker))
       route.inFlight = worker.path("in_flight").asInt
-      route.load = worker.path("load").asLong
+      route.learn(
+        worker.path("load").asLong,
+        Option(worker.get("seconds")).map(_.asDouble),
+        -(worker.path("learned_s").asDouble * 1e9).toLong)
+      if (worker.has("told_s")) {
+        route.hear(0, Some(Told(worker.required("told_s").asDouble, worker.path("told_age_s").asDouble)), 0)
+      }
+      if (worker.has("then_s")) route.learn(0, Some(worker.required("then_s").asDouble), 0)
       if (worker.has("failed_s")) {
         now = -(worker.required("failed_s").asDouble * 1e9).toLong
         router.avoid(route)
@@ -161,8 +192,23 @@ object ClientMain {
     }
     now = 0
     val except = a.path("except").elements.asScala.map(_.asInt).toSet
+    val ports = a.path("asked").elements.asScala.map(_.asInt).toSet
+    val asked = router.routes.keySet.filter(endpoint => ports(endpoint.port))
     val version = a.path("of").asInt(1)
-    (1 to 200).flatMap(_ => router.pick(version, e => except(e.port)).map(_.endpoint.port)).toSet
+    val isSuspect = a.path("suspects").asBoolean
+    def pick(except: Endpoint => Boolean) =
+      if (isSuspect) router.pickForSuspects(version, except) else router.pick(version, except, asked)
+    (1 to 200).flatMap(_ => pick(e => except(e.port)).map(_.endpoint.port)).toSet
+  }
+
+  /** The options of the socket of a connection. */
+  private def options(endpoint: Endpoint): Map[String, Any] = {
+    val transport = PlainTransport.connect(endpoint, Connection.patience(() => ()))
+    val field = classOf[PlainTransport].getDeclaredField("channel")
+    field.setAccessible(true)
+    val channel = field.get(transport).asInstanceOf[SocketChannel]
+    try channel.supportedOptions.asScala.map(option => option.name -> channel.getOption(option)).toMap
+    finally transport.close()
   }
 
   /** How often a router chooses each version of a directory for plans of a digest, in 1,000 choices. */

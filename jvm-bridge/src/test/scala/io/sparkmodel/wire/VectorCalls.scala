@@ -32,6 +32,12 @@ object VectorCalls {
       val seq = a.required("seq").asLong.toInt
       Frames.putRequest(head, a.required("type").asInt, seq, a.required("budget_ms").asLong, length)
       text(head.flip())
+    case "proofs" =>
+      def bytes(key: String) = a.required(key).binaryValue
+      val (client, server) = (bytes("nonce_of_client"), bytes("nonce_of_server"))
+      val (key, claims) = (bytes("key"), a.required("claims").asText)
+      Seq(Proofs.server(key, client, server, claims), Proofs.client(key, client, server, claims))
+        .map(java.util.Base64.getEncoder.encodeToString(_)).asJava
     case "open" =>
       new String(ClientMain.stream(a).toJson, "UTF-8")
     case "answers" => answers(hex(a)).asJava
@@ -98,7 +104,7 @@ object VectorCalls {
     }
   }
 
-  private def spell(vector: ValueVector, row: Int): Any = vector match {
+  def spell(vector: ValueVector, row: Int): Any = vector match {
     case struct: StructVector if !struct.isNull(row) => // its own objects leave out what is null
       struct.getChildrenFromFields.asScala.map(child => child.getName -> spell(child, row)).toMap.asJava
     case other => spell(other.getObject(row))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The way of a batch into the model: alone, or joined with small batches of other callers."""
+"""Small batches of several callers, joined for one call of the model."""
 
 from __future__ import annotations
 
@@ -11,53 +11,49 @@ from collections.abc import Callable, Hashable, Sequence
 import pyarrow as pa
 
 from sparkmodel.errors import DeadlineExceededError, WorkerStoppingError
-from sparkmodel.wire.gate import Gate, Stay
+from sparkmodel.wire.room import Room
 from sparkmodel.wire.service import Stream
+from sparkmodel.wire.turns import Turn, Visit
 
 _LOOK_S = 0.2  # how often one that waits looks whether its caller still does
 
 
-@dataclasses.dataclass(eq=False)
+@dataclasses.dataclass(eq=False, slots=True)
 class Entry:
     """A batch that wants to be scored.
 
     Attributes:
-        what: The action for an error.
+        visit: Its stay in the room.
         stream: What scores it.
         batch: Its rows.
-        deadline: Monotonic time until which it must have been begun.
-        gone: Whether its caller has gone away.
-        began: Called when it enters the model.
         leads: Whether its caller's thread takes the turn of the group that it is in.
+        done: Set when it has to look at what has become of it; None until it is in a group.
     """
 
-    what: str
+    visit: Visit
     stream: Stream
     batch: pa.RecordBatch
-    deadline: float
-    gone: Callable[[], bool]
-    began: Callable[[Stay], None]
     result: pa.RecordBatch | None = None
     error: BaseException | None = None
     leads: bool = False
-    done: threading.Event = dataclasses.field(default_factory=threading.Event)
+    done: threading.Event | None = None
 
 
 class Joiner:
     """Scores batches, joined up to a number of rows.
 
     The first batch of a group leads it: it waits until the group is full or its time is over, takes the group's turn
-    at the gate, and scores all at once. While it waits for its turn, others may still join. If it has to leave, such as
+    in the room, and scores all at once. While it waits for its turn, others may still join. If it has to leave, such as
     at its deadline, the next one leads.
 
     Args:
-        gate: Lets batches into the model.
+        room: Lets batches into the model.
         rows: Rows that a joined batch may have; None joins nothing.
         wait_s: Longest time that the first batch waits for others.
     """
 
-    def __init__(self, gate: Gate, rows: int | None = None, wait_s: float = 0.0) -> None:
-        self._gate = gate
+    def __init__(self, room: Room, rows: int | None = None, wait_s: float = 0.0) -> None:
+        self._room = room
         self.configure(rows, wait_s)
         self._lock = threading.Lock()
         self._open: dict[Hashable, _Group] = {}
@@ -67,15 +63,14 @@ class Joiner:
         self._rows, self._wait_s = rows, wait_s
 
     def score(self, entry: Entry) -> pa.RecordBatch:
-        """The predictions of one batch.
+        """The predictions of one batch, which has its place in the room.
 
         Raises:
             PoolBusyError, WorkerStoppingError, DeadlineExceededError: it did not get to the model.
         """
-        if self._rows is None or entry.batch.num_rows >= self._rows:
-            with self._gate.enter(entry.what, entry.deadline, entry.gone) as stay:
-                entry.began(stay)
-                return entry.stream.predict(entry.batch)
+        visit = entry.visit
+        if self._rows is None or visit.is_alone or entry.batch.num_rows >= self._rows:
+            return entry.stream.predict(entry.batch, self._room.turns(visit))
         group = self._join(entry, self._rows)
         if entry.leads:
             group.full.wait(self._wait_s)
@@ -89,6 +84,7 @@ class Joiner:
         return entry.result
 
     def _join(self, entry: Entry, limit: int) -> _Group:
+        entry.done = threading.Event()
         with self._lock:
             group = self._open.get(entry.stream.key)
             entry.leads = group is None or group.rows + entry.batch.num_rows > limit
@@ -103,18 +99,21 @@ class Joiner:
             return group
 
     def _lead(self, group: _Group, leader: Entry) -> None:
+        turn = Turn(self._room, (leader.visit,))
         try:
-            with self._gate.enter(leader.what, leader.deadline, leader.gone) as stay:
-                with self._lock:
-                    self._close(group)
+            turn.take()
+            with self._lock:
+                self._close(group)
+            turn.visits = [entry.visit for entry in group.entries]
+            for entry in group.entries:
+                entry.visit.is_begun = True
+            try:
+                self._predict(group.entries, turn)
+            finally:
                 for entry in group.entries:
-                    entry.began(stay)
-                try:
-                    _predict(group.entries)
-                finally:
-                    for entry in group.entries:
-                        entry.done.set()
+                    _tell(entry)
         finally:
+            turn.end()  # it may not have been entered at all
             with self._lock:
                 if not group.closed:  # it was not let in
                     self._hand_over(group, leader)
@@ -124,7 +123,7 @@ class Joiner:
         self._remove(group, leader)
         if group.entries:
             group.entries[0].leads = True
-            group.entries[0].done.set()
+            _tell(group.entries[0])
         else:
             self._close(group)
 
@@ -140,17 +139,46 @@ class Joiner:
         group.rows -= entry.batch.num_rows
 
     def _follow(self, group: _Group, entry: Entry) -> None:
+        visit = entry.visit
+        assert entry.done is not None
         while not entry.done.wait(_LOOK_S):
-            late = time.monotonic() > entry.deadline
-            if not (late or entry.gone()):
+            late = time.monotonic() > visit.deadline
+            if not (late or visit.gone()):
                 continue
             with self._lock:
                 if group.closed or entry.leads:
                     continue  # it is being scored, or has to hand on the lead
                 self._remove(group, entry)
             if late:
-                raise DeadlineExceededError(entry.what, "the deadline passed while the batch waited")
-            raise WorkerStoppingError(entry.what, "the caller has gone")
+                raise DeadlineExceededError(visit.what, "the deadline passed while the batch waited")
+            raise WorkerStoppingError(visit.what, "the caller has gone")
+
+    def _predict(self, entries: Sequence[Entry], turn: Turn) -> None:
+        """Score all at once; if that fails, each alone, so that nobody gets another one's error."""
+        turns = self._beginning_with(turn)
+        if len(entries) > 1:
+            try:
+                result = entries[0].stream.predict(pa.concat_batches([entry.batch for entry in entries]), turns)
+            except Exception:  # each one's own error comes below
+                pass
+            else:
+                start = 0
+                for entry in entries:
+                    entry.result = result.slice(start, entry.batch.num_rows)
+                    start += entry.batch.num_rows
+                return
+            turn.end()  # if it was not entered: each has one of its own now
+        for entry in entries:
+            own = turns if len(entries) == 1 else self._room.turns(entry.visit)
+            try:
+                entry.result = entry.stream.predict(entry.batch, own)
+            except BaseException as error:
+                entry.error = error
+
+    def _beginning_with(self, turn: Turn) -> Callable[[], Turn]:
+        """Makes the turns of a group, the first of which it has already."""
+        taken = [turn]
+        return lambda: taken.pop() if taken else Turn(self._room, turn.visits)
 
 
 @dataclasses.dataclass(eq=False)
@@ -161,21 +189,6 @@ class _Group:
     full: threading.Event = dataclasses.field(default_factory=threading.Event)
 
 
-def _predict(entries: Sequence[Entry]) -> None:
-    """Score all at once; if that fails, each alone, so that nobody gets another one's error."""
-    if len(entries) > 1:
-        try:
-            result = entries[0].stream.predict(pa.concat_batches([entry.batch for entry in entries]))
-        except Exception:  # each one's own error comes below
-            pass
-        else:
-            start = 0
-            for entry in entries:
-                entry.result = result.slice(start, entry.batch.num_rows)
-                start += entry.batch.num_rows
-            return
-    for entry in entries:
-        try:
-            entry.result = entry.stream.predict(entry.batch)
-        except BaseException as error:
-            entry.error = error
+def _tell(entry: Entry) -> None:
+    assert entry.done is not None
+    entry.done.set()
