@@ -138,8 +138,9 @@ def _on_python_path(run: Callable[[sm.Model, DataFrame], list[Any]]) -> Callable
     return without_bridge
 
 
+PYTHON_PATH = ", Python path"
 ENTRIES |= {
-    f"{name}, Python path": dataclasses.replace(entry, run=_on_python_path(entry.run))
+    f"{name}{PYTHON_PATH}": dataclasses.replace(entry, run=_on_python_path(entry.run))
     for name, entry in ENTRIES.items()
     if entry.by_spark
 }

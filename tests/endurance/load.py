@@ -19,6 +19,7 @@ from pyspark.sql import functions as f
 import sparkmodel as sm
 from tests.endurance.oracle import STEP, is_right
 
+_looking = threading.Lock()  # several threads have one `Seen`
 BRIDGE = "spark.sparkmodel.bridge.enabled"
 MICRO_BATCH = 2_000
 ROWS = 25_000  # three batches of a local call, some of each partition of a query
@@ -35,7 +36,8 @@ class Seen:
         wrong: Rows with a wrong number.
         mixed: Calls whose rows were scored by more than one version.
         versions: Calls by the number of the model that answered.
-        longest_s: The slowest call.
+        longest_s: The slowest call, failed or not.
+        times: When each call began and how long it took, by the monotonic clock, where that is wanted.
     """
 
     calls: int = 0
@@ -45,6 +47,11 @@ class Seen:
     mixed: int = 0
     versions: collections.Counter[int] = dataclasses.field(default_factory=collections.Counter)
     longest_s: float = 0.0
+    times: list[tuple[float, float]] = dataclasses.field(default_factory=list)
+
+    def between(self, since: float, until: float) -> list[float]:
+        """How long the calls took that were under way in a span of time, the quickest first."""
+        return sorted(took for began, took in self.times if began < until and began + took > since)
 
     def faults(self, kind: str) -> list[str]:
         """What must not be, as texts."""
@@ -69,8 +76,8 @@ class Load:
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
 
-    def start(self, kind: str, once: Callable[[Seen], None], pause_s: float = 0.0) -> None:
-        """Call again and again."""
+    def start(self, kind: str, once: Callable[[Seen], None], pause_s: float = 0.0, is_timed: bool = False) -> None:
+        """Call again and again; `is_timed` keeps how long each call took."""
         seen = self.seen.setdefault(kind, Seen())
 
         def run() -> None:
@@ -80,10 +87,14 @@ class Load:
                     once(seen)
                     with self._lock:
                         seen.calls += 1
-                        seen.longest_s = max(seen.longest_s, time.monotonic() - began)
                 except Exception as error:
                     with self._lock:
                         seen.errors.append("".join(traceback.format_exception_only(error))[:2000])
+                took = time.monotonic() - began
+                with self._lock:
+                    seen.longest_s = max(seen.longest_s, took)
+                    if is_timed:
+                        seen.times.append((began, took))
                 self.stopping.wait(pause_s)
 
         thread = threading.Thread(target=run, name=f"load-{kind}", daemon=True)
@@ -128,13 +139,15 @@ def local(model: sm.Model, rows: int = ROWS) -> Callable[[Seen], None]:
 
 def look(seen: Seen, rows: Any) -> None:
     """Add the (answer, a, b) of one call."""
-    numbers = collections.Counter()
+    numbers, wrong = collections.Counter[int](), 0
     for answer, a, b in rows:
         numbers[int(answer) // STEP] += 1
-        seen.wrong += not is_right(answer, a, b)
-    seen.rows += sum(numbers.values())
-    seen.mixed += len(numbers) > 1
-    seen.versions.update(list(numbers)[:1])
+        wrong += not is_right(answer, a, b)
+    with _looking:
+        seen.rows += sum(numbers.values())
+        seen.wrong += wrong
+        seen.mixed += len(numbers) > 1
+        seen.versions.update(list(numbers)[:1])
 
 
 def query(scored: DataFrame) -> Callable[[Seen], None]:
@@ -189,6 +202,11 @@ class Stream:
         self._query.stop()
         if error is not None:
             self.seen.errors.append(str(error)[:2000])
+
+
+def quantile(took: list[float], part: float) -> float:
+    """The value that such a part of the ordered values does not exceed; 0 without any."""
+    return took[min(len(took) - 1, int(len(took) * part))] if took else 0.0
 
 
 def tables(spark: SparkSession, home: pathlib.Path) -> str:

@@ -32,7 +32,7 @@ def waves(spark: SparkSession, home: pathlib.Path, times: int) -> list[str]:
         for _ in range(6):
             load.start("calls", local(model, 100))
         most, began = 0, time.monotonic()
-        while time.monotonic() - began < (15 if most > 1 else 120):
+        while time.monotonic() - began < (5 if most > 1 else 120):
             most = max(most, len(model.stats()["workers"]))
             time.sleep(0.5)
         faults += load.stop()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs many generated cases and tells where ways differ; ends with 1 if any do.
 
-    python -m tests.fuzz --plans 2000 --signatures 2000 [--seed 0] [--first 0]
+    python -m tests.fuzz --plans 2000 --signatures 2000 --frames 10000 [--seed 0] [--first 0]
 
 Case n of a seed is always the same: `--seed S --first N --plans 1` runs one again.
 """
@@ -21,6 +21,7 @@ from pyspark.sql import SparkSession
 
 import sparkmodel as sm
 from tests import bridge
+from tests.fuzz.frames import frames
 from tests.fuzz.plans import Plans
 from tests.fuzz.signatures import signatures
 from tests.fuzz.ways import WAYS, outcome, refused, tables
@@ -58,17 +59,29 @@ def plans(spark: SparkSession, home: pathlib.Path, seed: int, numbers: Iterable[
 KINDS: dict[str, Kind] = {"plans": plans, "signatures": signatures}
 
 
-def session(home: pathlib.Path) -> SparkSession:
-    """Like that of the tests: the checkout's bridge, a local Ray."""
+def session(home: pathlib.Path, executors: int = 0, java_options: str = "") -> SparkSession:
+    """Like that of the tests: the checkout's bridge, a local Ray.
+
+    Args:
+        home: Where its files are.
+        executors: How many processes of their own run the tasks; of none, the driver does.
+        java_options: For the driver's JVM.
+    """
     script = bridge.build_script()
     script.build(script.JARS, if_changed=True)
     os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m")
     sm.init(num_cpus=16, log_to_driver=False)
     made = (
         sm.configure_spark(SparkSession.builder)
-        .master("local[2]")
+        .master(f"local-cluster[{executors},1,1024]" if executors else "local[2]")
+        # executors that are killed again and again are no reason to give up
+        .config("spark.deploy.maxExecutorRetries", "-1")
+        .config("spark.task.maxFailures", "8")
+        .config("spark.executor.memory", "1g")
         .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
         .config("spark.driver.memory", "2g")
+        .config("spark.driver.extraJavaOptions", java_options)
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.sql.warehouse.dir", str(home / "warehouse"))
         .getOrCreate()
@@ -95,14 +108,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
-    for kind in KINDS:
+    for kind in [*KINDS, "frames"]:
         parser.add_argument(f"--{kind}", type=int, default=0, help=f"how many {kind}")
     asked = parser.parse_args()
     counts = {kind: getattr(asked, kind) for kind in KINDS if getattr(asked, kind)}
+    failed = 0
+    if asked.frames:  # they need no engine
+        failed += run("frames", frames(asked.seed, range(asked.first, asked.first + asked.frames)), asked.frames)
+    if not counts:
+        return 1 if failed else 0
     with tempfile.TemporaryDirectory() as folder:
         home = pathlib.Path(folder)
         spark = session(home)
-        failed = sum(
+        failed += sum(
             run(kind, KINDS[kind](spark, home, asked.seed, range(asked.first, asked.first + count)), count)
             for kind, count in counts.items()
         )

@@ -94,6 +94,14 @@ def tagged(tag: str) -> list[psutil.Process]:
     return found
 
 
+def command_line(process: psutil.Process) -> list[str]:
+    """The command line of a process; nothing if it has ended, be it since it was found."""
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return []
+
+
 def with_suppress(action: Callable[[], object]) -> None:
     """Do it if there is still something to do it to."""
     try:

@@ -38,7 +38,7 @@ def own_supervisor() -> Iterator[None]:
     finally:
         _, actor = runtime.supervisors.pop(False, ("", None))
         if actor is not None:
-            with contextlib.suppress(PoolGoneError):  # a test has ended it
+            with contextlib.suppress(PoolGoneError, ray.exceptions.ActorDiedError):  # a test has ended it, or just does
                 Line(actor, "all").ask("pid")  # it may be starting again just now
                 ray.get(actor.close.remote(), timeout=PATIENCE_S)
                 ray.kill(actor)

@@ -9,12 +9,14 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
+from benchmarks import processes
 from benchmarks.__main__ import TRIAL_OUTPUT, main
 from benchmarks.common import (
     OURS,
@@ -27,11 +29,11 @@ from benchmarks.common import (
     interleaved,
     versus,
 )
-from benchmarks.p11_first import FRESH
-from benchmarks.processes import family, mark, memory
+from benchmarks.p6_loads import QUERIES, TRIAL_MICRO_BATCHES, TRIAL_PARTITIONS
+from benchmarks.processes import REST_S, family, mark, memory, rest
 
 ROOT = pathlib.Path(__file__).parents[2]
-TINY = ("--rows-scale", "0.005", "--runs", "2")
+TINY = ("--rows-scale", "0.005")
 
 pytestmark = pytest.mark.timeout(1600)
 
@@ -53,7 +55,7 @@ for arguments in json.loads(sys.argv[1]):
 
 @dataclasses.dataclass
 class Runs:
-    """A run of one part, and one of all.
+    """A run of one part, with two runs of each contender, and one of all, with one.
 
     Attributes:
         pages: The page with the table in `benchmarks/`, before and after both.
@@ -72,7 +74,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     shutil.rmtree(ROOT / TRIAL_OUTPUT, ignore_errors=True)
     page = ROOT / "benchmarks" / "README.md"
     before = page.read_text()
-    options = [["--only", "P2", *TINY], [*TINY, "--output", str(folder)]]
+    options = [["--only", "P2", *TINY, "--runs", "2"], [*TINY, "--runs", "1", "--output", str(folder)]]
     command = [sys.executable, "-c", RUNS, json.dumps(options)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1500, check=False)
     assert done.returncode == 0, done.stderr[-5000:]
@@ -101,21 +103,38 @@ def test_every_benchmark_ends_with_equal_outputs_and_a_line_for_each_contender(r
 
 @pytest.mark.slow
 def test_raw_runs_are_kept(results: dict[str, Any]) -> None:
-    timed = [(part["id"], line) for part in results["benchmarks"] if part["id"] != "P6" for line in part["measures"]]
-    assert timed
-    for id_, line in timed:
-        # what starts processes of its own does so but once in a trial
-        wanted = 1 if id_ in ("P5", "P13") or FRESH in line["name"] else 2
-        assert len(line["runs"]) == wanted, (id_, line["name"])
-        assert all(value > 0 for value in line["runs"]), (id_, line["name"])
+    twice = json.loads((ROOT / TRIAL_OUTPUT / "results.json").read_text())
+    for wanted, parts in ((1, results["benchmarks"]), (2, twice["benchmarks"])):
+        timed = [(part["id"], line) for part in parts if part["id"] != "P6" for line in part["measures"]]
+        assert timed
+        for id_, line in timed:
+            assert len(line["runs"]) == wanted, (id_, line["name"])
+            assert all(value > 0 for value in line["runs"]), (id_, line["name"])
 
 
-@pytest.mark.parametrize(("scale", "fresh_runs", "warm_ups"), [(1.0, 5, WARM_UPS), (0.5, 1, 0)])
-def test_only_a_trial_has_fewer_runs_of_fresh_processes_and_no_warm_ups(
-    scale: float, fresh_runs: int, warm_ups: int
+@pytest.mark.parametrize(
+    ("scale", "fresh_runs", "warm_ups", "rest_s"),
+    [(1.0, 5, WARM_UPS, REST_S), (2.0, 5, WARM_UPS, REST_S), (0.5, 1, 0, 0)],
+)
+def test_only_a_trial_has_fewer_runs_of_fresh_processes_and_neither_warm_ups_nor_rests(
+    scale: float, fresh_runs: int, warm_ups: int, rest_s: float
 ) -> None:
     bench = Bench(None, pathlib.Path(), scale, runs=5)  # type: ignore[arg-type]
-    assert (bench.fresh_runs, bench.warm_ups) == (fresh_runs, warm_ups)
+    assert (bench.fresh_runs, bench.warm_ups, bench.rest_s) == (fresh_runs, warm_ups, rest_s)
+
+
+def test_a_rest_lasts_while_a_process_of_the_family_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_LOOK_S", 0.3)
+    mark()
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as worker:
+        resting = threading.Thread(target=rest, args=(600.0,), daemon=True)
+        resting.start()
+        resting.join(1.0)
+        is_resting = resting.is_alive()
+        worker.kill()
+    assert is_resting
+    resting.join(60.0)
+    assert not resting.is_alive()
 
 
 @pytest.mark.slow
@@ -123,7 +142,7 @@ def test_the_pool_loads_once_for_each_worker_and_mlflow_once_for_each_task(resul
     loads = {line["name"]: line for part in results["benchmarks"] if part["id"] == "P6" for line in part["measures"]}
     assert loads[OURS]["value"] == 2
     assert loads[OURS]["verdict"] == "met"
-    assert loads[SPARK_UDF]["value"] == 2 * 16 + 20
+    assert loads[SPARK_UDF]["value"] == QUERIES * TRIAL_PARTITIONS + TRIAL_MICRO_BATCHES
 
 
 @pytest.mark.slow

@@ -365,12 +365,13 @@ def test_a_cluster_gets_the_jar_beside_the_packages_that_the_session_asks_for(
     (folder / "thing-1.0.pom").write_text(f"<project><modelVersion>4.0.0</modelVersion>{names}</project>")
     builder = (
         f'.master("local-cluster[1, 1, 1024]").config("spark.executor.memory", "1g")'
-        f'.config("spark.jars.repositories", "{(tmp_path / "maven").as_uri()}")'
         f'.config("spark.jars.ivy", "{tmp_path / "ivy"}")'
     )
     packages = '.config("spark.jars.packages", "org.example:thing:1.0")'
     program = session(builder, PACKAGES).replace(".getOrCreate()", packages + ".getOrCreate()")
-    out = Script(program, tmp_path, {"PYTHONPATH": None}, installed.python).finish()
+    # in the place of Maven Central, which Spark would ask first
+    environment = {"PYTHONPATH": None, "DEFAULT_ARTIFACT_REPOSITORY": f"{(tmp_path / 'maven').as_uri()}/"}
+    out = Script(program, tmp_path, environment, installed.python).finish()
     assert out.splitlines()[-1] == "['org.example_thing-1.0.jar', 'sparkmodel-bridge.jar']"
 
 

@@ -120,8 +120,10 @@ expected = names["net"].predict(names["images"], verbose=0)
 (create, view, count), (stream,), (alter, describe, drop) = [
     [statement for statement in block.split(";") if statement.strip()] for block in sql
 ]
-spark.sql(create)
-assert sm.get("model_predict").stats()["loads"] == 2
+one = create.replace("workers = 2", "workers = 1")  # each imports TensorFlow, and so do those of a new version
+assert one != create
+spark.sql(one)
+assert sm.get("model_predict").stats()["loads"] == 1
 spark.sql(view)
 found = spark.sql(count).first()
 right = int((expected.argmax(axis=1) == names["digits"].target).sum())

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
+import importlib
+import logging
 import os
 import pathlib
 import re
@@ -13,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 import psutil
 import pytest
@@ -177,21 +181,27 @@ def test_demo_leaves_nothing_behind(finished: Run) -> None:
     finished.assert_nothing_is_left()
 
 
-def test_demo_fails_if_one_of_its_checks_does_not_hold() -> None:
-    code = """
-import contextlib, pathlib, sys
-from story import Demo
+def test_demo_fails_if_one_of_its_checks_does_not_hold(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(DEMO.parent)
+    story: Any = importlib.import_module("story")
 
-class BrokenDemo(Demo):
-    def read(self): self.check("two is three", False)
-    def skip(self): pass
-    learn = start_pool = score_in_sql = score_data_frame = score_stream = score_one = show_pool = skip
+    class BrokenDemo(story.Demo):  # type: ignore[misc]
+        def read(self) -> None:
+            self.check("two is three", False)
 
-sys.exit(BrokenDemo(pathlib.Path("unused"), None, 1, contextlib.ExitStack()).run())
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=DEMO.parent, capture_output=True, text=True, timeout=GONE_S)
-    assert done.returncode == 1, done.stderr
-    assert "FAILED  two is three" in done.stdout
+        def skip(self) -> None:
+            """A step that does nothing."""
+
+        learn = start_pool = score_in_sql = score_data_frame = score_stream = score_one = show_pool = skip
+
+    with contextlib.ExitStack() as cleanup:
+        root, py4j = logging.getLogger(), logging.getLogger("py4j")
+        cleanup.callback(py4j.setLevel, py4j.level)
+        cleanup.callback(setattr, root, "filters", list(root.filters))
+        assert BrokenDemo(tmp_path, None, 1, cleanup).run() == 1
+    assert "FAILED  two is three" in capsys.readouterr().out
 
 
 def _name(process: psutil.Process) -> str:

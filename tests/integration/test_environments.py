@@ -14,6 +14,7 @@ from tests.integration.scripts import Script
 PROGRAM = """
     import logging, mlflow, numpy as np, pandas as pd, sys, toolz
     import sparkmodel as sm
+    from concurrent.futures import ThreadPoolExecutor
     from mlflow.models import infer_signature
     from pyspark.sql import SparkSession, functions as F
 
@@ -34,14 +35,17 @@ PROGRAM = """
         builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
         spark = sm.configure_spark(builder).getOrCreate()
         sm.init(num_cpus=4)
-        try:
-            sm.register(spark, "f", save("d", "toolz==999.0"), env_manager="virtualenv", num_cpus=0.5)
-        except sm.SparkModelError as error:
-            print(error.condition, "toolz==999.0" in error.details, sm.models())
-
-        old = sm.register(spark, "old", save("a", "toolz==0.12.0"), env_manager="virtualenv", workers=2, num_cpus=0.5)
-        new = sm.register(spark, "new", save("b", "toolz==0.12.1"), env_manager="uv", num_cpus=0.5)
-        here = sm.register(spark, "here", save("c", "toolz==0.11.0"), num_cpus=0.5)
+        asked = {
+            "f": dict(source=save("d", "toolz==999.0"), env_manager="virtualenv"),
+            "old": dict(source=save("a", "toolz==0.12.0"), env_manager="virtualenv", workers=2),
+            "new": dict(source=save("b", "toolz==0.12.1"), env_manager="uv"),
+            "here": dict(source=save("c", "toolz==0.11.0")),
+        }
+        with ThreadPoolExecutor(len(asked)) as threads:  # an installer waits for the network most of the time
+            made = {k: threads.submit(sm.register, spark, k, num_cpus=0.5, **options) for k, options in asked.items()}
+        error = made.pop("f").exception()
+        print(error.condition, "toolz==999.0" in error.details)
+        assert sorted(future.result().name for future in made.values()) == sorted(sm.models())
         print(*sorted(spark.sql("SELECT old(id), new(id), here(id) FROM range(100)").distinct().collect()[0]))
         print(spark.sql("SELECT count(DISTINCT old(id)) AS n FROM range(100)").first().n, toolz.__version__)
         udf = sm.spark_udf(spark, "a", env_manager="virtualenv", workers=1)  # the environment is there already
@@ -75,7 +79,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory, python: str) -> tuple[list[str], str]:
     """What the program prints, and what it logs."""
-    script = Script(PROGRAM, tmp_path_factory.mktemp("program"), python=python)
+    once = {"RUNTIME_ENV_RETRY_TIMES": "1"}  # else Ray has the installer try three times what it cannot do
+    script = Script(PROGRAM, tmp_path_factory.mktemp("program"), once, python=python)
     try:
         out, err = script.process.communicate(timeout=1000)
     finally:
@@ -94,7 +99,7 @@ def test_two_models_with_two_versions_of_a_library_in_one_query(shown: tuple[lis
 
 @pytest.mark.slow
 def test_requirements_that_cannot_be_met_are_an_error_with_the_installers_words(shown: tuple[list[str], str]) -> None:
-    assert shown[0][0] == "MODEL_ENVIRONMENT True []"
+    assert shown[0][0] == "MODEL_ENVIRONMENT True"
 
 
 @pytest.mark.slow

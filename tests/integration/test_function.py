@@ -19,6 +19,7 @@ from sklearn.linear_model import LinearRegression
 
 import sparkmodel as sm
 from sparkmodel.errors import SchemaMismatchError
+from tests import python_daemon
 from tests.models import DoubleModel
 
 ROWS = 1000
@@ -36,6 +37,7 @@ def linear_uri(mlflow_store: object) -> str:
             signature=infer_signature(FRAME, estimator.predict(FRAME)),
             input_example=FRAME.head(2),
             registered_model_name="linear",
+            pip_requirements=["scikit-learn"],  # to find them out, a process of its own loads the model
         )
     mlflow.MlflowClient().set_registered_model_alias("linear", "champion", "1")
     return "models:/linear@champion"
@@ -230,12 +232,13 @@ def test_values_come_back_as_they_went(type_: str, register: Callable[..., sm.Mo
 
 
 @pytest.mark.usefixtures("python_path")
+@pytest.mark.fault("F22")
 def test_worker_process_imports_nothing_heavy_and_keeps_its_connections(
     linear: sm.Model, spark: SparkSession, table: DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Looks into the very process that forwarded: the local session reuses its Python workers."""
     # Spark takes idle workers in turn; of an environment that no other test has there are only those of this one
-    monkeypatch.setitem(spark.sparkContext.environment, "SPARKMODEL_TEST_LOOKS", "1")
+    monkeypatch.setitem(spark.sparkContext.environment, python_daemon.BARE, "1")
 
     def inspect(rows: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         import os

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import pathlib
 import signal
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -37,30 +39,57 @@ PROGRAM = """
 """
 
 
-@pytest.mark.slow
-def test_a_driver_that_ends_leaves_nothing(tmp_path: pathlib.Path) -> None:
+def ends(cwd: pathlib.Path) -> None:
     before = scratch_directories()
-    script = Script(PROGRAM.format(dies=True, ending="pass"), tmp_path)
+    script = Script(PROGRAM.format(dies=True, ending="pass"), cwd)
     assert "up" in script.finish()
     assert_nothing_left(script, before)
 
 
-@pytest.mark.slow
-def test_a_driver_that_is_killed_leaves_nothing(tmp_path: pathlib.Path) -> None:
+def is_killed(cwd: pathlib.Path) -> None:
     before = scratch_directories()
-    script = Script(PROGRAM.format(dies=True, ending="time.sleep(600)"), tmp_path)
+    script = Script(PROGRAM.format(dies=True, ending="time.sleep(600)"), cwd)
     script.read_until("up")
     os.kill(script.process.pid, signal.SIGKILL)
     script.process.wait(PATIENCE_S)
     assert_nothing_left(script, before)
 
 
-@pytest.mark.slow
-def test_a_driver_that_is_killed_just_after_its_supervisor_leaves_nothing(tmp_path: pathlib.Path) -> None:
-    """Its workers wait for a supervisor that will never come."""
+def is_killed_just_after_its_supervisor(cwd: pathlib.Path) -> None:
     before = scratch_directories()
     ending = "import os; os.kill(supervisor(pool), 9); os.kill(os.getpid(), 9)"
-    script = Script(PROGRAM.format(dies=False, ending=ending), tmp_path)
+    script = Script(PROGRAM.format(dies=False, ending=ending), cwd)
     script.read_until("up")
     script.process.wait(PATIENCE_S)
     assert_nothing_left(script, before)
+
+
+Endings = Mapping[Callable[[pathlib.Path], None], Future[None]]
+
+
+@pytest.fixture(scope="module")
+def endings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endings]:
+    """All at the same time: each waits for longer than it works."""
+    with ThreadPoolExecutor() as threads:
+        yield {
+            ending: threads.submit(ending, tmp_path_factory.mktemp("driver"))
+            for ending in (ends, is_killed, is_killed_just_after_its_supervisor)
+        }
+
+
+@pytest.mark.slow
+def test_a_driver_that_ends_leaves_nothing(endings: Endings) -> None:
+    endings[ends].result()
+
+
+@pytest.mark.slow
+@pytest.mark.fault("F11")
+def test_a_driver_that_is_killed_leaves_nothing(endings: Endings) -> None:
+    endings[is_killed].result()
+
+
+@pytest.mark.slow
+@pytest.mark.fault("F11")
+def test_a_driver_that_is_killed_just_after_its_supervisor_leaves_nothing(endings: Endings) -> None:
+    """Its workers wait for a supervisor that will never come."""
+    endings[is_killed_just_after_its_supervisor].result()

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pathlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import ray
 
-from sparkmodel.cluster import claims, connection, line, pools
+from sparkmodel.cluster import claims, connection, line, pools, supervisors
 from sparkmodel.cluster.pools import Pool
 from sparkmodel.cluster.reservations import reserved
 from sparkmodel.errors import (
@@ -81,12 +82,36 @@ def abandoned(local_ray: None) -> Abandoned:
     return Abandoned(pool, pool._entry.supervisor, forks_in(scratch.path))
 
 
+@pytest.fixture(scope="module")
+def common(
+    abandoned: Abandoned, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[pathlib.Path, tuple[str, Any]]]:
+    """One supervisor for all tests that do not end it for good, and the directory that tells it where to die."""
+    with pytest.MonkeyPatch.context() as patch, own_supervisor():
+        steps = tmp_path_factory.mktemp("steps")
+        patch.setenv("SPARKMODEL_CRASH_AT", str(steps))
+        runtime = connection.current()
+        made = supervisors.of(runtime, False)
+        del runtime.supervisors[False]  # each test that wants it has it: see `dies_at`
+        yield steps, made
+        runtime.supervisors[False] = made
+
+
 @pytest.fixture(autouse=True)
-def own(abandoned: Abandoned) -> Iterator[None]:
-    with own_supervisor():
-        yield
+def dies_at(common: tuple[pathlib.Path, tuple[str, Any]]) -> Iterator[Callable[[str], None]]:
+    """Pools are the common supervisor's; `dies_at(step)` has it die when it comes to that step next."""
+    steps, made = common
+    runtime = connection.current()
+    runtime.supervisors[False] = made
+    yield lambda step: (steps / step).touch()
+    runtime.supervisors.pop(False, None)
+    left = [path.name for path in steps.iterdir()]
+    for name in left:
+        (steps / name).unlink()
+    assert left == [], "it did not come there"
 
 
+@pytest.mark.fault("F3")
 def test_predictions_go_on_and_the_next_supervisor_has_the_same_workers() -> None:
     pool = deploy(FactorModel(2.0))
     pids, revision = workers(pool), pool.handle().pool.directory.revision
@@ -130,8 +155,9 @@ def test_what_it_could_do_its_successor_can() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", ["reserved", "started", "loaded", "recorded", "published"])
-def test_a_registration_is_done_though_it_is_killed_at(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SPARKMODEL_CRASH_AT", step)
+@pytest.mark.fault("F3")
+def test_a_registration_is_done_though_it_is_killed_at(step: str, dies_at: Callable[[str], None]) -> None:
+    dies_at(step)
     pool = deploy(FactorModel(2.0))
     with Callers(pool, 2.0) as callers:
         callers.more()
@@ -145,11 +171,11 @@ def test_a_registration_is_done_though_it_is_killed_at(step: str, monkeypatch: p
 @pytest.mark.parametrize(
     "step", ["reserved", "started", "loaded", "recorded", "published", "draining", "retired", "scaling", "scaled"]
 )
-def test_a_change_is_done_though_it_is_killed_at(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    passed_before = step in ("reserved", "started", "loaded", "recorded", "published")
-    monkeypatch.setenv("SPARKMODEL_CRASH_AT", f"{step}:2" if passed_before else step)
+@pytest.mark.fault("F3")
+def test_a_change_is_done_though_it_is_killed_at(step: str, dies_at: Callable[[str], None]) -> None:
     pool = deploy(FactorModel(2.0))
-    old = workers(pool)
+    old, incarnation = workers(pool), pool.handle().pool.directory.revision.incarnation
+    dies_at(step)
     with Callers(pool, 2.0, 3.0) as callers:
         if step.startswith("scal"):
             pool.change(Intent(kind="size", workers=3))
@@ -157,7 +183,7 @@ def test_a_change_is_done_though_it_is_killed_at(step: str, monkeypatch: pytest.
         else:
             assert update(pool, FactorModel(3.0)) == pool.spec()[1] > 1
         callers.more()
-        wait_until(lambda: pool.handle().pool.directory.revision.incarnation == 2)
+        wait_until(lambda: pool.handle().pool.directory.revision.incarnation == incarnation + 1)
         callers.more()
     assert (callers.errors, callers.wrong) == ([], [])
     if not step.startswith("scal"):
@@ -186,6 +212,11 @@ def test_one_that_is_stopped_is_told_in_time_and_does_nothing_later(monkeypatch:
 
 
 def test_a_pool_whose_supervisor_has_ended_for_good_is_dropped_and_its_name_and_room_are_free() -> None:
+    with own_supervisor():
+        end_for_good()
+
+
+def end_for_good() -> None:
     most = CPUS * 0.9
     pool = deploy(FactorModel(2.0), workers=1, num_cpus=most)
     ray.kill(pool._line.supervisor)  # as nothing but a person does
@@ -251,7 +282,7 @@ def test_workers_end_when_nobody_comes_for_them(abandoned: Abandoned) -> None:
 def test_idle_pools_give_way_to_those_that_are_called_and_come_back() -> None:
     most = {"num_cpus": CPUS * 0.6, "workers": (0, 1)}
     made = {factor: deploy(FactorModel(factor), name=f"m{factor:.0f}", **most) for factor in (2.0, 3.0, 5.0)}
-    for factor in (2.0, 3.0, 5.0, 3.0):
+    for factor in (2.0, 3.0):
         with Callers(made[factor], factor, count=2) as callers:
             callers.more()
         assert (callers.errors, callers.wrong) == ([], [])

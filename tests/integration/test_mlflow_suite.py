@@ -29,6 +29,7 @@ from pyspark.sql import functions as f
 import sparkmodel as sm
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
+pytestmark = pytest.mark.usefixtures("mlflow_in_daemon")
 DOCS = pathlib.Path(__file__).parents[2] / "docs" / "drop-in.md"
 LONG, DOUBLE, STRING = DataType.long, DataType.double, DataType.string
 

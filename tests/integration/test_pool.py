@@ -50,6 +50,7 @@ def test_loaded_once_per_worker_over_queries_and_micro_batches(
     assert model.stats()["loads"] == 2
 
 
+@pytest.mark.fault("F25")
 def test_64_threads_each_get_their_own_answers(register: Register) -> None:
     model = register("shared", models.DoubleModel(), result_type="double", workers=2)
 
@@ -147,6 +148,7 @@ def test_model_calls_are_serialised_unless_asked(register: Register) -> None:
     assert overlap(4) == 4
 
 
+@pytest.mark.fault("F25")
 def test_backpressure_slows_and_does_not_fail(register: Register, spark: SparkSession) -> None:
     model = register("narrow", models.SlowModel(0.05), result_type="double", max_queued=1)
     with ThreadPoolExecutor(max_workers=16) as threads:

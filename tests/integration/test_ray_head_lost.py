@@ -15,8 +15,12 @@ import pytest
 from tests.integration.scripts import Script, assert_nothing_left, scratch_directories
 from tests.integration.test_lifecycle import SPARK, program, ray_head
 
+ALONE_S = 20  # a process that holds Ray ends that long after its head
+
 LOSES = """
     import os, threading, psutil
+    from sparkmodel.keeper import link
+    from tests.integration.scripts import command_line, with_suppress
 
     def register(name, **options):
         return sm.register(spark, name, Double(), result_type="double", workers=2, num_cpus=0.1, **options)
@@ -25,8 +29,8 @@ LOSES = """
         assert spark.range(10).selectExpr(f"sum({name}(id)) AS s").first().s == 90
 
     def below(process, *names):
-        family = [p for p in process.children(recursive=True) if p.status() != "zombie"]
-        return [p for p in family if any(name in " ".join(p.cmdline()) for name in names)]
+        family = process.children(recursive=True)
+        return [p for p in family if any(name in " ".join(command_line(p)) for name in names)]
 
     keepers = []
     def keeper_of_now():
@@ -59,7 +63,7 @@ LOSES = """
         assert victims
         began = time.monotonic()
         for victim in victims:
-            victim.kill()
+            with_suppress(victim.kill)
         if case == "gcs":
             goes_on(model)
         while (said := condition(model.stats)) not in ("POOL_GONE", "RAY_UNAVAILABLE"):
@@ -85,6 +89,7 @@ LOSES = """
     sm.shutdown()
 
     # a local Ray: its head alone, all of it, and the process that holds it, which is killed or stands still
+    os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = str(ALONE_S)  # of Ray's processes, which is a minute
     model = all_is_free()
     keeper = keeper_of_now()
     assert "ray" not in sys.modules
@@ -96,25 +101,27 @@ LOSES = """
     lose(model, "keeper", [keeper_of_now()])
     model = all_is_free()
     stopped = keeper_of_now()
+    link._PING_S, link._SILENT_S = 1.0, 6.0
     stopped.suspend()
     print("stopped", condition(model.stats), flush=True)
     all_is_free("g")
     for keeper in keepers:
         while keeper.is_running() and keeper != stopped:
             time.sleep(0.5)
-    # a process that holds Ray ends a minute after its head
-    time.sleep(max(0, 120 - (time.monotonic() - first_loss)))
+    # by then a process that held Ray would have ended
+    time.sleep(max(0, 2 * ALONE_S - (time.monotonic() - first_loss)))
     query("f")
     print("alive", flush=True)
 """
 
 
 @pytest.mark.slow
+@pytest.mark.fault("F4")
 def test_when_its_ray_is_lost_in_whatever_way_the_driver_lives_and_registers_again(tmp_path: pathlib.Path) -> None:
     before = scratch_directories()
     first = ray_head()
     address = next(first)
-    code = textwrap.dedent(LOSES).replace("ADDRESS", address)
+    code = textwrap.dedent(LOSES).replace("ADDRESS", address).replace("ALONE_S", str(ALONE_S))
     script = Script(program(SPARK, *code.splitlines()), tmp_path)
     try:
         script.read_until("up")
@@ -135,6 +142,7 @@ def test_when_its_ray_is_lost_in_whatever_way_the_driver_lives_and_registers_aga
 
 
 @pytest.mark.slow
+@pytest.mark.fault("F23")
 def test_why_ray_cannot_be_reached_is_said_at_once(tmp_path: pathlib.Path) -> None:
     code = """
         import sparkmodel as sm

@@ -30,6 +30,7 @@ from tests.models import ErrorModel
 Register = Callable[..., sm.Model]
 
 
+@pytest.mark.fault("F9")
 def test_one_poison_row_in_ten_thousand_costs_itself_and_a_few_calls(register: Register, spark: SparkSession) -> None:
     model = register("poison", ErrorModel(), result_type="double", on_error="null")
     frame = spark.range(10_000).coalesce(1).selectExpr("IF(id = 7777, -1D, CAST(id AS DOUBLE)) AS x")

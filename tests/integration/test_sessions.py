@@ -172,6 +172,7 @@ def test_a_session_that_is_stopped_and_started_again_on_a_cluster(told: dict[str
 
 
 @pytest.mark.slow
+@pytest.mark.fault("F24")
 def test_wrong_python_is_explained_without_configure_spark(tmp_path: pathlib.Path, other_python: str) -> None:
     script = Script(program('.master("local[2]")', "(lambda b: b)"), tmp_path, {"PATH": other_python})
     out = script.finish()

@@ -27,6 +27,7 @@ from tests.integration import drop_in_models as models
 from tests.integration.scripts import wait_until
 
 Udf = Callable[..., Any]
+pytestmark = pytest.mark.usefixtures("mlflow_in_daemon")
 LONG = DataType.long
 
 

@@ -126,12 +126,13 @@ def live_heap(spark: SparkSession) -> float:
 
 
 @pytest.mark.slow
-def test_300_mb_on_four_workers_are_on_the_node_once_and_not_left_in_sparks_heap(
+def test_a_large_model_of_four_workers_is_on_the_node_once_and_not_left_in_sparks_heap(
     register: Register, spark: SparkSession, tmp_path: pathlib.Path, tables: Callable[[str], str]
 ) -> None:
+    """It takes more than the 128 MiB that Spark is given at once."""
     folder = tmp_path / "large"
     folder.mkdir()
-    content = np.random.default_rng(0).integers(0, 256, 300 * 2**20, np.uint8).tobytes()
+    content = np.random.default_rng(0).bytes(150 * 2**20)
     (folder / "weights.bin").write_bytes(content)
     checksum = hashlib.sha256(content).hexdigest()
     heap = live_heap(spark)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 import socket
 import ssl
@@ -15,7 +16,6 @@ import sparkmodel as sm
 from sparkmodel.errors import AuthenticationError, InvalidOptionError, PoolGoneError
 from sparkmodel.wire.client import PoolClient
 from sparkmodel.wire.connection import Connection
-from sparkmodel.wire.handle import Credential
 from tests.models import DoubleModel
 
 Register = Callable[..., sm.Model]
@@ -39,15 +39,16 @@ def test_a_pool_with_tls_is_called_as_any_other(spark: SparkSession, register: R
     spark.conf.unset("spark.sparkmodel.bridge.enabled")
     assert list(model.predict([{"x": 4.0}])) == [8.0]
     handle = model._pool.handle()
+    in_plain = dataclasses.replace(handle.credential, tls=None)
     endpoints = [handle.pool.master, *handle.pool.directory.endpoints]
     assert len(endpoints) == 3
     for endpoint in endpoints:
         assert served_certificate(endpoint).split() == (handle.credential.tls or "").split()
         with pytest.raises(AuthenticationError, match="this pool speaks TLS only"):
-            Connection("over_tls", endpoint, handle.credential.token)
+            Connection("over_tls", endpoint, in_plain)
     assert b"PRIVATE KEY" not in pickle.dumps(handle)
     with pytest.raises(PoolGoneError, match="speaks TLS only"):
-        PoolClient(handle.pool, Credential(token=handle.credential.token)).locate()
+        PoolClient(handle.pool, in_plain).locate()
 
     model.update(DoubleModel())
     assert spark.sql("SELECT over_tls(21) AS x").collect()[0].x == 42.0

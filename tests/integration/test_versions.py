@@ -98,13 +98,13 @@ def test_a_version_with_its_columns_in_another_order_is_right_under_plans_of_bef
     by_bridge["names"] = spark.sql("SELECT ML_PREDICT('ordered', b => b, a => a) FROM two")
     with without_bridge(spark):
         by_python = plans_of(model, spark)
-    for order in ({"b": 1000.0, "a": 1.0}, {"a": 1.0, "b": 1000.0}, {"b": 1000.0, "a": 1.0}):
+    for order in ({"b": 1000.0, "a": 1.0}, {"a": 1.0, "b": 1000.0}):
         model.update(weighted(order))
         assert answers(by_bridge) == dict.fromkeys(by_bridge, 1002.0)
         with without_bridge(spark):
             assert answers(by_python) == dict.fromkeys(by_python, 1002.0), "on the Python path"
         assert model.predict(ROWS) == [1002.0]
-    assert model.version == 4
+    assert model.version == 3
 
 
 def test_inputs_that_plans_get_wrong_are_refused_with_what_differs(
@@ -223,6 +223,7 @@ def test_a_version_of_before_comes_back_by_its_number_and_history_says_who_asked
     assert [entry["source"] for entry in versions] == ["tests.models.FactorModel"] * 3
 
 
+@pytest.mark.fault("F16")
 def test_a_query_that_began_keeps_its_version_and_keep_old_ends_it(
     register: Register, spark: SparkSession, tmp_path: pathlib.Path
 ) -> None:

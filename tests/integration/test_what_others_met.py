@@ -52,6 +52,7 @@ def pids(model: sm.Model) -> set[int]:
     return {worker["pid"] for worker in model.stats()["workers"]}
 
 
+@pytest.mark.fault("F7")
 def test_an_update_that_fails_leaves_the_old_version_answering(
     serve: Callable[..., sm.Model], tmp_path: pathlib.Path
 ) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import shutil
 import stat
@@ -24,6 +25,7 @@ TOOLS = ("rm", "chmod", "bash", "ls", "id")  # Spark and Hadoop themselves call 
 PROGRAM = """
     import os, signal, sys, threading, time
     import psutil
+    from tests.integration.scripts import command_line
     import sparkmodel as sm
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
@@ -39,7 +41,7 @@ PROGRAM = """
 
     def executors():
         found = psutil.Process({worker}).children()
-        return [process for process in found if "CoarseGrainedExecutorBackend" in " ".join(process.cmdline())]
+        return [process for process in found if "CoarseGrainedExecutorBackend" in " ".join(command_line(process))]
 
     if __name__ == "__main__":
         builder = SparkSession.builder.master("{url}").config("spark.executor.cores", 1)
@@ -89,6 +91,7 @@ def no_python(tmp_path: pathlib.Path) -> dict[str, str]:
         "SPARK_HOME": str(HOME),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_SCALA_VERSION": "2.13",  # which spark-class would tell
+        "JDK_JAVA_OPTIONS": os.environ["JDK_JAVA_OPTIONS"],  # of all JVMs of tests
     }
 
 
@@ -124,6 +127,7 @@ def bare_cluster(tmp_path: pathlib.Path, no_python: dict[str, str]) -> Iterator[
 
 
 @pytest.mark.slow
+@pytest.mark.fault("F12", "F13")
 def test_executors_without_python_run_the_query_and_one_that_is_killed_costs_nothing(
     tmp_path: pathlib.Path, bare_cluster: tuple[str, int]
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.abc
 import importlib.machinery
+import socket
 import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from sparkmodel.wire.server import Server
+from tests.unit.wire.liar import Liar
 from tests.unit.wire.toys import HandleClient, RawClient, ToyService, handle_of
 
 # module -> what in it would start or join an engine
@@ -98,6 +100,20 @@ def serve(service: ToyService) -> Iterator[Callable[..., Server]]:
 
 
 @pytest.fixture
+def lie() -> Iterator[Callable[..., Liar]]:
+    """`lie(on_batch)` makes a worker that cannot be trusted; all are closed at the end."""
+    made: list[Liar] = []
+
+    def lie_(on_batch: Callable[[socket.socket, int], None], **options: Any) -> Liar:
+        made.append(Liar(on_batch, **options))
+        return made[-1]
+
+    yield lie_
+    for liar in made:
+        liar.close()
+
+
+@pytest.fixture
 def raw(serve: Callable[..., Server]) -> Iterator[Callable[..., RawClient]]:
     """`raw(server)` connects without a greeting; all are closed at the end."""
     made: list[RawClient] = []
@@ -127,3 +143,16 @@ def pool(serve: Callable[..., Server]) -> Iterator[Callable[..., HandleClient]]:
     yield pool_
     for client in made:
         client.close()
+
+
+@pytest.fixture
+def connect(raw: Callable[[Server], RawClient]) -> Callable[[Server], RawClient]:
+    """A greeted connection with a stream open."""
+
+    def connect_(server: Server) -> RawClient:
+        client = raw(server)
+        client.hello()
+        client.open()
+        return client
+
+    return connect_

@@ -24,7 +24,7 @@ MODULES = {
 
 # from the bottom up: a module imports from its own layer and from those before it
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "version"),
+    ("errors", "secret", "version"),
     ("options", "params", "schema"),
     ("names",),
     ("binding",),
@@ -38,7 +38,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("registration",),
     ("remote",),
     ("control", "model"),
-    ("api", "drop_in", "configure", "cli"),
+    ("api", "doctor", "drop_in", "configure", "cli"),
     ("__main__",),
     ("",),  # sparkmodel/__init__.py
 )
@@ -50,6 +50,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "options": frozenset(),
     "params": frozenset(),
+    "secret": frozenset(),
     "version": frozenset(),
     "binding": frozenset({"pyarrow"}),
     "cli": frozenset(),
@@ -61,6 +62,9 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "control": frozenset(),
     "control.cards": frozenset({"pyarrow"}),
     "control.columns": frozenset({"pyspark"}),
+    "doctor": frozenset(),
+    "doctor.spark_view": frozenset({"pyspark"}),
+    "doctor.versions": frozenset({"packaging"}),
     "drop_in": frozenset({"cloudpickle", "pyspark"}),
     "keeper": frozenset({"cloudpickle"}),
     "loaders": frozenset({"cloudpickle", "joblib"}),

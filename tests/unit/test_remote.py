@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import base64
+import math
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -52,6 +55,44 @@ def test_another_process_scores_and_imports_no_engine(model: RemoteModel) -> Non
 def test_a_param_that_the_model_has_not_is_refused_before_anything_is_sent(model: RemoteModel) -> None:
     with pytest.raises(InvalidOptionError, match="its signature has no such param"):
         model.predict([{"x": 1.0}], params={"k": 1})
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, math.nan, math.inf, "5", True, [5], 1e9, 10**400])
+def test_a_deadline_that_is_none_is_refused_before_anything_is_sent(
+    model: RemoteModel, service: ToyService, timeout_s: Any
+) -> None:
+    said = (
+        r"^\[INVALID_OPTION\] Cannot use option 'timeout_s': .* is not a number of seconds above 0, at most 100,000,000"
+    )
+    with pytest.raises(InvalidOptionError, match=said if timeout_s != 10**400 else "more than 30 digits"):
+        model.predict(object(), timeout_s)  # not even the data is looked at
+    assert service.opened == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"on_error": "Null"}, "'on_error': 'Null' is none of"),
+        ({"on_error": ""}, "'on_error': '' is none of"),
+        ({"on_error": True}, "'on_error': True is none of"),
+        ({"on_error": ["null"]}, "is none of"),
+        ({"params": 5}, "'params': 5 is not a mapping of names to values"),
+        ({"params": "k"}, "'params': 'k' is not a mapping"),
+        ({"params": [("k", 1)]}, "is not a mapping"),
+        ({"params": True}, "True is not a mapping"),
+    ],
+)
+def test_what_a_call_cannot_ask_for_is_refused_before_anything_is_sent(
+    model: RemoteModel, service: ToyService, wrong: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(InvalidOptionError, match=says):
+        model.predict([{"x": 1.0}], **wrong)
+    assert service.opened == []
+
+
+@pytest.mark.parametrize("timeout_s", [5, np.float32(5), 1e8])
+def test_a_deadline_of_any_kind_of_number_is_taken(model: RemoteModel, timeout_s: Any) -> None:
+    assert model.predict([{"x": 1.0}], timeout_s) == [2.0]
 
 
 def test_rows_of_several_messages_are_a_query_and_those_of_one_are_not(model: RemoteModel, service: ToyService) -> None:

@@ -7,8 +7,9 @@ import struct
 from typing import Any
 
 from tests.vectors.frames import (
+    CLAIMS,
     DIGEST,
-    HELLO,
+    EXPIRED,
     HELLO_REPLY,
     NOW,
     OLD_DIGEST,
@@ -20,8 +21,10 @@ from tests.vectors.frames import (
     compressed,
     error,
     extension_schema,
+    greets,
     message,
     preface,
+    proof,
     request,
     schema_text,
     to_json,
@@ -55,17 +58,22 @@ def conversations() -> list[dict[str, Any]]:
             down(answer("INFO", 0, to_json({"pinned": 7, **HELLO_REPLY}), **NOW)),
         ]
 
-    greeting = [
-        up(preface() + request("HELLO", 0, to_json(HELLO))),
-        down(preface() + answer("INFO", 0, to_json(HELLO_REPLY), **NOW)),
-    ]
+    def meets(claims: str = CLAIMS) -> list[dict[str, str]]:
+        return [{"from": who, "hex": said.hex()} for who, said in greets(claims)]
+
+    def refuses(condition: str, fact: str) -> dict[str, str]:
+        """Nobody who has not proved who he is hears of a directory."""
+        return down(answer("ERROR", 0, to_json(error(condition, fact))))
+
+    greeted = down(answer("INFO", 0, to_json(HELLO_REPLY), **NOW))
+    greeting = [*meets(), greeted]
     opening = [
         up(request("OPEN", 0, to_json(OPEN))),
         down(answer("INFO", 0, to_json(OPEN_REPLY), **NOW)),
     ]
     first, second = request("BATCH", 1, message("input")), request("BATCH", 2, message("input"), 60_000)
     ok = [down(answer("OK", seq, message("prediction"), **NOW)) for seq in (1, 2)]
-    hello_again = [up(request("HELLO", 0, to_json(HELLO))), greeting[1] | {"hex": greeting[1]["hex"][16:]}]
+    hello_again = [up(request("HELLO", 0, to_json({}))), greeted]
     huge = struct.pack(">B3sII4sQ", REQUESTS["BATCH"], b"", 1, 0, b"", 1 << 40)
     unknown = struct.pack(">B3sII4sQ", 9, b"", 1, 0, b"", 0)
     cases: list[tuple[str, list[dict[str, str]], str]] = [
@@ -86,20 +94,52 @@ def conversations() -> list[dict[str, Any]]:
         ("a second hello asks for the directory", [*greeting, *opening, *hello_again, up(first), ok[0]], "open"),
         (
             "bad magic",
-            [up(b"GET / HTTP/1.1\r\n\r\n"), down(preface()), fails(0, "PROTOCOL_ERROR", "the first bytes")],
+            [up(b"GET / HTTP/1.1\r\n\r\n"), down(preface()), refuses("PROTOCOL_ERROR", "the first bytes")],
             "closed",
         ),
         (
             "another protocol version",
-            [up(preface(1)), down(preface()), fails(0, "PROTOCOL_VERSION_MISMATCH", "the other side speaks 1")],
+            [up(preface(2)), down(preface()), refuses("PROTOCOL_VERSION_MISMATCH", "the other side speaks 2")],
             "closed",
         ),
         (
-            "wrong token",
+            "the key of other claims",
             [
-                up(preface() + request("HELLO", 0, to_json({**HELLO, "token": "guess"}))),
+                *meets()[:2],
+                up(request("PROVE", 0, to_json({"proof": proof("client", EXPIRED)}))),
+                refuses("AUTHENTICATION_FAILED", "the caller has no key of this pool"),
+            ],
+            "closed",
+        ),
+        (
+            "the server's own proof, sent back",
+            [
+                *meets()[:2],
+                up(request("PROVE", 0, to_json({"proof": proof("server")}))),
+                refuses("AUTHENTICATION_FAILED", "the caller has no key of this pool"),
+            ],
+            "closed",
+        ),
+        (
+            "claims that have expired",
+            [*meets(EXPIRED), refuses("CREDENTIAL_EXPIRED", "what the caller shows expired long ago")],
+            "closed",
+        ),
+        (
+            "no proof after a hello",
+            [
+                *meets()[:2],
+                up(request("OPEN", 0, to_json(OPEN))),
+                refuses("PROTOCOL_ERROR", "a hello is followed by no proof"),
+            ],
+            "closed",
+        ),
+        (
+            "a hello longer than a stranger's may be",
+            [
+                up(preface() + struct.pack(">B3sII4sQ", REQUESTS["HELLO"], b"", 0, 0, b"", 4097)),
                 down(preface()),
-                fails(0, "AUTHENTICATION_FAILED", "the token is not this pool's"),
+                refuses("BATCH_TOO_LARGE", "a message of 4097 bytes comes before a proof"),
             ],
             "closed",
         ),
@@ -108,13 +148,13 @@ def conversations() -> list[dict[str, Any]]:
             [
                 up(preface() + request("OPEN", 0, to_json(OPEN))),
                 down(preface()),
-                fails(0, "PROTOCOL_ERROR", "the first request is not a hello"),
+                refuses("PROTOCOL_ERROR", "the first request is not a hello"),
             ],
             "closed",
         ),
         (
             "hello that is not JSON",
-            [up(preface() + request("HELLO", 0, b"{")), down(preface()), fails(0, "PROTOCOL_ERROR", "not JSON")],
+            [up(preface() + request("HELLO", 0, b"{")), down(preface()), refuses("PROTOCOL_ERROR", "not JSON")],
             "closed",
         ),
         (

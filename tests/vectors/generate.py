@@ -11,19 +11,24 @@ from tests.vectors.calls import calls
 from tests.vectors.conversations import conversations
 from tests.vectors.frames import (
     BATCHES,
+    CLAIMS,
     DIGEST,
+    EXPIRED,
     HELLO,
     HELLO_REPLY,
     MASTER,
+    NONCE,
     NOW,
     OPEN,
     OPEN_REPLY,
     WORKER,
     answer,
     error,
+    key_of,
     message,
     plain,
     preface,
+    proof,
     request,
     schema_text,
     to_json,
@@ -34,11 +39,11 @@ HERE = pathlib.Path(__file__).parent
 
 def prefaces() -> list[dict[str, Any]]:
     return [
-        {"name": "version 2", "hex": preface().hex(), "version": 2, "condition": None},
+        {"name": "version 3", "hex": preface().hex(), "version": 3, "condition": None},
         {
             "name": "another version",
-            "hex": preface(1).hex(),
-            "version": 1,
+            "hex": preface(2).hex(),
+            "version": 2,
             "condition": "PROTOCOL_VERSION_MISMATCH",
         },
         {"name": "not ours", "hex": b"GET / HT".hex(), "version": None, "condition": "PROTOCOL_ERROR"},
@@ -54,6 +59,8 @@ def requests() -> list[dict[str, Any]]:
 
     return [
         case("hello", "HELLO", 0, HELLO),
+        case("proof", "PROVE", 0, {"proof": proof("client")}),
+        case("hello that asks for the newest directory", "HELLO", 0, {}),
         case("open by position", "OPEN", 0, OPEN),
         case(
             "open by name",
@@ -69,6 +76,28 @@ def requests() -> list[dict[str, Any]]:
     ]
 
 
+def proofs() -> list[dict[str, Any]]:
+    def case(name: str, secret: str, claims: str, *nonces: str) -> dict[str, Any]:
+        pair = (nonces[0], nonces[1])
+        return {
+            "name": name,
+            "secret": secret,
+            "claims": claims,
+            "key": key_of(claims, secret),
+            "nonce_of_client": nonces[0],
+            "nonce_of_server": nonces[1],
+            "proof_of_server": proof("server", claims, secret, pair),
+            "proof_of_client": proof("client", claims, secret, pair),
+        }
+
+    return [
+        case("of the conversations", "secret", CLAIMS, NONCE, WORKER["nonce"]),
+        case("nonces the other way round", "secret", CLAIMS, WORKER["nonce"], NONCE),
+        case("another secret", "a" * 64, CLAIMS, NONCE, WORKER["nonce"]),
+        case("other claims", "secret", EXPIRED, NONCE, WORKER["nonce"]),
+    ]
+
+
 def answers() -> list[dict[str, Any]]:
     def case(name: str, status: str, seq: int, payload: dict[str, Any] | str | None, **fields: int) -> dict[str, Any]:
         body = b"" if payload is None else message(payload) if isinstance(payload, str) else to_json(payload)
@@ -80,7 +109,15 @@ def answers() -> list[dict[str, Any]]:
 
     traceback = "The model's own traceback:\nValueError: Größe\n"
     return [
-        case("info after hello", "INFO", 0, HELLO_REPLY, **NOW),
+        case("info after hello", "INFO", 0, {"nonce": WORKER["nonce"], "proof": proof("server")}),
+        case("info after proof", "INFO", 0, HELLO_REPLY, **NOW),
+        case(
+            "info after proof to a master, with something newer",
+            "INFO",
+            0,
+            {**HELLO_REPLY, "credential": {"claims": CLAIMS, "key": key_of(CLAIMS)}},
+            **NOW,
+        ),
         case("info after open", "INFO", 0, OPEN_REPLY, **NOW),
         case("info after pin", "INFO", 0, {"pinned": 7, **HELLO_REPLY}, **NOW),
         case("ok", "OK", 1, "prediction", **NOW, queue_us=120, predict_us=4_000_000, load=2),
@@ -95,8 +132,7 @@ def answers() -> list[dict[str, Any]]:
             "error of the connection",
             "ERROR",
             0,
-            error("AUTHENTICATION_FAILED", "the token is not this pool's", "take the handle from sm.get(name)"),
-            **NOW,
+            error("AUTHENTICATION_FAILED", "the caller has no key of this pool", "take the handle from sm.get(name)"),
         ),
         case("retry: full", "RETRY", 3, error("POOL_BUSY", "101 batches wait in this worker"), **NOW, load=101),
         case(
@@ -142,6 +178,7 @@ def build() -> dict[str, Any]:
         "preface.json": prefaces(),
         "requests.json": requests(),
         "answers.json": answers(),
+        "proofs.json": proofs(),
         "arrow.json": arrow(),
         "conversations.json": {"worker": WORKER, "master": MASTER, "conversations": conversations()},
         "calls.json": calls(),

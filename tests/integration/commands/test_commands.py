@@ -78,7 +78,7 @@ def test_a_model_of_source_text_is_created_described_and_dropped(control: Call) 
     assert card["inputs"] == [{"name": "x", "type": "double", "required": True}]
     assert card["result_type"] == "double"
     assert card["options"] == {"num_cpus": 0.1}
-    assert card["handle"].startswith("sparkmodel.handle.v2")
+    assert card["handle"].startswith("sparkmodel.handle.v3")
     assert predict("text") == 4.0
     described = control("describe", name="text")
     assert {key: described[key] for key in card} == card

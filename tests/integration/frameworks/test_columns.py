@@ -116,6 +116,7 @@ def test_a_value_is_widened_to_the_signature(
         ("flag", "boolean", "boolean missing"),
     ],
 )
+@pytest.mark.fault("F20")
 def test_a_null_of_every_kind_is_missing_to_the_model(
     echo: Callable[..., dict[str, str]], column: str, type_: str, seen: str
 ) -> None:

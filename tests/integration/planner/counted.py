@@ -50,13 +50,18 @@ class Counted:
             after = self.scored()
         return rows, after[0] - before[0], after[1] - before[1]
 
-    def check(self, query: str | Callable[[], DataFrame], f: int, g: int = 0) -> list[int]:
-        """Check what f and g score, and that the rows are those of Spark's own rules; returns what those score."""
+    def check(
+        self, query: str | Callable[[], DataFrame], f: int, g: int = 0, off: tuple[str, ...] | None = None
+    ) -> tuple[int, int]:
+        """Check what f and g score, and that the rows are the same without some rules; returns what they score then.
+
+        By default with none but Spark's own.
+        """
         rows, *scored = self.run(query)
         assert scored == [f, g]
-        expected, *plain = self.plain(query)
+        expected, *without = self.plain(query) if off is None else self.run(query, off)
         assert rows == expected
-        return plain
+        return without[0], without[1]
 
     @contextlib.contextmanager
     def set(self, **values: str) -> Iterator[None]:

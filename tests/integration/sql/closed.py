@@ -1,62 +1,58 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An application that says who may make models, and from where: in a process of its own, since its settings are."""
+"""An application that says who may make models, and from where.
+
+It is the tests' own, whose settings are others meanwhile: they are read with each statement. `test_thrift.py` has
+servers that are started with them.
+"""
 
 from __future__ import annotations
 
-import json
-import pathlib
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 
-from tests.integration.scripts import Script
-from tests.integration.sql.telling import Told
+from pyspark.sql import SparkSession
+
+from tests.integration.sql.telling import Told, tell
 
 PLACES = "models:,{home},s3://bucket/models,python:team,table:sales"
 CATALOG = "io.sparkmodel.catalog.MlflowCatalog"
-
-PROGRAM = """
-import json, pathlib, sys
-import mlflow
-from pyspark.sql import SparkSession
-import sparkmodel as sm
-from tests.integration.sql.telling import tell
-
-home = {home!r}
-mlflow.set_tracking_uri("sqlite:///" + home + "/mlflow.db")
-sm.init(num_cpus=4, log_to_driver=False)
-spark = (
-    sm.configure_spark(SparkSession.builder.master("local[1]"))
-    .config("spark.ui.enabled", "false")
-    .config("spark.sparkmodel.allowedLocations", {places!r})
-    .config("spark.sql.catalog.theirs", {catalog!r})
-    .getOrCreate()
-)
-spark.sparkContext.setLogLevel("OFF")
-# an analyst's settings
-spark.conf.set("spark.sparkmodel.ddl.enabled", "true")
-spark.conf.set("spark.sparkmodel.allowedLocations", "/,file:,python:,table:,models:")
-spark.conf.set("spark.sparkmodel.allowInlineCode", "true")
-spark.conf.set("spark.sql.catalog.own", {catalog!r})
-spark.sql("CREATE TEMPORARY VIEW t AS SELECT * FROM VALUES (1D, 2D, 'x') AS t(a, b, c)")
-options = "OPTIONS (trust_pickle = true, num_cpus = 0.1)"
-for name in ("wine", "line"):
-    spark.sql(f"CREATE MODEL {{name}} RETURNS double LOCATION '{{home}}/line.pkl' {{options}}")
-open_statements, closed_statements = json.loads(pathlib.Path("statements.json").read_text())
-told = [tell(spark, statement) for statement in open_statements]
-spark.sparkContext._jsc.sc().conf().set("spark.sparkmodel.ddl.enabled", "false")  # as if started with it
-told += [tell(spark, statement) for statement in closed_statements]
-print(json.dumps(told))
-spark.stop()
-"""
+DDL = "spark.sparkmodel.ddl.enabled"
+LOCATIONS = "spark.sparkmodel.allowedLocations"
+INLINE_CODE = "spark.sparkmodel.allowInlineCode"
 
 
-def answers(home: pathlib.Path, with_ddl: Iterable[str], without: Iterable[str]) -> dict[str, Told | None]:
+@contextlib.contextmanager
+def operated(spark: SparkSession, settings: Mapping[str, str | None]) -> Iterator[None]:
+    """The application has these settings meanwhile, as if it was started with them; None takes one away."""
+    conf = spark.sparkContext._jsc.sc().conf()
+    before = {key: conf.get(key) if conf.contains(key) else None for key in settings}
+
+    def change(all_: Mapping[str, str | None]) -> None:
+        for key, value in all_.items():
+            conf.remove(key) if value is None else conf.set(key, value)
+
+    change(settings)
+    try:
+        yield
+    finally:
+        change(before)
+
+
+def answers(shared: SparkSession, home: str, with_ddl: Iterable[str], without: Iterable[str]) -> dict[str, Told | None]:
     """What statements are told by an application with allowed locations; the second ones by one without model DDL.
 
-    `{home}` in a statement is a directory that is allowed.
+    `{home}` in a statement is a directory that is allowed; there are the models of the session.
     """
-    first, second = list(with_ddl), list(without)
-    (home / "statements.json").write_text(json.dumps([first, second]).replace("{home}", str(home)))
-    program = PROGRAM.format(home=str(home), places=PLACES.format(home=home), catalog=CATALOG)
-    found = json.loads(Script(program, home).finish().splitlines()[-1])
-    told = [None if parts is None else Told(*parts) for parts in found]
-    return dict(zip([*first, *second], told, strict=True))
+    session = shared.newSession()
+    analysts = {DDL: "true", LOCATIONS: "/,file:,python:,table:,models:", INLINE_CODE: "true"}
+    for key, value in {**analysts, "spark.sql.catalog.own": CATALOG, "spark.sql.catalog.theirs": CATALOG}.items():
+        session.conf.set(key, value)
+    session.sql("CREATE TEMPORARY VIEW t AS SELECT * FROM VALUES (1D, 2D, 'x') AS t(a, b, c)")
+    operators = {LOCATIONS: PLACES.format(home=home), INLINE_CODE: None, "spark.sql.catalog.theirs": CATALOG}
+    found = {}
+    with operated(session, operators):
+        for allows, statements in (("true", with_ddl), ("false", without)):
+            with operated(session, {DDL: allows}):
+                for statement in statements:
+                    found[statement] = tell(session, statement.replace("{home}", home))
+    return found

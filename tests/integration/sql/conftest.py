@@ -70,11 +70,11 @@ def closed_home(tmp_path_factory: pytest.TempPathFactory, files: Files) -> str:
 
 
 @pytest.fixture(scope="package")
-def closed(closed_home: str) -> dict[str, Told | None]:
+def closed(closed_home: str, shared: SparkSession) -> dict[str, Told | None]:
     """What an application with allowed locations, and one without model DDL, say to statements."""
     with_ddl = [*locations.WITH_DDL, *(use.statement for use in WITH_LOCATIONS)]
     without = [*locations.WITHOUT, *(use.statement for use in WITHOUT_DDL)]
-    return answers(pathlib.Path(closed_home), with_ddl, without)
+    return answers(shared, closed_home, with_ddl, without)
 
 
 @pytest.fixture

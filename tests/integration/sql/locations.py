@@ -73,5 +73,5 @@ FORMS = {
 }
 REFUSED = "LOCATION_NOT_ALLOWED"
 WITH_DDL = [*map(create, WITHIN + OUTSIDE), *FORMS, "SELECT own.x(a) FROM t", "SELECT theirs.x(a) FROM t"]
-CALLS = ["SELECT wine(a) FROM t", "SHOW MODELS", "DESCRIBE MODEL wine", "SHOW CREATE MODEL wine"]
+CALLS = ["SELECT wine(a, b) FROM t", "SHOW MODELS", "DESCRIBE MODEL wine", "SHOW CREATE MODEL wine"]
 WITHOUT = ["SELECT theirs.x(a) FROM t WHERE b > 0", *CALLS]

@@ -22,6 +22,7 @@ from sparkmodel.spark.bridge import find_jar
 from tests.integration.scripts import (
     PATIENCE_S,
     ROOT,
+    command_line,
     free_port,
     scratch_directories,
     tagged,
@@ -126,7 +127,7 @@ class Program:
 
     def control(self) -> list[psutil.Process]:
         """The control processes among them."""
-        return [process for process in self.family() if process.cmdline()[1:3] == ["-m", "sparkmodel.control"]]
+        return [process for process in self.family() if command_line(process)[1:3] == ["-m", "sparkmodel.control"]]
 
     def assert_nothing_left(self) -> None:
         """No process of it is there any more, nor a directory."""

@@ -57,7 +57,7 @@ def test_all_statements(sql: SqlShell) -> None:
     assert sql.rows("SELECT * FROM ML_PREDICT(TABLE numbers, MODEL times, DESCRIPTOR(x)) WHERE x > 2") == [
         ["3.0", "6.0"]
     ]
-    assert sql.rows("SHOW MODELS") == [["times", "1", "ready", "1", "4", "python:factors:Two", ""]]
+    assert sql.rows("SHOW MODELS") == [["times", "1", "ready", "1", "4", "python:factors:Two", "", ""]]
     described = dict(row[:2] for row in sql.rows("DESCRIBE MODEL EXTENDED times"))
     assert (described["Name"], described["Input x"], described["Rows"]) == ("times", "double", "4")
 

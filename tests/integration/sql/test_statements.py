@@ -84,7 +84,7 @@ def test_sparkml_needs_no_pool(session: SparkSession, tmp_path: pathlib.Path) ->
     run(session, f"CREATE MODEL local COMMENT 'twice' USING sparkml LOCATION '{tmp_path}/line'")
     try:
         assert value(session, "local(3D)") == pytest.approx(6.0)
-        ((name, version, state, workers, rows, source, comment),) = run(session, "SHOW MODELS LIKE 'local'")
+        ((name, version, state, workers, rows, source, comment, _),) = run(session, "SHOW MODELS LIKE 'local'")
         assert (name, version, state, workers, rows) == ("local", 1, "ready", 0, None)
         assert (source, comment) == (f"{tmp_path}/line", "twice")
         assert described(session, "local")["Returns"] == "DOUBLE"
@@ -197,6 +197,7 @@ def test_a_model_that_cannot_be_loaded_changes_nothing(session: SparkSession) ->
     assert described(session, "firm")["Version"] == "1"
 
 
+@pytest.mark.fault("F16")
 def test_a_swap_under_a_running_query_fails_nothing(session: SparkSession) -> None:
     run(session, python("swapped"))
     seen: set[float] = set()
@@ -257,10 +258,10 @@ def test_show_models(session: SparkSession, registry: str) -> None:
     run(session, f"CREATE MODEL shown_a COMMENT 'one' LOCATION '{registry}/1' {SMALL}")
     run(session, python("shown_b"))
     columns = session.sql("SHOW MODELS").columns
-    assert columns == ["name", "version", "state", "workers", "rows", "source", "comment"]
+    assert columns == ["name", "version", "state", "workers", "rows", "source", "comment", "problem"]
     value(session, "shown_b(1D)")
-    a = ("shown_a", 1, "ready", 1, 0, "models:/sql_wine/1", "one")
-    b = ("shown_b", 1, "ready", 1, 1, "python:tests.models:DoubleModel", "")
+    a = ("shown_a", 1, "ready", 1, 0, "models:/sql_wine/1", "one", "")
+    b = ("shown_b", 1, "ready", 1, 1, "python:tests.models:DoubleModel", "", "")
     assert run(session, "SHOW MODELS LIKE 'shown_*'") == [a, b]
     assert run(session, "SHOW MODELS 'SHOWN_A|none'") == [a]
     assert run(session, "SHOW MODELS LIKE 'none'") == []

@@ -17,6 +17,8 @@ from sparkmodel.wire.handle import Handle
 from tests.bridge import Jvm
 from tests.unit.wire.toys import handle_of, numbers
 
+_TIMES = ("silence_s", "gone_s", "doubt_s", "stalled_s")
+
 
 @pytest.fixture(scope="session")
 def jvm() -> Iterator[Jvm]:
@@ -94,12 +96,12 @@ class Client:
 def pool(jvm: Jvm) -> Iterator[Callable[..., Client]]:
     """`pool(*servers, master=None, **handle)` is a client in the JVM whose handle lists the servers.
 
-    `silence_s` and `gone_s` shorten the client's own limits.
+    `silence_s`, `gone_s`, `doubt_s` and `stalled_s` shorten the client's own limits.
     """
     made: list[Client] = []
 
     def pool_(*servers: Any, master: Any = None, **options: Any) -> Client:
-        limits = {key: options.pop(key) for key in ("silence_s", "gone_s") if key in options}
+        limits = {key: options.pop(key) for key in _TIMES if key in options}
         options.setdefault("pool_id", f"pool-{id(made)}-{len(made)}")
         handle = handle_of(*servers, master=master, **options)
         made.append(Client(jvm, jvm.call("client", handle=text_of(handle), **limits)))

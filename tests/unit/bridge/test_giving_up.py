@@ -19,7 +19,7 @@ from tests.bridge import JvmError
 from tests.unit.bridge.conftest import Client
 from tests.unit.bridge.test_faults import FIRST, GREETING, OPENED
 from tests.unit.wire.liar import Liar, hang_up
-from tests.unit.wire.toys import ToyService, listing, wait_until
+from tests.unit.wire.toys import ToyService, greet, listing, wait_until
 
 Serve = Callable[..., Server]
 Pool = Callable[..., Client]
@@ -44,6 +44,7 @@ def give_up(request: pytest.FixtureRequest) -> GiveUp:
     return way
 
 
+@pytest.mark.fault("F14")
 def test_a_released_batch_is_dropped_by_its_worker(serve: Serve, pool: Pool, service: ToyService) -> None:
     server = serve()
     client = pool(server)
@@ -85,6 +86,16 @@ def test_a_batch_that_another_thread_releases_ends_the_wait_for_it(
     assert service.seen + other.seen == [1], "it was not sent to the other worker"
 
 
+def check_given_up(client: Client, call: Any, watch: str, give_up: GiveUp) -> None:
+    """A call waits, and ends when it is given up."""
+    with pytest.raises(FutureTimeoutError):
+        call.result(0.3)
+    expected = give_up(client, call, watch)
+    with pytest.raises(JvmError) as caught:
+        call.result(60)
+    assert caught.value.condition == expected
+
+
 def test_giving_up_ends_the_wait_for_an_answer(serve: Serve, pool: Pool, service: ToyService, give_up: GiveUp) -> None:
     server = serve()
     client = pool(server)
@@ -95,12 +106,7 @@ def test_giving_up_ends_the_wait_for_an_answer(serve: Serve, pool: Pool, service
         second = client.submit(2)
         wait_until(lambda: server.gate.load == 2, "one waits")
         call = client.jvm.start("collect", ticket=second, watch=watch)
-        with pytest.raises(FutureTimeoutError):
-            call.result(0.3)
-        expected = give_up(client, call, watch)
-        with pytest.raises(JvmError) as caught:
-            call.result(60)
-        assert caught.value.condition == expected
+        check_given_up(client, call, watch, give_up)
         wait_until(lambda: server.gate.load == 1, "the worker drops it")
         assert client.open_connections == 1
     assert client.collect(first).values == [2]
@@ -113,12 +119,7 @@ def test_giving_up_ends_the_wait_for_a_pool_that_heals(serve: Serve, pool: Pool,
     client = pool(master=serve(master), directory=master.directory)
     watch = f"heals-{id(client)}"
     call = client.submitted(1, watch=watch)
-    with pytest.raises(FutureTimeoutError):
-        call.result(0.3)
-    expected = give_up(client, call, watch)
-    with pytest.raises(JvmError) as caught:
-        call.result(60)
-    assert caught.value.condition == expected
+    check_given_up(client, call, watch, give_up)
     assert client.open_connections == 0
 
 
@@ -131,11 +132,11 @@ class Deaf(Liar):
 
     def _serve(self, sock: socket.socket) -> None:
         with contextlib.suppress(EOFError, OSError), sock:
-            p.send(sock, [p.pack_preface()])
-            p.read_preface(sock, "liar")
-            for reply in ({**GREETING, "max_batch_bytes": 1 << 30}, OPENED):
-                p.read_request(sock, 0, "liar")
-                p.send(sock, p.pack_answer(p.Answer(p.INFO, 0, FIRST, payload=p.to_json(reply))))
+            greet(sock)
+            greeting = {**GREETING, "max_batch_bytes": 1 << 30}
+            p.send(sock, p.pack_answer(p.Answer(p.INFO, 0, FIRST, payload=p.to_json(greeting))))
+            p.read_request(sock, 0, "liar")
+            p.send(sock, p.pack_answer(p.Answer(p.INFO, 0, FIRST, payload=p.to_json(OPENED))))
             self.batches += 1
             self.ended.wait()
 
@@ -153,12 +154,7 @@ def test_giving_up_ends_a_write_that_is_stuck(pool: Pool, deaf: Deaf, give_up: G
     watch = f"write-{id(client)}"
     call = client.submitted(*range(700_000), watch=watch)
     wait_until(lambda: deaf.batches == 1, "the batch is on its way")
-    with pytest.raises(FutureTimeoutError):
-        call.result(0.5)
-    expected = give_up(client, call, watch)
-    with pytest.raises(JvmError) as caught:
-        call.result(60)
-    assert caught.value.condition == expected
+    check_given_up(client, call, watch, give_up)
     assert client.open_connections == 0
 
 
@@ -167,7 +163,7 @@ def test_a_worker_that_does_not_read_is_given_up_uncounted(
 ) -> None:
     service.predict = lambda batch: pc.multiply(batch.column(0), 2.0)  # long before the other is given up
     live = serve()
-    client = pool(deaf, live, timeout_s=1, silence_s=1.5, max_retries=0)
+    client = pool(deaf, live, stalled_s=0.5, max_retries=0)  # long before the answer would be late
     values = list(range(700_000))
     wait_until(lambda: client.score(*values)[-1] == 2 * values[-1] and deaf.batches > 0, "it was tried there")
 

@@ -28,8 +28,9 @@ def identity() -> Identity:
 def server(request: pytest.FixtureRequest, serve: Serve, identity: Identity) -> Server:
     """A server that speaks one version of TLS."""
     made = serve(identity=identity)
-    assert made._tls is not None
-    made._tls.minimum_version = made._tls.maximum_version = request.param
+    context = made._greeter._tls
+    assert context is not None
+    context.minimum_version = context.maximum_version = request.param
     return made
 
 

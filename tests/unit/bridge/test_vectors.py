@@ -16,13 +16,13 @@ import pytest
 from sparkmodel.errors import SparkModelError
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.directory import Directory
+from sparkmodel.wire.limits import Limits
 from tests.bridge import Jvm, JvmError
 from tests.unit.bridge.conftest import Client, text_of
-from tests.unit.wire.script import Script, differences
+from tests.unit.wire.script import Script, batch_of, differences
 from tests.unit.wire.test_vectors import ARROW, REQUESTS, STATUSES, VECTORS, each
 from tests.unit.wire.toys import handle_of
 
-BATCHES = {name: bytes.fromhex(case["hex"]) for name, case in ARROW.items()}
 HEADER = ("seq", "incarnation", "number", "queue_us", "predict_us", "load", "length")
 
 
@@ -40,6 +40,12 @@ def test_a_preface_is_taken_or_refused_with_its_condition(case: dict[str, Any], 
         assert caught.value.condition == case["condition"]
     else:
         assert jvm.call("preface", hex=case["hex"]) == case["hex"], "its own is the same"
+
+
+@each("proofs.json")
+def test_proofs_are_the_same(case: dict[str, Any], jvm: Jvm) -> None:
+    given = {key: case[key] for key in ("claims", "key", "nonce_of_client", "nonce_of_server")}
+    assert jvm.call("proofs", **given) == [case["proof_of_server"], case["proof_of_client"]]
 
 
 @each("requests.json")
@@ -108,6 +114,13 @@ def test_a_damaged_batch_is_refused(case: dict[str, Any], jvm: Jvm) -> None:
         assert caught.value.condition == "PROTOCOL_ERROR"
 
 
+def test_values_without_bytes_are_refused(jvm: Jvm) -> None:
+    nulls = bytes(pa.record_batch({"0": pa.nulls(77_777)}).serialize())
+    with pytest.raises(JvmError, match="1099511627776 values in") as caught:
+        jvm.call("check", hex=nulls.replace(struct.pack("<q", 77_777), struct.pack("<q", 1 << 40)).hex(), rows=1)
+    assert caught.value.condition == "PROTOCOL_ERROR"
+
+
 @pytest.mark.parametrize(
     ("offset", "length"), [(0, 17), (8, 16), (-8, 16), (0, -1), (1 << 62, 1 << 62), ((1 << 63) - 8, 16)]
 )
@@ -120,6 +133,7 @@ def test_a_buffer_outside_of_the_body_is_refused(offset: int, length: int, jvm: 
     assert caught.value.condition == "PROTOCOL_ERROR"
 
 
+@pytest.mark.fault("F27")
 def test_no_damage_of_one_byte_of_the_metadata_gets_past_with_another_exception(jvm: Jvm) -> None:
     data = bytes.fromhex(ARROW["prediction"]["hex"])
     changed = [
@@ -131,42 +145,40 @@ def test_no_damage_of_one_byte_of_the_metadata_gets_past_with_another_exception(
     assert len(conditions) > len(calls) / 3
 
 
-def batch_of(name: str) -> pa.RecordBatch:
-    return p.batch_from_buffer(BATCHES[name], p.schema_from_text(ARROW[name]["schema"], "test"), "test")
-
-
 @each("calls.json")
 def test_a_call_goes_as_stated(case: dict[str, Any], jvm: Jvm) -> None:
-    with contextlib.closing(Script(case, BATCHES)) as script:
+    with contextlib.closing(Script(case, ARROW)) as script:
         handle = handle_of(
             pool_id=f"{case['name']} {id(script)}",
             directory=Directory.from_dict(script.directory(case["call"]["directory"])),
             master_endpoint=script.endpoints["master"],
-            **case["call"]["limits"],
+            limits=Limits.from_dict(case["call"]["limits"]),
         )
         client = Client(jvm, jvm.call("client", handle=text_of(handle)))
-        answers, condition = [], None
+        answers, condition, fact = [], None, ""
         try:
             answers += called(client, case["call"])
         except JvmError as error:
-            condition = error.condition
+            condition, fact = error.condition, str(error.parts["fact"])
         finally:
             client.close()
         assert condition == case["expected"]["condition"]
+        assert case["expected"].get("fact", "") in fact
         assert answers == [ARROW[name]["columns"][0]["values"] for name in case["expected"]["answers"]]
         assert differences(case["expected"], script.heard) == []
 
 
 def called(client: Client, call: dict[str, Any]) -> Iterator[list[Any]]:
     """The answers of a call as a task makes it: its query's version first, then some batches ahead."""
-    told = {key: call[key] for key in ("query", "digest")}
+    told = {key: call[key] for key in ("query", "digest")} | call.get("options", {})
     deadline = {} if call["timeout_s"] is None else {"timeout_s": call["timeout_s"]}
     if told["query"]:
-        told["pin"] = client.jvm.start("pin", client=client.number, **told, **deadline).result(60)
+        held = {key: told[key] for key in ("query", "digest")}
+        told["pin"] = client.jvm.start("pin", client=client.number, **held, **deadline).result(60)
     ahead = client.jvm.call("in_force", client=client.number)[0]
     window: deque[int] = deque()
-    for name in call["batches"]:
-        batch = client.batch(batch_of(name))
+    for given in call["batches"]:
+        batch = client.batch(batch_of(given, ARROW))
         window.append(client.jvm.start("submit", **batch, **told, **deadline).result(60))
         if len(window) == ahead:
             time.sleep(call["collect_after_ms"] / 1000)

@@ -206,6 +206,7 @@ def test_what_the_last_user_left_because_it_was_killed_is_swept(
     other.remove()
 
 
+@pytest.mark.fault("F17")
 def test_those_who_waited_for_a_filler_that_fails_try_for_themselves(
     tmp_path: pathlib.Path, start: Callable[..., User]
 ) -> None:

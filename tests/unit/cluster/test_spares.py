@@ -144,10 +144,11 @@ def test_what_models_imported_is_ready_for_the_next_but_nothing_that_starts_a_th
     )
     (tmp_path / "harmless_.py").write_text("VALUE = 1\n")
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(spares_module, "_PATIENCE_S", 0.0)  # else it leaves the cores to others for a while
     spares = make()
     spares.take().kill()
     spares.learn(["harmless_", "threaded_"])
-    eventually(lambda: "threaded_" in spares._banned, 120)  # it leaves the cores to others for a while
+    eventually(lambda: "threaded_" in spares._banned)
     child = spares.take()
     assert psutil.Process(child.pid).num_threads() <= 3  # its own, one that listens, jemalloc's
     child.kill()

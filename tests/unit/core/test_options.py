@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import dataclasses
+import fractions
 import math
 import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sparkmodel.errors import InvalidNameError, InvalidOptionError
@@ -17,6 +19,7 @@ from sparkmodel.options import (
     LIVE,
     PoolOptions,
     check_name,
+    check_timeout,
     check_workers,
     parse_workers,
     workers_text,
@@ -37,11 +40,14 @@ REFUSED: dict[str, list[Any]] = {
     "max_concurrency": [0, 1.5, True, None],
     "max_in_flight": [0, -1, 2.5, None],
     "max_queued": [0, -5, "100", None],
+    "max_queued_bytes": [0, -1, 1e9, "1g", None, True],
     "timeout_s": [0, -1, "60", None, True, math.nan],
     "ready_timeout_s": [0, -1, "60", None, math.nan],
     "max_retries": [-1, 1.5, None, True],
     "null_input": ["skip", None, "NULL", True],
     "on_error": ["raise", None, "NULL", True],
+    "bisect_calls": [0, -1, 1.5, None, True],
+    "bisect_s": [0, -1, "60", None, True, math.nan],
     "error_threshold": [-0.1, 1.1, None, "1%", math.nan],
     "refresh_s": [0, -1, "30", True, math.nan],
     "idle_s": [0, -1, None, "60", True, math.nan],
@@ -65,11 +71,14 @@ ACCEPTED: dict[str, list[Any]] = {
     "max_concurrency": [1, 8],
     "max_in_flight": [1, 32],
     "max_queued": [1, 10_000],
+    "max_queued_bytes": [1, 2**33],
     "timeout_s": [0.1, 1, 3600],
     "ready_timeout_s": [0.1, 1, 3600],
     "max_retries": [0, 10],
     "null_input": ["call", "null"],
     "on_error": ["fail", "null", "struct"],
+    "bisect_calls": [1, 100_000],
+    "bisect_s": [0.5, 3600],
     "error_threshold": [0, 0.01, 1],
     "refresh_s": [None, 0.5, 3600],
     "idle_s": [0.5, 600],
@@ -106,7 +115,9 @@ def test_workers_are_a_number_or_a_range(given: Any, least: int, most: int) -> N
     assert hash(options) == hash(PoolOptions.of({"workers": options.workers}))
 
 
-@pytest.mark.parametrize("text", ["", "two", "1.5", "1..", "..3", "1...3", "0..3..4", "-1..3"])
+@pytest.mark.parametrize(
+    "text", ["", "two", "1.5", "1..", "..3", "1...3", "0..3..4", "-1..3", "9" * 5000, "0.." + "9" * 5000]
+)
 def test_a_text_that_says_no_number_of_workers(text: str) -> None:
     assert parse_workers(text) is None
 
@@ -125,10 +136,42 @@ def test_each_option_takes_effect_in_one_way() -> None:
     assert LIVE & {"num_cpus", "memory", "extra_env", "env_manager", "null_input"} == set()
 
 
-@pytest.mark.parametrize("key", ["timeout_s", "ready_timeout_s", "num_cpus"])
-def test_infinity_is_refused(key: str) -> None:
-    with pytest.raises(InvalidOptionError, match=key):
-        PoolOptions.of({key: math.inf})
+def name_of(value: Any) -> str | None:
+    return "huge" if isinstance(value, int) and value > 10**30 else None
+
+
+NUMBERS = [key for key, (claim, _) in _RULES.items() if "number" in claim and key != "resources"]
+
+
+@pytest.mark.parametrize("key", NUMBERS)
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, 10**20, -(10**20), 10**5000, 1e300], ids=name_of)
+def test_no_number_is_so_large_that_something_else_breaks(key: str, value: float) -> None:
+    with pytest.raises(InvalidOptionError, match=rf"Cannot use option '{key}': .*is not ") as caught:
+        PoolOptions.of({key: value})
+    assert len(str(caught.value)) < 300
+    assert ("more than 30 digits" in caught.value.fact) == (value == 10**5000)
+
+
+def test_there_are_numbers_to_be_refused() -> None:
+    assert len(NUMBERS) >= 18
+
+
+REFUSED_TIMES = [0, 0.0, -1, -0.5, math.nan, math.inf, -math.inf, "5", b"5", True, [5], {}, 1e9, 10**5000, 5j]
+
+
+@pytest.mark.parametrize("value", [*REFUSED_TIMES, None], ids=name_of)
+def test_a_time_of_a_call_that_is_none(value: Any) -> None:
+    with pytest.raises(
+        InvalidOptionError,
+        match=r"^\[INVALID_OPTION\] Cannot use option 'valid_s': .* of seconds above 0, at most 500\. ",
+    ):
+        check_timeout(value, 500.0, "valid_s")
+
+
+@pytest.mark.parametrize("value", [5, 0.25, np.float32(0.25), np.int64(5), fractions.Fraction(1, 4)])
+def test_a_time_of_a_call(value: Any) -> None:
+    assert check_timeout(value) == float(value)
+    assert type(check_timeout(value)) is float
 
 
 def test_every_option_has_a_rule_and_cases_here() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import pathlib
 import sys
+import threading
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from sparkmodel.errors import InvalidOptionError, PoolGoneError, RayUnavailableError
 from sparkmodel.keeper import connection, early, pools
+from tests.unit.wire.toys import wait_until
 
 LOST = RayUnavailableError("Cannot reach Ray", "no head")
 
@@ -51,6 +53,7 @@ class ToyLink:
 def links(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ToyLink]]:
     monkeypatch.setattr(connection, "Link", ToyLink)
     monkeypatch.setattr(connection, "_state", connection._State())
+    monkeypatch.setattr(connection.head_token, "look_for", lambda address: None)  # there are no heads here
     monkeypatch.setattr(ToyLink, "made", [])
     monkeypatch.setattr(ToyLink, "refuses", None)
     monkeypatch.delitem(sys.modules, "ray", raising=False)
@@ -229,3 +232,27 @@ def test_who_cannot_drop_a_pool_that_may_live_is_told(links: list[ToyLink], monk
     monkeypatch.setattr(ToyLink, "refuses", LOST)
     with pytest.raises(RayUnavailableError):
         pool.drop()
+
+
+def test_a_driver_says_to_a_cluster_that_it_goes_on_whichever_keeper_it_has(
+    links: list[ToyLink], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARKMODEL_TOKEN_TTL_S", "0.02")
+    connection.connect("host:1")
+    wait_until(lambda: ("attend",) in links[0].calls, "it is said")
+    links[0].has_ended = True
+    wait_until(lambda: len(links) == 2 and ("attend",) in links[1].calls, "it is said by the next one")
+    for refusal in (RayUnavailableError("Cannot reach Ray", "its head is lost"), OSError("no more processes")):
+        ToyLink.refuses = refusal
+        count = len(links[1].calls)
+        wait_until(lambda: len(links[1].calls) > count + 2, "it is tried again", 30)  # noqa: B023
+    ToyLink.refuses = None
+    connection.shutdown()
+    wait_until(lambda: "sparkmodel-attend" not in {thread.name for thread in threading.enumerate()}, "it ends")
+    assert len(links) == 2, "nothing is connected to for that"
+
+
+def test_a_local_ray_needs_nobody_to_say_so(links: list[ToyLink], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPARKMODEL_TOKEN_TTL_S", "0.02")
+    connection.connect()
+    assert "sparkmodel-attend" not in {thread.name for thread in threading.enumerate()}

@@ -178,6 +178,7 @@ def test_when_the_keeper_ends_calls_fail_and_say_how(near: Near) -> None:
     assert not link.is_usable
 
 
+@pytest.mark.fault("F4")
 def test_while_the_head_is_lost_calls_fail_at_once_and_what_is_under_way_is_given_up(near: Near) -> None:
     begun = threading.Event()
     ended: list[str] = []

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from sparkmodel.cluster.common import CONTROL_VARIABLE
 from sparkmodel.errors import RayUnavailableError, SparkModelError
 from sparkmodel.keeper.link import Link
 
@@ -61,3 +62,17 @@ def test_it_has_the_drivers_arguments_and_paths(monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(SparkModelError, match="KeyError"):  # what names the module arrives
         link.call("nonsense", only_here.fail.__module__, only_here)
     link.close()
+
+
+def test_what_it_starts_does_not_learn_how_the_control_service_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It starts Ray, and Ray starts processes that run the code of models."""
+    monkeypatch.setenv(CONTROL_VARIABLE, "1:2:canary")
+    monkeypatch.setenv("OTHER", "stays")
+    link = Link()
+    with pytest.raises(SparkModelError, match="KeyError"):
+        link.call("nonsense")
+    told = pathlib.Path(f"/proc/{link.process.pid}/environ").read_text()
+    link.close()
+    assert "canary" not in told
+    assert "OTHER=stays" in told
+    assert "SPARKMODEL_APP=app-" in told

@@ -195,6 +195,7 @@ HOSTILE_PATHS = ["/etc/x", "../x", "a/../../x", "a/./x", "./x", "a//x", "a/", ""
 
 
 @pytest.mark.parametrize("path", HOSTILE_PATHS, ids=ascii)
+@pytest.mark.fault("F18")
 def test_a_path_that_leads_elsewhere_is_refused(target: pathlib.Path, path: str) -> None:
     if path == "\ud800":  # it has no checksum that could fit
         pieces = [a_file(path, sha256=hashlib.sha256(b"x").hexdigest(), pieces=1)]
@@ -260,6 +261,7 @@ DAMAGE: dict[str, tuple[Callable[[list[Piece]], list[Piece]], str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.fault("F18")
 def test_damage_is_found_and_leaves_nothing(source: pathlib.Path, target: pathlib.Path, damage: str) -> None:
     change, said = DAMAGE[damage]
     pieces = change(list(pack(source, 4)))

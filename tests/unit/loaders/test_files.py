@@ -154,6 +154,7 @@ def test_an_onnx_file_is_told_by_its_content(tmp_path: pathlib.Path) -> None:
         resolve("toy", tmp_path / "model", trust_pickle=True)
 
 
+@pytest.mark.fault("F18")
 def test_a_pickle_that_was_cut_is_a_failed_load(tmp_path: pathlib.Path) -> None:
     (tmp_path / "model").write_bytes(pickle.dumps(list(range(100)))[:-20])
     with pytest.raises(ModelLoadError):

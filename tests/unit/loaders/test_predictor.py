@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import pathlib
 import pickle
@@ -279,3 +280,21 @@ def test_params_of_the_signature_reach_each_step(experiment: str) -> None:
     loaded = mlflow.pyfunc.load_model(log(experiment, Steps(), signature=signature).model_uri)
     assert loaded.predict(frame).tolist() == [301.0, 302.0, 303.0]
     assert loaded.predict(frame, params={"k": 1.0}).tolist() == [4.0, 5.0, 6.0]
+
+
+class Asks(Predictor):
+    """Waits for an answer between its other steps."""
+
+    def preprocess(self, data: list[str]) -> list[str]:
+        return [*data, "pre"]
+
+    async def predict(self, data: list[str]) -> list[str]:  # type: ignore[override]
+        await asyncio.sleep(0)
+        return [*data, "step"]
+
+    def postprocess(self, predictions: list[str]) -> list[str]:  # type: ignore[override]
+        return [*predictions, "post"]
+
+
+def test_a_step_that_waits_is_awaited_before_the_next() -> None:
+    assert asyncio.run(Asks().predict(["x"])) == ["x", "pre", "step", "post"]

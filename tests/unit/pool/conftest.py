@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sparkmodel.pool import core, tending
+from sparkmodel.pool import core, master, tending
 from sparkmodel.pool.worker import Worker
 from sparkmodel.wire.directory import Directory, Revision, Served
 from tests.unit.pool.toys import HOST, TOKEN, Killed, RunningPool, Serve, client_for, spec_of
@@ -46,7 +46,8 @@ def pool(make_pool: Callable[..., RunningPool]) -> RunningPool:
 
 @pytest.fixture
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests without callers: nobody needs the time to learn the new endpoints."""
+    """For tests without callers: nobody needs the time to learn the new endpoints, and what is over ends soon."""
+    monkeypatch.setattr(master, "_TEND_S", 0.1)
     monkeypatch.setattr(core, "GRACE_S", 0.0)
     monkeypatch.setattr(tending, "GRACE_S", 0.0)
 

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sparkmodel.pool.budget import RestartBudget
 from tests.unit.pool.toys import Clock
 
 
+@pytest.mark.fault("F28")
 def test_a_few_restarts_happen_at_once_and_then_the_pauses_grow_to_a_limit() -> None:
     budget = RestartBudget(burst=3, window_s=60, max_pause_s=10, clock=Clock())
     assert [budget.take() for _ in range(9)] == [0, 0, 0, 1, 2, 4, 8, 10, 10]

@@ -15,10 +15,13 @@ from sparkmodel.pool.crew import Crew
 class Leaving:
     """A worker that finishes a batch while it ends."""
 
-    version, slot, endpoint, feature_names = 1, None, ("h", 1), None
+    version, slot, endpoint, feature_names, state = 1, None, ("h", 1), None, "ready"
 
     def __init__(self, last: dict[str, Any]) -> None:
         self._last = last
+
+    def ended(self) -> None:
+        return None
 
     def stats(self) -> dict[str, Any]:
         return {"rows": 10, "batches": 1}
@@ -40,7 +43,7 @@ def test_a_batch_that_is_finished_while_its_worker_ends_is_counted(last: dict[st
     crew = Crew("toy", launcher, threading.Condition(threading.RLock()), threading.Event())
     member: Any = Leaving(last)
     crew.end([member], 1.0)
-    assert crew.counters.totals([])["rows"] == rows
+    assert crew.counters.done(1)["rows"] == rows
     assert crew.counters.last([member]) == []
 
 
@@ -67,5 +70,7 @@ def test_of_a_worker_that_does_not_answer_any_more_there_is_what_it_said_last() 
     ]
     assert after[0]["seconds"] == (0.1,)
     assert sums["rows"] == 10
+    assert counters.done(1)["rows"] == 10
     counters.end(members[:1])
+    assert counters.done(1)["rows"] == 10
     assert [counters.shown(rest)[1]["rows"] for rest in (members, members[1:])] == [10, 10], "neither twice nor never"

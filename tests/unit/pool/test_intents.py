@@ -221,6 +221,7 @@ def test_a_drop_ends_what_loads_and_what_waits(pool: RunningPool, tmp_path: path
 
 
 @pytest.mark.parametrize("kind", ["size", "source"])
+@pytest.mark.fault("F17")
 def test_a_record_that_cannot_be_written_is_a_change_that_is_not_done(pool: RunningPool, kind: str) -> None:
     pool.deploy(models.FactorModel(2))
     store = pool.master._store

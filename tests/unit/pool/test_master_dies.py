@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+from typing import Any
 
 import pytest
 
+from sparkmodel.pool.ends import End
 from sparkmodel.pool.intents import Intent
+from sparkmodel.wire.verdicts import KILLED
 from tests import models
 from tests.unit.pool.test_master_healing import run
 from tests.unit.pool.test_master_update import gated
@@ -58,6 +61,7 @@ def test_the_first_deploy(pool: RunningPool, step: str) -> None:
 
 
 @pytest.mark.parametrize("step", MOVING)
+@pytest.mark.fault("F3")
 def test_an_update(pool: RunningPool, step: str) -> None:
     pool.deploy(models.FactorModel(2), workers=2)
     assert pool.score("running") == 2
@@ -117,6 +121,7 @@ def test_the_end_of_an_old_version(pool: RunningPool, step: str) -> None:
 
 @pytest.mark.parametrize("step", ["scaling", "scaled", "recorded", "published", "draining", "retired"])
 @pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.fault("F3")
 def test_a_scaling(pool: RunningPool, step: str, workers: int) -> None:
     pool.deploy(models.FactorModel(2), workers=2)
     assert pool.score("running") == 2
@@ -172,6 +177,7 @@ def test_another_version_that_is_known(pool: RunningPool, step: str, kind: str) 
     check_whole(pool, 2)
 
 
+@pytest.mark.fault("F3")
 def test_masters_that_die_one_after_the_other(pool: RunningPool) -> None:
     pool.deploy(models.FactorModel(2), workers=2)
     members, seen = list(pool.serving), [pool.directory.revision]
@@ -242,3 +248,25 @@ def test_what_a_dead_master_does_has_no_say_in_who_is_kept(pool: RunningPool) ->
     (member,) = pool.serving
     member.worker.publish(before)
     assert member.worker.directory == pool.directory
+
+
+@pytest.mark.fault("F3")
+def test_what_workers_did_that_died_is_counted_by_the_next_master_too(pool: RunningPool) -> None:
+    pool.deploy(models.FactorModel(2), workers=1)
+    for number in range(10):
+        pool.score(f"q{number}")
+    pool.master.stats()
+    pool.serving[0].kill(End(cause=KILLED, rows=10, batches=10))
+    eventually(lambda: pool.directory.state == "ready" and pool.master.restarts == 1)
+    pool.next_master()
+    stats = pool.master.stats()
+    assert (stats["rows"], stats["batches"], stats["restarts"]) == (10, 10, 1)
+
+
+def test_a_worker_that_says_nothing_takes_nothing_from_the_history(pool: RunningPool, monkeypatch: Any) -> None:
+    pool.deploy(models.FactorModel(2), workers=2)
+    for number in range(10):
+        pool.score(f"q{number}")
+    assert pool.master.versions()[0]["rows"] == 10
+    monkeypatch.setattr(ThreadMember, "stats", lambda self: {})
+    assert pool.master.versions()[0]["rows"] == 10

@@ -37,6 +37,7 @@ def join(threads: list[threading.Thread]) -> None:
         assert not thread.is_alive()
 
 
+@pytest.mark.fault("F1")
 def test_a_dead_worker_is_replaced_in_its_slot_and_no_call_fails(pool: RunningPool) -> None:
     pool.deploy(models.FactorModel(2), workers=2)
     first, second = pool.serving
@@ -79,6 +80,7 @@ def test_calls_wait_while_all_workers_are_being_replaced(pool: RunningPool) -> N
     assert pool.master.restarts == 2
 
 
+@pytest.mark.fault("F28")
 def test_workers_that_die_again_and_again_cost_no_call(make_pool: MakePool) -> None:
     pool = make_pool(budget=RestartBudget(burst=1000))
     pool.deploy(models.FactorModel(2), workers=3, max_retries=100)
@@ -95,6 +97,7 @@ def test_workers_that_die_again_and_again_cost_no_call(make_pool: MakePool) -> N
     assert len(pool.house.slots) == 3
 
 
+@pytest.mark.fault("F7")
 def test_a_replacement_that_cannot_load_is_tried_again_with_growing_pauses(
     make_pool: MakePool, tmp_path: pathlib.Path
 ) -> None:
@@ -114,6 +117,7 @@ def test_a_replacement_that_cannot_load_is_tried_again_with_growing_pauses(
     assert all(member.is_closed for member in pool.house.members[1:-1])
 
 
+@pytest.mark.fault("F28")
 def test_the_master_waits_as_long_as_its_budget_says(make_pool: MakePool) -> None:
     """A pause of an hour: the replacement must not come before, and `stop` must not wait for it."""
     budget = RestartBudget(burst=1, max_pause_s=3600)
@@ -267,17 +271,23 @@ def test_stop_ends_replacements_that_are_tried_again_and_again(make_pool: MakePo
     assert pool.house.alive == []
 
 
-def test_the_supervisor_survives_a_launcher_that_fails_once(pool: RunningPool, monkeypatch: pytest.MonkeyPatch) -> None:
-    pool.deploy(models.FactorModel(2), workers=1)
-    wait_dead, failed = pool.hands.wait_dead, threading.Event()
+def fail_once(monkeypatch: pytest.MonkeyPatch, launcher: object, method: str) -> threading.Event:
+    """Have the next call of a launcher's method fail; set when it has."""
+    works, failed = getattr(launcher, method), threading.Event()
 
-    def fail_once(*arguments: Any) -> Any:
+    def call(*arguments: Any) -> Any:
         if not failed.is_set():
             failed.set()
             raise ConnectionError("the cluster did not answer")
-        return wait_dead(*arguments)
+        return works(*arguments)
 
-    monkeypatch.setattr(pool.hands, "wait_dead", fail_once)
+    monkeypatch.setattr(launcher, method, call)
+    return failed
+
+
+def test_the_supervisor_survives_a_launcher_that_fails_once(pool: RunningPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool.deploy(models.FactorModel(2), workers=1)
+    failed = fail_once(monkeypatch, pool.hands, "wait_dead")
     assert failed.wait(120)
     pool.serving[0].kill()
     eventually(lambda: is_whole(pool, 1))
@@ -288,15 +298,7 @@ def test_a_launcher_that_fails_once_to_start_a_replacement_is_asked_again(
     pool: RunningPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool.deploy(models.FactorModel(2), workers=1)
-    start, failed = pool.hands.start, threading.Event()
-
-    def fail_once(*arguments: Any) -> Any:
-        if not failed.is_set():
-            failed.set()
-            raise ConnectionError("the cluster did not answer")
-        return start(*arguments)
-
-    monkeypatch.setattr(pool.hands, "start", fail_once)
+    failed = fail_once(monkeypatch, pool.hands, "start")
     pool.serving[0].kill()
     assert failed.wait(120)
     eventually(lambda: is_whole(pool, 1), seconds=2)

@@ -169,6 +169,7 @@ Break = Callable[[RunningPool, pathlib.Path], None]
         (break_time, PoolNotReadyError, "too slow"),
     ],
 )
+@pytest.mark.fault("F7")
 def test_a_broken_update_changes_nothing(
     pool: RunningPool, tmp_path: pathlib.Path, broken: Break, error: type[SparkModelError], why: str
 ) -> None:
@@ -204,6 +205,7 @@ def test_the_phase_is_ready_again_after_a_refused_placement(pool: RunningPool, t
 
 
 @pytest.mark.parametrize("broken", [break_load, break_placing, break_time])
+@pytest.mark.fault("F7")
 def test_a_first_deploy_that_fails_leaves_nothing(pool: RunningPool, tmp_path: pathlib.Path, broken: Break) -> None:
     with pytest.raises(SparkModelError):
         broken(pool, tmp_path)

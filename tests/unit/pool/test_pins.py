@@ -63,6 +63,7 @@ def ended(pool: RunningPool, version: int) -> bool:
     return not pool.of(version)
 
 
+@pytest.mark.fault("F16")
 def test_all_who_ask_agree_whatever_is_changed_meanwhile(pool: RunningPool, short_grace: None) -> None:
     pool.deploy(models.FactorModel(1))
     answers: dict[str, set[int]] = {f"q{number}": set() for number in range(40)}

@@ -101,6 +101,7 @@ def test_a_model_that_wants_to_leave_does_not_end_the_worker(serve: Serve, leave
     assert score(client, [1.0]) == [1.0]
 
 
+@pytest.mark.fault("F10")
 def test_too_few_rows_and_a_wrong_type_are_errors_of_that_batch_only(serve: Serve) -> None:
     _, client = serve(models.WrongLengthModel(), signature=X)
     with pytest.raises(WrongRowCountError, match="the model gave 2 rows for a batch of 3"):

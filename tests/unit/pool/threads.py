@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sparkmodel.errors import PoolNotPlacedError, PoolNotReadyError, SparkModelError
+from sparkmodel.pool.ends import End
+from sparkmodel.pool.judge import READY
 from sparkmodel.pool.launcher import Member
 from sparkmodel.pool.worker import Worker
 from sparkmodel.spec import ModelSpec
 from sparkmodel.wire.directory import Directory
+from sparkmodel.wire.verdicts import Fate
 
 NAME, TOKEN, HOST = "toy", "secret", "127.0.0.1"
 
@@ -60,8 +63,17 @@ class ThreadMember:
         self.extra: dict[str, Any] = {}  # counters that a test wants to be seen
         self.loaded, self.is_dead, self.is_closed = threading.Event(), False, False
         self.error: SparkModelError | None = None
+        self.state = READY
+        self.end: End | None = None  # what is told of it when it has died
+        self.fates: dict[tuple[int, int], Fate] = {}
         self._on_death = on_death
         threading.Thread(target=self._load, args=(payload,), daemon=True).start()
+
+    def fate(self, session: int, seq: int) -> Fate:
+        return self.fates.get((session, seq), Fate())
+
+    def ended(self) -> End | None:
+        return self.end if self.is_dead else None
 
     def publish(self, directory: Directory) -> None:
         self.published.append(directory)
@@ -85,8 +97,9 @@ class ThreadMember:
         self.is_closed = self.is_dead = True
         return dataclasses.asdict(self.worker.stats())
 
-    def kill(self) -> None:
+    def kill(self, end: End | None = None) -> None:
         """What kill -9 looks like from outside: all sockets close, in the middle of a batch or not."""
+        self.end = end
         self.worker.close(0.0)
         self.is_dead = True
         self._on_death()
@@ -130,6 +143,7 @@ class House:
         self.records: list[bytes] = []
         self.starts: Callable[[int], None] = lambda version: None  # a test may have a start fail
         self.death = threading.Condition()
+        self.is_over = False  # the test has ended: nobody waits for a death any more
         self.keys = 0
 
     @property
@@ -219,7 +233,9 @@ class ThreadLauncher:
     def wait_dead(self, members: Sequence[Member], timeout_s: float) -> list[Member]:
         self._leash.check()
         with self.house.death:
-            self.house.death.wait_for(lambda: any(m.is_dead for m in _threads(members)), timeout_s)
+            self.house.death.wait_for(
+                lambda: self.house.is_over or any(m.is_dead for m in _threads(members)), timeout_s
+            )
         self._leash.check()
         return [member for member, thread in zip(members, _threads(members), strict=True) if thread.is_dead]
 

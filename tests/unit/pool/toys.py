@@ -20,9 +20,10 @@ from sparkmodel.pool.worker import Worker
 from sparkmodel.schema import Signature
 from sparkmodel.spec import ModelSpec, answer_type
 from sparkmodel.wire.directory import Directory
-from sparkmodel.wire.handle import CallOptions, Contract, Credential, Handle, PoolRef
+from sparkmodel.wire.handle import CallOptions, Contract, Handle, PoolRef
 from sparkmodel.wire.limits import Limits
 from sparkmodel.wire.server import Server
+from sparkmodel.wire.verdicts import Fate, Verdict
 from tests.unit.pool.threads import (
     HOST,
     NAME,
@@ -35,7 +36,7 @@ from tests.unit.pool.threads import (
     ThreadLauncher,
     ThreadMember,
 )
-from tests.unit.wire.toys import HandleClient
+from tests.unit.wire.toys import HandleClient, credential_of
 
 Serve = Callable[..., tuple[Worker, HandleClient]]
 
@@ -76,7 +77,7 @@ def client_for(directory: Directory, master: tuple[str, int], spec: ModelSpec) -
     return HandleClient(
         Handle(
             pool=PoolRef(name=NAME, pool_id="pool", master=master, directory=directory),
-            credential=Credential(token=TOKEN),
+            credential=credential_of(TOKEN, "pool"),
             contract=Contract(
                 result_type=answer_type(spec.result_type, spec.options.on_error),
                 inputs=spec.signature.inputs,
@@ -111,6 +112,12 @@ class Door:
     def pin(self, query: str, digest: str, deadline: float) -> int:
         return self._pool.master.pin(query, digest, deadline)
 
+    def fate(self, endpoint: tuple[str, int], session: int, seq: int) -> Fate:
+        return self._pool.master.fate(endpoint, session, seq)
+
+    def condemn(self, verdict: Verdict) -> None:
+        self._pool.master.condemn(verdict)
+
 
 class RunningPool:
     """A supervised master with its launcher and its door; another one when it was killed."""
@@ -123,6 +130,7 @@ class RunningPool:
         self.steps: list[str] = []
         self.is_supervised = not master.pop("by_hand", False)
         self._rest.pop("by_hand", None)
+        self._threads: list[threading.Thread] = []
         self._begin()
 
     def _begin(self) -> None:
@@ -140,6 +148,7 @@ class RunningPool:
         if self.door is not None:
             self.master.door = self.door.endpoint
         self.thread = threading.Thread(target=self.master.run, daemon=True)
+        self._threads.append(self.thread)
 
     def supervise(self) -> None:
         """Let the master look after its workers by itself, if the test does not do it by hand."""
@@ -235,8 +244,11 @@ class RunningPool:
         with contextlib.suppress(Killed):
             self.master.stop()
         self.master.stopped.set()
-        if self.thread.ident is not None:
-            self.thread.join(120)
+        self.house.is_over = True
+        self.house.notify()
+        for thread in self._threads:  # those of masters that were killed among them
+            if thread.ident is not None:
+                thread.join(120)
         if self.door is not None:
             self.door.close()
         for member in self.house.members:

@@ -54,7 +54,7 @@ class Asked:
     def handle(self) -> Handle:
         return Handle(
             pool=PoolRef(name=self.name, pool_id="p", master=("h", 1), directory=Directory(revision=self.revision)),
-            credential=Credential(token="t"),
+            credential=Credential(claims="{}", key=""),
             contract=Contract(result_type=self.served.result_type),
         )
 

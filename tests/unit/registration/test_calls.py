@@ -46,6 +46,13 @@ def test_what_cannot_be_asked_for_is_refused(handle: Handle) -> None:
         for_call(handle, SPEC, on_error="maybe")
     with pytest.raises(InvalidOptionError, match="cannot be sent as a param"):
         for_call(handle, SPEC, {"k": object()})
+    with pytest.raises(InvalidOptionError, match="'timeout_s': -1 is not a number of seconds above 0"):
+        for_call(handle, SPEC, timeout_s=-1)
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(InvalidOptionError, match="'params'"):
+        for_call(handle, SPEC, {"k": deep})
 
 
 def test_a_models_configuration_may_be_a_file(tmp_path: pathlib.Path) -> None:

@@ -72,6 +72,13 @@ def test_the_present_source_is_looked_at_as_the_pool_was_then() -> None:
         (lambda model: model.rollback(to=0), "0 is no version's number"),
         (lambda model: model.rollback(to="x"), "'x' is no version's number"),
         (lambda model: model.update(DoubleModel(), keep_old="x"), "'x' is neither 'until_done' nor"),
+        (lambda model: model.update(DoubleModel(), keep_old=10**400), "nor a number of seconds of at least 0, at most"),
+        (lambda model: model.update(DoubleModel(), keep_old=True), "True is neither"),
+        (lambda model: model.update(DoubleModel(), traffic=float("nan")), "nan is not a number from 0 to 1"),
+        (lambda model: model.save_handle("/nowhere/m.handle", valid_s=0), "'valid_s': 0 is not a number of seconds"),
+        (lambda model: model.save_handle("/nowhere/m.handle", valid_s=True), "'valid_s': True is not a number"),
+        (lambda model: model.save_handle("/nowhere/m.handle", valid_s=1e300), "at most 3,153,600,000"),
+        (lambda model: model.scale(10**9), "at most 100,000"),
         (lambda model: model.update(DoubleModel(), traffic=2), "2 is not a number from 0 to 1"),
     ],
 )

@@ -28,7 +28,7 @@ from sparkmodel.registration.rollout import NAMES, Rollout
         ({"max_error_rate": 0.1}, "only a canary is rolled back by itself. Hint: give traffic too"),
         (
             {"keep_old": "x"},
-            "'x' is neither 'until_done' nor a number of seconds of at least 0. Hint: 'until_done' lets",
+            "'x' is neither 'until_done' nor a number of seconds of at least 0, at most 100,000,000. Hint: 'until",
         ),
         ({"keep_old": -1}, "-1 is neither"),
         ({"keep_old": None}, "None is neither"),

@@ -134,3 +134,11 @@ def test_hundreds_of_calls_get_their_own_answers(serve: Serve) -> None:
     assert answers == [[2.0 * i] * (1 + i % 5) for i in range(400)]
     assert max(SEEN) <= 16
     assert worker.stats().rows == sum(SEEN)
+
+
+def test_a_batch_of_many_short_calls_may_take_longer_than_one_may(serve: Serve) -> None:
+    worker, client = serve(models.SlowModel(0.1), signature=X, batch_size=1, timeout_s=1.0)
+    ended = threading.Event()
+    worker._server._on_hang = ended.set  # type: ignore[union-attr]
+    assert score(client, [float(i) for i in range(16)], timeout_s=60) == [float(i) for i in range(16)]
+    assert not ended.is_set()

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import math
+import random
+import re
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparkmodel.errors import (
+    BisectBudgetError,
     ErrorThresholdError,
     InvalidOptionError,
     PredictError,
@@ -36,6 +39,7 @@ def score(client: HandleClient, values: list[Any], **call: Any) -> list[Any]:
     return list(answer.to_pylist())
 
 
+@pytest.mark.fault("F9")
 def test_one_poison_row_in_ten_thousand_costs_two_calls_for_each_halving(serve: Serve) -> None:
     worker, client = serve(models.ErrorModel(), on_error="null")
     values = [float(i) for i in range(10_000)]
@@ -151,6 +155,7 @@ def test_old_batches_are_forgotten() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1)))))
+@pytest.mark.fault("F9")
 def test_exactly_the_rows_at_fault_are_found(case: tuple[int, set[int]]) -> None:
     rows, bad = case
 
@@ -168,3 +173,59 @@ def test_exactly_the_rows_at_fault_are_found(case: tuple[int, set[int]]) -> None
 def test_the_answers_type_says_what_is_in_the_struct() -> None:
     assert answer_type(pa.int64(), "null") == answer_type(pa.int64(), "fail") == pa.int64()
     assert [field.name for field in answer_type(pa.int64(), "struct")] == ["prediction", "error", "version"]
+
+
+def test_a_tenth_of_the_rows_at_fault_is_found_within_the_budget(serve: Serve) -> None:
+    worker, client = serve(models.ErrorModel(), on_error="null")
+    values = [float(i) for i in range(10_000)]
+    bad = random.Random(13).sample(range(10_000), 1000)
+    for i in bad:
+        values[i] = -1.0
+    answer = score(client, values)
+    assert [i for i, value in enumerate(answer) if value is None] == sorted(bad)
+    assert worker.stats().calls <= 10_000
+
+
+def test_a_search_that_takes_too_many_calls_says_what_it_found_and_what_it_did_not_look_at(serve: Serve) -> None:
+    _, client = serve(models.ErrorModel(), on_error="null", bisect_calls=20)
+    values = [-1.0] * 4 + [1.0] * 12
+    assert score(client, values)[4:] == [1.0] * 12
+    with pytest.raises(BisectBudgetError) as caught:
+        score(client, [-1.0] * 64)
+    assert "in a batch of 64 took 20 calls and" in caught.value.fact
+    found, unseen = (int(number) for number in re.findall(r"(\d+) (?:rows were found|were not)", caught.value.fact))
+    assert found + unseen == 64
+    assert found > 5
+    assert "negative input -1" in caught.value.fact
+    assert score(client, [1.0]) == [1.0], "the next batch has its own"
+
+
+def test_a_search_that_takes_too_long_ends(serve: Serve) -> None:
+    _, client = serve(models.ErrorModel(), on_error="null", bisect_s=1e-9)
+    with pytest.raises(BisectBudgetError, match="bisect_s=1e-09 allow no more: 0 rows were found at fault, 2 were not"):
+        score(client, [-1.0, 1.0])
+
+
+def test_the_budget_is_one_for_all_chunks_of_a_batch(serve: Serve) -> None:
+    _, client = serve(models.ErrorModel(), on_error="null", batch_size=4, bisect_calls=20)
+    assert score(client, [-1.0, 1.0, 1.0, 1.0] * 3)[:2] == [None, 1.0]
+    with pytest.raises(BisectBudgetError, match="in a batch of 40 took"):
+        score(client, [-1.0, 1.0, 1.0, 1.0] * 10)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1), min_size=1))))
+def test_each_row_at_fault_costs_two_calls_for_each_halving_at_most(case: tuple[int, set[int]]) -> None:
+    rows, bad = case
+    calls = 0
+
+    def predict(batch: pa.RecordBatch) -> pa.Array:
+        nonlocal calls
+        calls += 1
+        values = batch.column(0).to_numpy()
+        if set(values) & bad:
+            raise PredictError("Cannot score", "no")
+        return pa.array(values)
+
+    isolate(predict, pa.record_batch({"x": np.arange(rows)}), pa.int64())
+    assert calls - 1 <= len(bad) * 2 * math.ceil(math.log2(rows))

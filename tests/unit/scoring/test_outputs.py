@@ -193,6 +193,7 @@ def test_sparse_matrices_are_filled_up(make: Any) -> None:
     "result",
     [None, 1.0, True, np.float64(1), np.array(1.0), "a", b"a", iter([1.0]), {}, {"a": [1], "b": [1, 2]}, object()],
 )
+@pytest.mark.fault("F10")
 def test_what_is_no_column_is_refused(result: Any) -> None:
     with pytest.raises(WrongResultTypeError, match=f"the model returned a {type(result).__name__}") as caught:
         convert(result, F64, 1)
@@ -206,6 +207,7 @@ def test_a_dict_of_scalars_is_refused() -> None:
 
 @pytest.mark.parametrize("rows", [0, 2, 4])
 @pytest.mark.parametrize("kind", [kind for kind in KINDS])
+@pytest.mark.fault("F10")
 def test_another_number_of_rows_is_refused(kind: str, rows: int) -> None:
     with pytest.raises(WrongRowCountError, match=f"the model gave 3 rows for a batch of {rows}"):
         convert(KINDS[kind]([1.0, 2.0, 3.0]), F64, rows)
@@ -265,6 +267,7 @@ def test_a_value_that_would_be_changed_is_refused(value: Any, type_: pa.DataType
         (np.array([1 + 2j]), F64),
     ],
 )
+@pytest.mark.fault("F10")
 def test_a_value_that_would_be_changed_is_refused_in_every_container(result: Any, type_: pa.DataType) -> None:
     with pytest.raises(WrongResultTypeError, match="which does not fit"):
         convert(result, type_)

@@ -80,6 +80,7 @@ def nan_is_null(values: list[Any], type_: pa.DataType) -> list[Any]:
 @pytest.mark.parametrize("type_", VALUES, ids=str)
 @settings(max_examples=40, deadline=None, database=None)
 @given(data=st.data())
+@pytest.mark.fault("F21")
 def test_a_column_of_pandas_comes_back_exactly(type_: pa.DataType, data: st.DataObject) -> None:
     values = data.draw(st.lists(st.none() | VALUES[type_], min_size=1, max_size=6))
     batch = to_batch(values, type_)

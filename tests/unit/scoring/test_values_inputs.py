@@ -75,6 +75,7 @@ def test_the_page_has_these_rows() -> None:
 
 
 @pytest.mark.parametrize("row", [row for rows in ROWS.values() for row in rows], ids=lambda row: f"{row[1]}-{row[2]}")
+@pytest.mark.fault("F20")
 def test_a_value_and_a_null_are_what_the_page_says(row: Row) -> None:
     value, given, wanted, dtype, seen, null = row
     batch = pa.RecordBatch.from_pydict({"a": pa.array([value, None], given), "b": pa.array([0, 0])})

@@ -61,6 +61,7 @@ def test_every_line_of_the_tables_is_read() -> None:
 
 
 @pytest.mark.parametrize("row", ROW.finditer(RESULTS), ids=lambda row: f"{row['result']} as {row['type']}")
+@pytest.mark.fault("F20")
 def test_a_row_of_the_page_is_what_happens(row: re.Match[str]) -> None:
     result, type_ = eval(row["result"], dict(NAMES)), arrow_type(row["type"])
     rows = count_rows(result[0] if isinstance(result, tuple) else result)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparkmodel.binding import bind
@@ -55,6 +55,7 @@ def test_a_slice_of_a_batch_is_its_own_rows() -> None:
     assert with_dense_vectors("Cannot score", batch).column(0).to_pylist() == [[0, 2], [3, 4]]
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_any_mix_equals_what_numpy_makes_of_it(data: st.DataObject) -> None:
     numbers = st.floats(allow_nan=False)

@@ -42,7 +42,7 @@ def handle(*hosts: str) -> Handle:
 
 HANDLE = Handle(
     pool=PoolRef(name="f", pool_id="1", master=("m", 1), directory=listing(1)),
-    credential=Credential(token="t"),
+    credential=Credential(claims="{}", key=""),
     contract=Contract(result_type=pa.float64()),
 )
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pickle
 import subprocess
@@ -15,13 +16,15 @@ import cloudpickle
 import pyarrow as pa
 import pytest
 
+from sparkmodel.errors import WorkerLostError
 from sparkmodel.schema import Column
 from sparkmodel.spark import functions
 from sparkmodel.spark.forward import CALL_MARKER, Forward, query_of
 from sparkmodel.wire.client import PoolClient, forget
 from sparkmodel.wire.handle import MARKER, Contract, Handle
 from sparkmodel.wire.server import Server
-from tests.unit.wire.toys import ToyService
+from tests.unit.wire.liar import Liar, hang_up
+from tests.unit.wire.toys import ToyService, handle_of
 
 HEAVY = ("ray", "pandas", "mlflow", "pyspark", "sklearn")
 
@@ -153,6 +156,9 @@ class Task:
     def stageId(self) -> int:
         return 7
 
+    def partitionId(self) -> int:
+        return 4
+
 
 STREAM = {"sql__streaming__queryId": "q-1", "streaming__sql__batchId": "12"}
 
@@ -191,6 +197,19 @@ def test_a_task_sends_its_query_and_the_version_that_it_is_held_to(
     told = {"binding": "position", "pin": 1, "digest": "d", "query": "query:app:3", "time_zone": "UTC"}
     assert service.opened
     assert all(options == told for options in service.opened)
+
+
+def test_the_error_of_a_batch_that_is_lost_says_where_in_the_query_it_was(
+    handle: Handle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyspark
+
+    monkeypatch.setattr(pyspark.TaskContext, "get", lambda: Task())
+    with contextlib.closing(Liar(hang_up)) as liar:
+        lost = handle_of(liar, pool_id="lost", max_retries=0)
+        with pytest.raises(WorkerLostError, match="1 row of partition 4, batch 1 lost 1 worker"):
+            list(Forward(lost)(iter([pa.array([1.0])])))
+    forget("lost")
 
 
 class Session:

@@ -6,11 +6,11 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from sparkmodel.wire import protocol as p
-from sparkmodel.wire.directory import Revision
-from tests.unit.wire.toys import RESULT, listing
+from sparkmodel.wire.directory import Endpoint, Revision
+from tests.unit.wire.toys import RESULT, greet, listing
 
 
 class Liar:
@@ -40,18 +40,24 @@ class Liar:
 
     def _serve(self, sock: socket.socket) -> None:
         with contextlib.suppress(OSError, EOFError), sock:
-            p.send(sock, [p.pack_preface(self._version)])
-            p.read_preface(sock, "liar")
+            if self._version != p.VERSION:
+                p.send(sock, [p.pack_preface(self._version)])
+                while sock.recv(1 << 16):
+                    pass
+                return
+            greet(sock)
+            request = p.Request(p.HELLO, 0, 0, b"")
             while True:
-                request = p.read_request(sock, 1 << 20, "liar")
                 if request.type == p.BATCH:
                     self.batches += 1
                     self._on_batch(sock, request.seq)
+                    request = p.read_request(sock, 1 << 20, "liar")
                     continue
                 greeting = {"max_batch_bytes": 1 << 20, **listing(1).to_dict(), "pinned": 1}
                 opened = {"schema": p.schema_to_text(RESULT), "version": 1}
                 reply = opened if request.type == p.OPEN else greeting
                 p.send(sock, p.pack_answer(p.Answer(p.INFO, request.seq, Revision(1, 1), payload=p.to_json(reply))))
+                request = p.read_request(sock, 1 << 20, "liar")
 
 
 def hang_up(sock: socket.socket, _: int) -> None:
@@ -68,3 +74,18 @@ def dead_endpoint() -> tuple[str, int]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address: tuple[str, int] = listener.getsockname()
     return address
+
+
+@contextlib.contextmanager
+def another_program() -> Iterator[Endpoint]:
+    """Where a program of another protocol listens, such as one that has the port of a dead worker now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def speak_http() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    listener.accept()[0].sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=speak_http, daemon=True).start()
+        yield listener.getsockname()
+        listener.shutdown(socket.SHUT_RDWR)

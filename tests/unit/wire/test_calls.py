@@ -12,17 +12,11 @@ import pyarrow as pa
 import pytest
 
 from sparkmodel.errors import SparkModelError
-from sparkmodel.wire import protocol as p
 from sparkmodel.wire.directory import Directory
-from tests.unit.wire.script import Script, differences
+from sparkmodel.wire.limits import Limits
+from tests.unit.wire.script import Script, batch_of, differences
 from tests.unit.wire.test_vectors import ARROW, VECTORS
 from tests.unit.wire.toys import HandleClient, handle_of
-
-BATCHES = {name: bytes.fromhex(case["hex"]) for name, case in ARROW.items()}
-
-
-def batch_of(name: str) -> pa.RecordBatch:
-    return p.batch_from_buffer(BATCHES[name], p.schema_from_text(ARROW[name]["schema"], "test"), "test")
 
 
 @pytest.mark.parametrize("case", VECTORS["calls.json"], ids=lambda case: case["name"])
@@ -30,10 +24,10 @@ def test_a_call_goes_as_stated(case: dict[str, Any]) -> None:
     call, expected = case["call"], case["expected"]
 
     def batches() -> Iterator[pa.RecordBatch]:
-        yield from map(batch_of, call["batches"])
+        yield from (batch_of(given, ARROW) for given in call["batches"])
         time.sleep(call["collect_after_ms"] / 1000)
 
-    with contextlib.closing(Script(case, BATCHES)) as script:
+    with contextlib.closing(Script(case, ARROW)) as script:
         handle = handle_of(
             master=None,
             pool_id=case["name"],
@@ -41,15 +35,17 @@ def test_a_call_goes_as_stated(case: dict[str, Any]) -> None:
             digest=call["digest"],
             query=call["query"],
             master_endpoint=script.endpoints["master"],
-            **call["limits"],
+            limits=Limits.from_dict(call["limits"]),
+            **call.get("options", {}),
         )
         with contextlib.closing(HandleClient(handle)) as client:
-            answers, condition = [], None
+            answers, condition, fact = [], None, ""
             try:
                 for answer in client.predict(batches(), False, call["timeout_s"]):
                     answers.append(answer)
             except SparkModelError as error:
-                condition = error.condition
+                condition, fact = error.condition, error.fact
         assert condition == expected["condition"]
-        assert answers == [batch_of(name).column(0) for name in expected["answers"]]
+        assert expected.get("fact", "") in fact
+        assert answers == [batch_of(name, ARROW).column(0) for name in expected["answers"]]
         assert differences(expected, script.heard) == []

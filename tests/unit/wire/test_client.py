@@ -49,10 +49,14 @@ def test_many_batches_over_two_workers_come_back_in_order(serve: Serve, pool: Po
     client = pool(*(serve(toy) for toy in services), max_in_flight=4)
     sizes = [1, 7, 1000, 3] * 75
     batches = [numbers(*range(i, i + size)) for i, size in enumerate(sizes)]
-    arrays = list(client.predict(iter(batches), False))
-    assert arrays == [double(batch) for batch in batches]
-    assert min(len(toy.seen) for toy in services) > 30, "both workers share the work"
-    assert sum(len(toy.seen) for toy in services) == len(batches)
+    for rounds in range(1, 51):  # one that a busy machine stops for a moment gets nothing for a while
+        arrays = list(client.predict(iter(batches), False))
+        assert arrays == [double(batch) for batch in batches]
+        assert sum(len(toy.seen) for toy in services) == rounds * len(batches)
+        if min(len(toy.seen) for toy in services) > 30 * rounds:
+            break
+    else:
+        pytest.fail("both workers share the work")
     assert (client.retries, in_flight(client)) == (0, 0)
 
 
@@ -105,6 +109,7 @@ def test_nothing_is_sent_for_an_empty_batch(serve: Serve, pool: Pool, service: T
     assert service.seen == [1, 2]
 
 
+@pytest.mark.fault("F19")
 def test_a_large_batch_goes_in_pieces_and_the_results_line_up(
     serve: Serve, pool: Pool, service: ToyService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,6 +122,7 @@ def test_a_large_batch_goes_in_pieces_and_the_results_line_up(
     assert len(service.seen) == len(arrays)
 
 
+@pytest.mark.fault("F19")
 def test_a_row_that_is_too_large_is_refused_here_and_costs_nobody_else(
     serve: Serve, pool: Pool, service: ToyService
 ) -> None:

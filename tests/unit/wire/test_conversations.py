@@ -13,8 +13,10 @@ import pyarrow as pa
 import pytest
 
 from sparkmodel.errors import PoolGoneError, PredictError, VersionRetiredError
+from sparkmodel.wire import proofs
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.directory import Directory
+from sparkmodel.wire.greeting import from_text
 from sparkmodel.wire.server import Server
 from tests.unit.wire.test_vectors import ARROW, VECTORS, feed
 from tests.unit.wire.toys import RawClient, ToyService, ToyStream, ToyWorker, double, wait_until
@@ -47,7 +49,7 @@ class Scene:
     def __init__(self, who: str) -> None:
         about = FILE["worker"]
         kind = Master if who == "master" else ToyWorker
-        self.service = kind(about["name"], about["token"], about["version"])
+        self.service = kind(about["name"], about["secret"], about["version"])
         self.service.directory = Directory.from_dict(about["directory"])
         self.service.predict = refuse_negative
         self.service.accepts = tuple(about["accepts"])
@@ -109,7 +111,10 @@ def scene() -> Iterator[Callable[[str], Scene]]:
 
 
 @pytest.mark.parametrize("case", FILE["conversations"], ids=lambda case: case["name"])
-def test_a_conversation_goes_as_stated(case: dict[str, Any], scene: Callable[[str], Scene]) -> None:
+def test_a_conversation_goes_as_stated(
+    case: dict[str, Any], scene: Callable[[str], Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proofs, "nonce", lambda: from_text(FILE["worker"]["nonce"]))
     played = scene(case["with"])
     with RawClient(played.server.endpoint) as client:
         for step in case["steps"]:
@@ -131,7 +136,7 @@ def test_a_conversation_goes_as_stated(case: dict[str, Any], scene: Callable[[st
         if case["end"] == "closed":
             assert client.is_closed()
         else:
-            client.request(p.HELLO, 9, p.to_json({"token": "secret"}))
+            client.request(p.HELLO, 9, b"{}")
             assert client.info()["number"] == 3
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import pickle
@@ -18,6 +19,7 @@ from sparkmodel.wire.handle import MARKER, CallOptions, Contract, Credential, Ha
 from sparkmodel.wire.limits import Limits
 from tests.unit.wire.toys import listing
 
+SECRET = base64.b64encode(b"secret of 32 bytes that is known").decode()
 WHOLE = Handle(
     pool=PoolRef(
         name="toy",
@@ -25,7 +27,7 @@ WHOLE = Handle(
         master=("10.0.0.1", 1),
         directory=listing(3, (("10.0.0.2", 2),), version=7, limits=Limits(max_retries=1)),
     ),
-    credential=Credential(token="secret", tls="a certificate"),
+    credential=Credential(claims='{"pool":"p1"}', key=SECRET, tls="a certificate"),
     contract=Contract(
         result_type=pa.float64(),
         inputs=(Column(name="a", type=pa.float64(), required=True, shape=None),),
@@ -42,7 +44,7 @@ WHOLE = Handle(
         timeout_s=9.5,
         app="app-1",
         query="query:app-1:3",
-        limits=Limits(max_in_flight=5, max_retries=6, timeout_s=7.5, ready_timeout_s=8.5),
+        limits=Limits(max_in_flight=5, max_retries=6, timeout_s=7.5, ready_timeout_s=8.5, bisect_calls=9),
     ),
 )
 
@@ -53,12 +55,14 @@ def test_the_text_is_flat_json_as_files_that_were_saved_have_it() -> None:
     assert text == {
         "name": "toy",
         "pool_id": "p1",
-        "token": "secret",
+        "claims": '{"pool":"p1"}',
+        "key": SECRET,
         "master": ["10.0.0.1", 1],
         "max_in_flight": 5,
         "max_retries": 6,
         "timeout_s": 7.5,
         "ready_timeout_s": 8.5,
+        "bisect_calls": 9,
         "directory": {
             "incarnation": 1,
             "number": 3,
@@ -67,6 +71,7 @@ def test_the_text_is_flat_json_as_files_that_were_saved_have_it() -> None:
             "served": [{"version": 7, "endpoints": [["10.0.0.2", 2]], "weight": 1.0, "accepts": []}],
             "master": None,
             "limits": {"max_in_flight": 2, "max_retries": 1, "timeout_s": 60.0, "ready_timeout_s": 300.0},
+            "condemned": [],
         },
         "call": {
             "params": '{"k": 1}',
@@ -103,7 +108,9 @@ def test_inputs_are_read_back_with_what_they_leave_open(type_: pa.DataType | Non
     assert Handle.from_text(handle.to_text()) == handle
 
 
-@pytest.mark.parametrize("key", ["name", "pool_id", "token", "master", "max_retries", "directory", "result", "call"])
+@pytest.mark.parametrize(
+    "key", ["name", "pool_id", "claims", "key", "master", "max_retries", "directory", "result", "call"]
+)
 def test_a_text_that_lacks_a_part_is_refused(key: str) -> None:
     parts = json.loads(WHOLE.to_text().removeprefix(MARKER))
     del parts[key]
@@ -111,9 +118,18 @@ def test_a_text_that_lacks_a_part_is_refused(key: str) -> None:
         Handle.from_text(MARKER + json.dumps(parts))
 
 
+@pytest.mark.parametrize("key", ["", "AAAA", "%" * 44, None])
+def test_a_damaged_key_is_named_and_not_shown(key: str | None) -> None:
+    parts = json.loads(WHOLE.to_text().removeprefix(MARKER)) | {"key": key}
+    with pytest.raises(ProtocolError, match="it is damaged") as caught:
+        Handle.from_text(MARKER + json.dumps(parts))
+    assert "%%%" not in str(caught.value)
+
+
 def test_neither_the_handle_nor_its_parts_show_secrets() -> None:
-    assert "secret" not in repr(WHOLE) + str(WHOLE.credential)
+    assert SECRET not in repr(WHOLE) + str(WHOLE.credential)
     assert "certificate" not in repr(WHOLE)
+    assert "p1" not in repr(WHOLE.credential)
 
 
 def test_limits_are_those_that_a_pool_was_registered_with() -> None:

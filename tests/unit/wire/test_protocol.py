@@ -91,12 +91,12 @@ def test_a_large_payload_lies_where_arrow_reads_it_without_a_copy() -> None:
 def test_a_message_over_its_limit_is_refused_by_its_header_alone(type_: int, limit: int) -> None:
     near, far = socket.socketpair()
     with near, far:
-        far.sendall(p.REQUEST.pack(type_, 1, 0, limit + 1))  # and no payload: the size alone must do
+        far.sendall(p.REQUEST.pack(type_, 0, 1, 0, limit + 1))  # and no payload: the size alone must do
         with pytest.raises(BatchTooLargeError, match=rf"{limit + 1} bytes, the limit is {limit}"):
             p.read_request(near, 5000, "test")
 
 
-@pytest.mark.parametrize("code", [4, 255])
+@pytest.mark.parametrize("code", [8, 255])
 def test_an_unknown_request_type_is_refused(code: int) -> None:
     near, far = socket.socketpair()
     with near, far:
@@ -117,7 +117,7 @@ def test_an_unknown_answer_status_is_refused(code: int) -> None:
 def test_times_beyond_what_a_header_holds_are_cut_and_not_an_error() -> None:
     answer = p.Answer(p.OK, 1, queue_us=1 << 40, predict_us=1 << 40)
     assert p.ANSWER.unpack(p.pack_answer(answer)[0])[4:6] == (0xFFFFFFFF, 0xFFFFFFFF)
-    assert p.REQUEST.unpack(p.pack_request(p.BATCH, 1, b"", 1 << 40)[0])[2] == 0xFFFFFFFF
+    assert p.REQUEST.unpack(p.pack_request(p.BATCH, 1, b"", 1 << 40)[0])[3] == 0xFFFFFFFF
 
 
 @pytest.mark.parametrize("payload", [b"", b"{", b"[1]", b"null", b'"text"', b"\xff\xfe", b"[" * 100_000])
@@ -203,9 +203,88 @@ def test_a_compressed_batch_is_refused_before_it_is_unpacked(codec: str) -> None
     payload = messages.read_next_message().serialize()
     assert len(payload) < 100_000
     before = pa.total_allocated_bytes()
-    with pytest.raises(ProtocolError, match="a batch is compressed"):
+    with pytest.raises(ProtocolError, match="it is compressed"):
         p.batch_from_buffer(payload, batch.schema, "test")
     assert pa.total_allocated_bytes() - before < 1_000_000
+
+
+def _patched(batch: pa.RecordBatch, rows: int) -> bytes:
+    """The message of a batch whose numbers of rows are others."""
+    payload = bytes(p.batch_to_buffer(batch))
+    return payload.replace(struct.pack("<q", len(batch)), struct.pack("<q", rows))
+
+
+def bombs() -> dict[str, tuple[pa.DataType, bytes]]:
+    """Types, and messages of less than a kilobyte that have a billion values of it."""
+    none, empty, many = pa.null(), pa.struct([]), 1 << 30
+    runs = pa.RunEndEncodedArray.from_arrays(pa.array([many], pa.int32()), pa.array([1.0]))
+    lists = pa.FixedSizeListArray.from_arrays(pa.nulls(many), many)
+    return {
+        "nulls": (none, _patched(pa.record_batch({"0": pa.nulls(77_777)}), 1 << 40)),
+        "nested nulls": (pa.list_(none, many), bytes(p.batch_to_buffer(pa.record_batch({"0": lists})))),
+        "structs": (empty, _patched(pa.record_batch({"0": pa.nulls(77_777, empty)}), many)),
+        "runs": (runs.type, bytes(p.batch_to_buffer(pa.record_batch({"0": runs})))),
+    }
+
+
+@pytest.mark.parametrize("kind", ["nulls", "nested nulls", "structs", "runs"])
+def test_values_without_bytes_are_refused(kind: str) -> None:
+    type_, payload = bombs()[kind]
+    assert len(payload) < 100_000
+    schema = p.schema_from_text(p.schema_to_text(pa.schema([("0", type_)])), "test")
+    with pytest.raises(ProtocolError, match=r"values in|cannot be read"):
+        p.batch_from_buffer(payload, schema, "test")
+
+
+@pytest.mark.parametrize(
+    "array",
+    [pa.nulls(1_000_000), pa.nulls(1_000_000, pa.struct([("a", pa.bool_())])), pa.array([True] * 5_000_000)],
+    ids=["nulls", "structs of nulls", "booleans"],
+)
+def test_long_columns_of_little_are_read(array: pa.Array) -> None:
+    batch = pa.record_batch({"0": array})
+    assert p.batch_from_buffer(p.batch_to_buffer(batch), batch.schema, "test").num_rows == len(array)
+
+
+def test_texts_over_one_another_are_refused() -> None:
+    text = pa.py_buffer(b"x" * 1_000_000)
+    view = struct.pack("<I4sII", 1_000_000, b"xxxx", 0, 0)
+
+    def batch(rows: int) -> pa.RecordBatch:
+        return pa.record_batch(
+            {"0": pa.Array.from_buffers(pa.string_view(), rows, [None, pa.py_buffer(view * rows), text])}
+        )
+
+    read = p.batch_from_buffer(p.batch_to_buffer(batch(3)), batch(3).schema, "test")
+    assert read.column(0).cast(pa.string())[2].as_py() == "x" * 1_000_000
+    with pytest.raises(ProtocolError, match="its texts have 500000000 bytes"):
+        p.batch_from_buffer(p.batch_to_buffer(batch(500)), batch(500).schema, "test")
+
+
+@pytest.mark.parametrize(
+    "type_",
+    [
+        pa.list_view(pa.int64()),
+        pa.list_(pa.list_view(pa.int64())),
+        pa.large_list_view(pa.int64()),
+        pa.list_(pa.string_view()),
+        pa.dense_union([pa.field("a", pa.int64())]),
+    ],
+    ids=str,
+)
+def test_types_whose_values_lie_over_one_another_are_refused(type_: pa.DataType) -> None:
+    with pytest.raises(ProtocolError, match="cannot be sent"):
+        p.schema_from_text(p.schema_to_text(pa.schema([("0", type_)])), "test")
+
+
+@pytest.mark.parametrize("length", [1 << 31, 1 << 40, (1 << 64) - 1])
+@pytest.mark.parametrize("status", [p.OK, p.ERROR, p.INFO])
+def test_an_answer_that_is_too_long_is_refused_before_memory_is_taken_for_it(status: int, length: int) -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        there.sendall(p.ANSWER.pack(status, 0, 1, 0, 0, 0, 0, length))
+        with pytest.raises(ProtocolError, match=f"an answer has {length} bytes"):
+            p.read_answer(here, "test")
 
 
 @pytest.mark.parametrize(

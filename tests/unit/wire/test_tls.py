@@ -33,11 +33,12 @@ from sparkmodel.wire import connection as connection_module
 from sparkmodel.wire import locator as locator_module
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.connection import Connection
+from sparkmodel.wire.greeting import from_text
 from sparkmodel.wire.handle import Handle
 from sparkmodel.wire.server import Server
 from sparkmodel.wire.tls import Identity, connect
 from tests.unit.wire.test_client import idle, score
-from tests.unit.wire.toys import HandleClient, RawClient, ToyService, handle_of, wait_until
+from tests.unit.wire.toys import HandleClient, RawClient, ToyService, credential_of, handle_of, wait_until
 
 Serve = Callable[..., Server]
 Pool = Callable[..., HandleClient]
@@ -109,16 +110,18 @@ class Relay:
 
 
 @pytest.mark.parametrize("is_secret", [True, False])
-def test_who_listens_does_not_learn_the_token(serve: Serve, identity: Identity, is_secret: bool) -> None:
+def test_who_listens_learns_no_secret_and_with_tls_nothing(serve: Serve, identity: Identity, is_secret: bool) -> None:
     server = serve(identity=identity if is_secret else None)
     relay = Relay(server.endpoint)
-    connection = Connection("toy", relay.endpoint, "secret", identity.certificate if is_secret else None)
+    connection = Connection(
+        "toy", relay.endpoint, credential_of("secret", tls=identity.certificate if is_secret else None)
+    )
     connection.locate()
     connection.close()
     server.close()
     heard = relay.join()
     assert len(heard) > 100
-    assert (b"secret" in heard) is not is_secret
+    assert not any(part in heard for part in (b"secret", credential_of().key.encode(), from_text(credential_of().key)))
     assert (p.MAGIC in heard) is not is_secret
 
 
@@ -164,19 +167,20 @@ def test_a_client_of_either_version_of_tls_is_served(server: Server, pem: str, v
         assert encrypted.recv(8) == p.pack_preface()
 
 
-def test_another_certificate_is_refused_before_the_token_is_said(server: Server, pool: Pool, pem: str) -> None:
+@pytest.mark.fault("F23")
+def test_another_certificate_is_refused_before_anything_is_said(server: Server, pool: Pool, pem: str) -> None:
     other = make_identity("pool-1").certificate
     with pytest.raises(AuthenticationError, match=r"is not this pool's\. Hint: take the handle"):
-        Connection("toy", server.endpoint, "secret", other)
+        Connection("toy", server.endpoint, credential_of("secret", tls=other))
     relay = Relay(server.endpoint)
     with pytest.raises(AuthenticationError):
-        Connection("toy", relay.endpoint, "secret", other)
-    assert b"secret" not in relay.join()
+        Connection("toy", relay.endpoint, credential_of("secret", tls=other))
+    assert b"app-1" not in relay.join()
 
 
-def test_a_wrong_token_is_refused_over_tls_too(server: Server, pem: str) -> None:
-    with pytest.raises(AuthenticationError, match="the token is not this pool's"):
-        Connection("toy", server.endpoint, "guess", pem)
+def test_a_server_without_the_key_is_refused_over_tls_too(server: Server, pem: str) -> None:
+    with pytest.raises(AuthenticationError, match="has no key of this pool"):
+        Connection("toy", server.endpoint, credential_of("guess", tls=pem))
 
 
 @pytest.mark.parametrize(
@@ -202,7 +206,7 @@ def test_a_mix_up_is_named_at_once(
     server = serve(identity=identity if has_server else None)
     tls = make_identity("other").certificate if has_client else None
     with pytest.raises(AuthenticationError, match=fact):
-        Connection("toy", server.endpoint, "secret", tls)
+        Connection("toy", server.endpoint, credential_of("secret", tls=tls))
     with pytest.raises(PoolGoneError, match=f"another pool has its address now .*{fact}"):
         score(pool(server, tls=tls), 1.0)
     assert service.opened == []
@@ -223,7 +227,7 @@ def test_a_pool_goes_on_with_the_workers_that_it_knows(
 def test_a_port_that_says_nothing_is_given_up(pem: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_module, "_CONNECT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(TimeoutError):
-        Connection("toy", silent.getsockname(), "secret", pem)
+        Connection("toy", silent.getsockname(), credential_of("secret", tls=pem))
 
 
 @pytest.mark.parametrize(
@@ -272,7 +276,7 @@ def test_a_silent_worker_is_waited_for_as_long_as_without_tls(
 
 def test_tls_stays_when_a_connection_is_shut_down(server: Server, pem: str) -> None:
     """Else another thread's last words would go out in plain."""
-    connection = Connection("toy", server.endpoint, "secret", pem)
+    connection = Connection("toy", server.endpoint, credential_of("secret", tls=pem))
     connection._sock.shutdown(socket.SHUT_RD)
     assert connection._sock.version() == "TLSv1.3"  # type: ignore[attr-defined]
     connection.close()
@@ -296,7 +300,7 @@ def test_a_batch_whose_caller_has_gone_is_not_scored(
 
 
 def test_a_connection_that_lay_idle_is_looked_at_before_it_is_used(server: Server, pem: str) -> None:
-    connection = Connection("toy", server.endpoint, "secret", pem)
+    connection = Connection("toy", server.endpoint, credential_of("secret", tls=pem))
     assert not connection.is_stale()
     connection.locate()
     assert not connection.is_stale(), "all that was sent has been read"
@@ -330,9 +334,10 @@ def test_a_model_that_hangs_is_told_to_its_caller(
 ) -> None:
     hung = threading.Event()
     server = serve(identity=identity, timeout_s=0.3, on_hang=hung.set)
-    with service.held(), pytest.raises(PredictTimeoutError, match=r"longer than timeout_s=0\.3"):
-        score(pool(server, tls=identity.certificate), 1.0)
-    assert hung.wait(120)
+    with service.held():
+        with pytest.raises(PredictTimeoutError, match=r"longer than timeout_s=0\.3"):
+            score(pool(server, tls=identity.certificate), 1.0)
+        assert hung.wait(120)
 
 
 def test_a_handle_carries_the_certificate_and_nothing_shows_the_key(identity: Identity, server: Server) -> None:

@@ -13,15 +13,25 @@ from typing import Any
 import pytest
 
 from sparkmodel.errors import SparkModelError
+from sparkmodel.wire import proofs
 from sparkmodel.wire import protocol as p
-from sparkmodel.wire.connection import StreamKey
 from sparkmodel.wire.directory import Revision
+from sparkmodel.wire.greeting import from_text, to_text
 from sparkmodel.wire.handle import CallOptions
+from sparkmodel.wire.streams import StreamKey
 from tests.vectors import generate
 
 HERE = pathlib.Path(__file__).parents[2] / "vectors"
-FILES = ("preface.json", "requests.json", "answers.json", "arrow.json", "conversations.json", "calls.json")
-REQUESTS = {"HELLO": p.HELLO, "OPEN": p.OPEN, "BATCH": p.BATCH, "PIN": p.PIN}
+FILES = (
+    "preface.json",
+    "requests.json",
+    "answers.json",
+    "proofs.json",
+    "arrow.json",
+    "conversations.json",
+    "calls.json",
+)
+REQUESTS = {"HELLO": p.HELLO, "OPEN": p.OPEN, "BATCH": p.BATCH, "PIN": p.PIN, "PROVE": p.PROVE}
 STATUSES = {"OK": p.OK, "ERROR": p.ERROR, "RETRY": p.RETRY, "ALIVE": p.ALIVE, "INFO": p.INFO}
 
 
@@ -31,6 +41,16 @@ def load(name: str) -> Any:
 
 VECTORS = {name: load(name) for name in FILES}
 ARROW = {case["name"]: case for case in VECTORS["arrow.json"]}
+
+
+def test_a_key_and_its_proofs_are_as_stated() -> None:
+    for case in VECTORS["proofs.json"]:
+        key = proofs.key_of(case["secret"], case["claims"])
+        pair = from_text(case["nonce_of_client"]), from_text(case["nonce_of_server"])
+        assert to_text(key) == case["key"]
+        assert to_text(proofs.servers_proof(key, *pair, case["claims"])) == case["proof_of_server"]
+        assert to_text(proofs.clients_proof(key, *pair, case["claims"])) == case["proof_of_client"]
+        assert proofs.Claims.from_text(case["claims"]).to_text() == case["claims"]
 
 
 def each(file: str) -> pytest.MarkDecorator:
@@ -93,6 +113,7 @@ def check_payload(payload: Any, case: dict[str, Any]) -> None:
 
 
 @each("preface.json")
+@pytest.mark.fault("F24")
 def test_a_preface_is_taken_or_refused_with_its_condition(case: dict[str, Any]) -> None:
     sock = feed(bytes.fromhex(case["hex"]))
     if case["condition"]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 from collections import Counter
@@ -116,6 +117,7 @@ def test_what_the_master_says_against_a_version_is_the_calls_error(serve: Serve,
         said(client, query=query)
 
 
+@pytest.mark.fault("F22")
 def test_many_tasks_of_one_query_ask_once(serve: Serve, pool: Pool) -> None:
     asked, go = threading.Event(), threading.Event()
 
@@ -155,7 +157,7 @@ def test_the_pools_limits_of_now_hold_for_a_client_that_is_there_already(serve: 
         dying = Liar(hang_up)
         toy.directory = listing(3, (dying.endpoint,), limits=limits)
         list(client.predict([numbers(1)], False, caller=handle))
-        with pytest.raises(WorkerLostError, match="on 1 workers"):
+        with pytest.raises(WorkerLostError, match="lost 1 worker before"):
             list(client.predict([numbers(1)], False, caller=handle))
         dying.close()
     finally:
@@ -183,7 +185,12 @@ def wait_and_close(server: Server, toy: ToyService) -> None:
     server.close(drain_s=60)
 
 
+def is_under_load(worker: ToyWorker) -> bool:
+    return len(worker.seen) > 20
+
+
 @pytest.mark.parametrize("query", ["", "q"])
+@pytest.mark.fault("F16")
 def test_swaps_under_load_lose_nothing_and_score_nothing_twice(serve: Serve, pool: Pool, query: str) -> None:
     """Ten workers in a row take each other's place, all within one version; no batch may be sent twice."""
     master = ToyService()
@@ -215,8 +222,7 @@ def test_swaps_under_load_lose_nothing_and_score_nothing_twice(serve: Serve, poo
         results = [threads.submit(run, caller) for caller in range(4)]
         try:
             for number, toy in enumerate(services[2:], 2):
-                going = services[number - 2]
-                wait_until(lambda going=going: len(going.seen) > 20, "the worker that goes is under load")  # type: ignore[misc]
+                wait_until(functools.partial(is_under_load, services[number - 2]), "who goes is under load")
                 servers.append(serve(toy))
                 publish(number)
                 servers[-3].close(drain_s=60)

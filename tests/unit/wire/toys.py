@@ -8,15 +8,17 @@ import dataclasses
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
 
 from sparkmodel.errors import PoolGoneError, WrongVersionError
+from sparkmodel.wire import proofs
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.client import PoolClient
 from sparkmodel.wire.directory import Directory, Endpoint, Revision, Served
+from sparkmodel.wire.greeting import Step, introduction, reception, to_text
 from sparkmodel.wire.handle import CallOptions, Contract, Credential, Handle, PoolRef
 from sparkmodel.wire.limits import Limits
 
@@ -54,6 +56,26 @@ def listing(
     return Directory(Revision(1, number), state, version, served, **parts)
 
 
+def credential_of(token: str = "secret", pool_id: str = "toy", tls: str | None = None) -> Credential:
+    """What lets into a pool with a secret: the same each time, and good for long."""
+    claims = proofs.Claims(pool=pool_id, app="app-1", id="id-1", exp=4_102_444_800).to_text()
+    return Credential(claims=claims, key=to_text(proofs.key_of(token, claims)), tls=tls)
+
+
+def greet(sock: socket.socket, token: str = "secret") -> None:
+    """A server's side of a greeting, up to the client's proof."""
+    drive(sock, reception(token, "test"))
+
+
+def drive(sock: socket.socket, steps: Generator[Step, bytes, Any]) -> None:
+    """Go through a greeting over a socket that blocks."""
+    said, size = next(steps)
+    with contextlib.suppress(StopIteration):
+        while True:
+            sock.sendall(said)
+            said, size = steps.send(p.receive_exactly(sock, size))
+
+
 def handle_of(*servers: Any, master: Any = None, **parts: Any) -> Handle:
     """A handle whose directory lists the servers by version; the first answers as the master, unless another does."""
     by_version: dict[int, list[Endpoint]] = {}
@@ -63,17 +85,20 @@ def handle_of(*servers: Any, master: Any = None, **parts: Any) -> Handle:
     given: dict[str, Any] = {
         "name": "toy",
         "pool_id": "toy",
-        "token": "secret",
         "master": parts.pop("master_endpoint", None) or (master or servers[0]).endpoint,
         "directory": listing(1, version=max(by_version, default=1), served=served),
         "result_type": pa.float64(),
         **parts,
     }
+    shown = credential_of(given.pop("token", "secret"), given["pool_id"], given.get("tls"))
+    given = {**dataclasses.asdict(shown), **given}
 
     def take(kind: Any) -> Any:
         return kind(**{f.name: given.pop(f.name) for f in dataclasses.fields(kind) if f.name in given})
 
+    whole, on_error = given.pop("limits", None), given.pop("on_error", None)  # a call's own, not the pool's
     pool, credential, contract, limits = (take(kind) for kind in (PoolRef, Credential, Contract, Limits))
+    limits, given["on_error"] = whole or limits, on_error
     return Handle(pool=pool, credential=credential, contract=contract, call=CallOptions(limits=limits, **given))
 
 
@@ -174,9 +199,12 @@ class ToyStream:
     def __init__(self, service: ToyService, schema: pa.Schema) -> None:
         self.schema, self._service = schema, service
 
-    def predict(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def predict(
+        self, batch: pa.RecordBatch, turns: Callable[[], contextlib.AbstractContextManager[Any]]
+    ) -> pa.RecordBatch:
         """The model's answer."""
-        return pa.RecordBatch.from_arrays([self._service.score(batch)], schema=RESULT)
+        with turns():
+            return pa.RecordBatch.from_arrays([self._service.score(batch)], schema=RESULT)
 
     def active(self) -> contextlib.AbstractContextManager[None]:
         """Nobody asks what it is busy with."""
@@ -210,10 +238,8 @@ class RawClient:
         self.say(*(bytes(part) for part in p.pack_request(type_, seq, payload, budget_ms)))
 
     def hello(self, token: str = "secret") -> dict[str, Any]:
-        """Greet and return the worker's greeting."""
-        self.say(p.pack_preface())
-        self.request(p.HELLO, 0, p.to_json({"token": token, "model": "toy", "client": "raw"}))
-        p.read_preface(self.sock, "test")
+        """Greet, prove who it is, and return the worker's greeting."""
+        drive(self.sock, introduction(credential_of(token), "toy", "the worker", "test"))
         return self.info()
 
     def open(self, schema: pa.Schema | None = None, pin: int | None = None, **options: Any) -> dict[str, Any]:

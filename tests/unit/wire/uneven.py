@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A slow server beside a fast one, for the clients of both languages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pyarrow as pa
+
+from sparkmodel.wire.server import Server
+from tests.unit.wire.toys import RawClient, ToyService, double
+
+SLOW_S, FAST_S = 0.1, 0.01
+OLD_S = 20 * SLOW_S  # after which the slow one may be tried again
+CLIENTS = 8  # each would give its first batch to the slow one in every other run, if it were not told
+
+
+def after(seconds: float) -> Callable[[pa.RecordBatch], pa.Array]:
+    """A model that takes its time."""
+
+    def predict(batch: pa.RecordBatch) -> pa.Array:
+        time.sleep(seconds)
+        return double(batch)
+
+    return predict
+
+
+def warm(server: Server, batches: int = 4) -> None:
+    """Give one server so many batches, which are not counted as seen."""
+    with RawClient(server.endpoint) as client:
+        client.hello()
+        client.open()
+        for seq in range(1, batches + 1):
+            client.batch(seq, 1)
+            client.values(seq)
+    seen_of(server).clear()
+
+
+def seen_of(server: Server) -> list[float]:
+    """What the model of a server has seen."""
+    assert isinstance(server.service, ToyService)
+    return server.service.seen
+
+
+def undisturbed(slow: Server, score: Callable[[], None]) -> None:
+    """Have the slow server tell how slow it is, then score some batches, until nothing else was in the way.
+
+    On a machine that stopped meanwhile what it told may be old, or the fast one as slow: then a client is right to try.
+    """
+    for _ in range(50):
+        warm(slow, 1)
+        began = time.monotonic()
+        score()
+        if time.monotonic() - began - SLOW_S * len(seen_of(slow)) < 3 * SLOW_S:
+            return
+    raise AssertionError("the machine stops all the time")
+
+
+def uneven(serve: Callable[..., Server]) -> tuple[Server, Server]:
+    """A slow server and a fast one, each of which has had some batches."""
+    made = []
+    for seconds in (SLOW_S, FAST_S):
+        service = ToyService()
+        service.predict = after(seconds)
+        made.append(serve(service))
+        warm(made[-1])
+    return made[0], made[1]
