@@ -71,8 +71,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--rows-scale",
         type=float,
         default=1.0,
-        help="factor on rows, calls, P5's model and P6's load time, such as 0.01 for a trial, which has no warm-ups, "
-        "and one run of what starts processes each time: P5, P13, and P11's fresh ones",
+        help="factor on rows, calls, P5's model and P6's loads, such as 0.01 for a trial, which has no warm-ups, does "
+        "not wait for what goes on in the background, and has one run of what starts processes each time: P5, P13, "
+        "and P11's fresh ones",
     )
     parser.add_argument("--runs", type=int, default=RUNS, help=f"timed runs of each contender (default {RUNS})")
     parser.add_argument(

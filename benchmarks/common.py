@@ -58,14 +58,24 @@ class Bench:
     runs: int = RUNS
 
     @property
+    def is_trial(self) -> bool:
+        """Whether this is less than all; what a trial measures means nothing."""
+        return self.scale < 1
+
+    @property
     def warm_ups(self) -> int:
-        """Untimed runs of each contender; a trial has none: its times mean nothing anyway."""
-        return WARM_UPS if self.scale >= 1 else 0
+        """Untimed runs of each contender: none in a trial."""
+        return 0 if self.is_trial else WARM_UPS
 
     @property
     def fresh_runs(self) -> int:
         """Runs of what starts processes of its own each time: one in a trial."""
-        return self.runs if self.scale >= 1 else 1
+        return 1 if self.is_trial else self.runs
+
+    @property
+    def rest_s(self) -> float:
+        """Longest wait for what goes on in the background: none in a trial."""
+        return 0.0 if self.is_trial else processes.REST_S
 
     def scaled(self, full: int, at_least: int) -> int:
         """`full` at this bench's scale."""
@@ -174,18 +184,22 @@ def open_bench(scale: float = 1.0, runs: int = RUNS) -> Iterator[Bench]:
         finally:
             spark.stop()
             sm.shutdown()
+            if "ray" in sys.modules:
+                sys.modules["ray"].shutdown()
 
 
 @contextlib.contextmanager
-def ray_itself() -> Iterator[None]:
-    """A Ray for what is compared with: sparkmodel's own is another process's."""
+def ray_itself(bench: Bench) -> Iterator[None]:
+    """A Ray for what is compared with: sparkmodel's own is another process's. In a trial it stays for the next part."""
     import ray
 
-    ray.init(address="local", num_cpus=CORES, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    if not ray.is_initialized():
+        ray.init(address="local", num_cpus=CORES, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
         yield
     finally:
-        ray.shutdown()
+        if not bench.is_trial:
+            ray.shutdown()
 
 
 def _quiet() -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
 
+from sparkmodel.wire.capabilities import issue
 from sparkmodel.wire.client import PoolClient
 from sparkmodel.wire.directory import Directory, Revision, Served
-from sparkmodel.wire.handle import Contract, Credential, Handle, PoolRef
+from sparkmodel.wire.handle import Contract, Handle, PoolRef
 from sparkmodel.wire.server import Server
 
 _ANSWER = pa.schema([("prediction", pa.float64())])
 _NAME, _TOKEN = "echo", "echo"
+Turns = Callable[[], contextlib.AbstractContextManager[Any]]
 
 
 class _EchoStream:
@@ -29,8 +31,9 @@ class _EchoStream:
         """Nothing is held here."""
         return contextlib.nullcontext()
 
-    def predict(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        return pa.RecordBatch.from_arrays([batch.column(0)], schema=_ANSWER)
+    def predict(self, batch: pa.RecordBatch, turns: Turns) -> pa.RecordBatch:
+        with turns():
+            return pa.RecordBatch.from_arrays([batch.column(0)], schema=_ANSWER)
 
 
 class _EchoService:
@@ -68,7 +71,7 @@ def echo_client() -> Iterator[tuple[PoolClient, Handle]]:
     endpoint = ours.recv()
     handle = Handle(
         pool=PoolRef(name=_NAME, pool_id=_NAME, master=endpoint, directory=_directory(endpoint)),
-        credential=Credential(token=_TOKEN),
+        credential=issue(_TOKEN, _NAME, "benchmark", 86_400),
         contract=Contract(result_type=pa.float64()),
     )
     client = PoolClient(handle.pool, handle.credential)

@@ -52,7 +52,7 @@ def _warm(bench: Bench) -> dict[str, list[float]]:
     for number in range(warm_ups + bench.runs):
         for name, make in contenders.items():
             if STRAIGHT not in name:
-                rest()
+                rest(bench.rest_s)
             taken, drop = _time(bench, name, make, cases.pop())
             drop()
             if number >= warm_ups:
@@ -93,7 +93,7 @@ def _fresh(bench: Bench) -> tuple[dict[str, list[float]], dict[str, list[float]]
     warm_ups = min(1, bench.warm_ups)  # so that files are in the system's cache
     for number in range(warm_ups + bench.fresh_runs):
         for name, contender in contenders.items():
-            rest()
+            rest(bench.rest_s)
             now = time.time()
             said = child("fresh", contender, repr(now), case.uri, workloads.one_row_query(fresh.NAME))
             compare(name, said["answer"], case.expected)

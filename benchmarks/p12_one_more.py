@@ -32,9 +32,13 @@ class Actor:
         return self._model.predict(frame)
 
 
-@ray_itself()
 def run(bench: Bench) -> Result:
     """Measure what all processes together have more after one more model with one worker has answered."""
+    with ray_itself(bench):
+        return _run(bench)
+
+
+def _run(bench: Bench) -> Result:
     on_path(OURS, bench.spark)
     contenders: dict[str, Callable[[Bench, str, Case], tuple[float, Any]]] = {
         OURS: _register,
@@ -77,7 +81,7 @@ def _memory(bench: Bench) -> Memory:
     """Of the whole family, at rest and with little garbage: a spare process counts as well as the worker."""
     gc.collect()
     bench.spark._jvm.System.gc()
-    rest()
+    rest(bench.rest_s)
     return memory(family())
 
 

@@ -46,9 +46,13 @@ class Scorer:
         return kept.assign(prediction=self._model.predict(frame[self._columns]))
 
 
-@ray_itself()
 def run(bench: Bench) -> Result:
     """Measure sparkmodel and two actors of Ray Data."""
+    with ray_itself(bench):
+        return _run(bench)
+
+
+def _run(bench: Bench) -> Result:
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -44,7 +44,7 @@ def run(bench: Bench) -> Result:
     """Measure the memory of sparkmodel's two copies and of those of MLflow's spark_udf, each in its own session."""
     table = np.random.default_rng(5).random(bench.scaled(_BYTES // 8, at_least=_ROWS))
     say(f"  logging a model of {table.nbytes / 1e6:,.0f} MB")
-    uri = _log_model(table, first_s=15.0 * max(0.2, min(1.0, bench.scale)))
+    uri = _log_model(table, first_s=15.0 * min(1.0, bench.scale))
     ids = np.arange(_ROWS)
     places = ids * (len(table) // _ROWS)
     rows_file = bench.work / "p5.parquet"
@@ -53,8 +53,8 @@ def run(bench: Bench) -> Result:
     mb: dict[str, list[float]] = {name: [] for name in (OURS, WITH_RAY, SPARK_UDF)}
     for _ in range(bench.fresh_runs):
         for name, contender in ((OURS, "sparkmodel"), (SPARK_UDF, "mlflow")):
-            rest()
-            peak, answers = _measure(contender, cores, uri, rows_file)
+            rest(bench.rest_s)
+            peak, answers = _measure(contender, cores, uri, rows_file, bench.rest_s)
             compare(name, answers, table[places])
             mb[name].append(peak["pool"])
             if name == OURS:
@@ -71,9 +71,11 @@ def run(bench: Bench) -> Result:
     )
 
 
-def _measure(contender: str, cores: int, uri: str, rows_file: pathlib.Path) -> tuple[dict[str, float], Array]:
+def _measure(
+    contender: str, cores: int, uri: str, rows_file: pathlib.Path, rest_s: float
+) -> tuple[dict[str, float], Array]:
     answers_file = rows_file.with_suffix(".npy")
-    peak = child("resident", contender, str(cores), uri, str(rows_file), str(answers_file))
+    peak = child("resident", contender, str(cores), uri, str(rows_file), str(answers_file), str(rest_s))
     answers = np.load(answers_file)
     answers_file.unlink()
     return peak, answers

@@ -60,7 +60,7 @@ def run(bench: Bench) -> Result:
     row = {name: float(i) for i, name in enumerate(workloads.COLUMNS, start=1)}
     frame = pd.DataFrame([row])
     truth = mlflow.pyfunc.load_model(work.uri).predict(frame)
-    with ray_itself():
+    with ray_itself(bench):
         transport = _transport(bench, row)
         noop = _noop(bench, row, frame)
         linear = _linear(bench, work.uri, row, frame, truth)

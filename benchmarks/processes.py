@@ -18,7 +18,8 @@ import psutil
 MB = 1e6
 _MARK = "SPARKMODEL_BENCH_MARK"
 _CHILD_S = 600.0
-_REST_S = 1.0
+REST_S = 30.0
+_LOOK_S = 1.0
 _REST_CPU = 0.2  # share of one core; Ray and Spark are never quite still
 
 
@@ -68,18 +69,18 @@ def memory(processes: Iterable[psutil.Process]) -> Memory:
     return Memory(uss / MB, pss / MB)
 
 
-def rest(most_s: float = 30.0) -> None:
+def rest(most_s: float = REST_S) -> None:
     """Wait until what goes on in the background is over, so that it does not run on another contender's clock.
 
     Args:
         most_s: Longest wait; what has not ended by then goes on.
     """
     deadline = time.monotonic() + most_s
-    before = _cpu_seconds()
+    before = _cpu_seconds() if most_s else {}
     while time.monotonic() < deadline:
-        time.sleep(_REST_S)
+        time.sleep(_LOOK_S)
         now = _cpu_seconds()
-        if sum(seconds - before.get(pid, 0.0) for pid, seconds in now.items()) < _REST_CPU * _REST_S:
+        if sum(seconds - before.get(pid, 0.0) for pid, seconds in now.items()) < _REST_CPU * _LOOK_S:
             return
         before = now
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """P5's process: some cores' worth of tasks call a large model; how much memory that takes.
 
-`python -m benchmarks.resident sparkmodel|mlflow CORES URI ROWS_FILE ANSWERS_FILE` prints megabytes, as JSON: `pool`, of
-the processes that are there for the model, and `all`, with Ray's own. Each is the most that was seen at one time.
+`python -m benchmarks.resident sparkmodel|mlflow CORES URI ROWS_FILE ANSWERS_FILE REST_S` prints megabytes, as JSON:
+`pool`, of the processes that are there for the model, and `all`, with Ray's own. Each is the most that was seen at one
+time. Ray's processes have at most REST_S seconds to come to rest.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _LOOK_S = 0.25
 _IDLE = "ray::IDLE"  # started ahead by Ray; one of them can become a worker, so that it counts
 
 
-def main(contender: str, cores: str, uri: str, rows_file: str, answers_file: str) -> None:
+def main(contender: str, cores: str, uri: str, rows_file: str, answers_file: str, rest_s: str) -> None:
     """Score the rows, and write the answers beside the measure."""
     mark()
     from pyspark.sql import SparkSession
@@ -38,7 +39,7 @@ def main(contender: str, cores: str, uri: str, rows_file: str, answers_file: str
         spark = sm.configure_spark(builder).getOrCreate()
         without = _pids()
         sm.init(num_cpus=WORKERS, log_to_driver=False)
-        rest()
+        rest(float(rest_s))
         with_ray = _pids()
     else:
         import mlflow
