@@ -14,6 +14,7 @@ from importlib.machinery import SourceFileLoader
 from typing import Any
 
 from sparkmodel.loaders.own_modules import source_of
+from sparkmodel.loaders.syntax import parse
 
 
 def edited(names: Iterable[str]) -> list[str]:
@@ -28,7 +29,7 @@ def _is_edited(module: types.ModuleType | None) -> bool:
     if _cache_is_older(module):
         return True
     try:
-        tree = ast.parse(source)
+        tree = parse(source)
         there = set(_codes(compile(source, str(module.__file__), "exec", dont_inherit=True)))
     except (SyntaxError, ValueError):  # a zero byte is a ValueError
         return True

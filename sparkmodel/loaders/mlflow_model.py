@@ -87,6 +87,8 @@ def _loader_of(metadata: Any) -> str | None:
 
 def _pinned(uri: str) -> str:
     """An alias moves; every worker, and every replacement of one, must load the version it points to now."""
+    if not uri.startswith("models:/"):  # no store is needed, nor made: MLflow's default is a database where one stands
+        return uri
     client = mlflow.MlflowClient()
     if match := _ALIAS.fullmatch(uri):
         version = client.get_model_version_by_alias(match["name"], match["alias"]).version

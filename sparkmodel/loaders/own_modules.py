@@ -22,6 +22,8 @@ import sysconfig
 import types
 from collections.abc import Iterable, Iterator
 
+from sparkmodel.loaders.syntax import parse
+
 _OTHERS = frozenset({"sparkmodel", "pyspark", "py4j", "ray", "__main__", "__mp_main__"})
 _INSTALLED = ("site-packages", "dist-packages")
 _LIBRARIES = tuple({sysconfig.get_paths()[kind] + os.sep for kind in ("stdlib", "platstdlib", "purelib", "platlib")})
@@ -112,7 +114,7 @@ def _parents(name: str) -> Iterator[str]:
 def _imported(source: bytes, package: str) -> Iterator[str]:
     """Names that may be modules which a text imports, anywhere in it."""
     try:
-        tree = ast.parse(source)
+        tree = parse(source)
     except (SyntaxError, ValueError):  # in the middle of an edit: the worker tells
         return
     for node in ast.walk(tree):

@@ -22,6 +22,7 @@ from sparkmodel.errors import (
 from sparkmodel.loaders.files import hint_for_directory, is_pickle_name, read_file
 from sparkmodel.loaders.load import is_of_pyfunc
 from sparkmodel.loaders.pickling import dumps
+from sparkmodel.loaders.syntax import parse
 from sparkmodel.schema import Signature
 from sparkmodel.spec import Source
 
@@ -116,7 +117,7 @@ def resolve_code(name: str, code: str) -> Resolved:
     """
     what = f"Cannot register model '{name}' from source text"
     try:
-        tree = ast.parse(code)
+        tree = parse(code)
         compile(code, "<model>", "exec")
     except (SyntaxError, ValueError) as error:  # a zero byte is a ValueError
         line = getattr(error, "lineno", None)

@@ -194,6 +194,17 @@ def directory(store: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return path
 
 
+def test_a_model_directory_needs_no_store_and_makes_none(directory: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """MLflow's default is a database in the current directory, which it makes when it is asked anything."""
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    try:
+        open_(directory)
+    finally:
+        mlflow.set_tracking_uri(before)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_model_directory_is_taken_without_trust(directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for source in (directory, str(directory), f"{directory}/", directory.as_uri()):
         resolved = resolve("wine", source)
