@@ -154,7 +154,7 @@ class Crew:
                 self.lost.append(member)
             else:
                 self.vacant.setdefault(member.version, []).append(member.slot)
-        self.ends.add(member, end)
+            self.ends.add(member, end)
         self.counters.end([member], end)
         if is_lost:
             self.slots.give_back(member.version, [member.slot])

@@ -208,11 +208,11 @@ class Master:
     def fate(self, endpoint: Endpoint, session: int, seq: int) -> Fate:
         """What became of a batch whose worker was lost; see `Service.fate`."""
         crew = self._core.crew
+        member = crew.at(endpoint)  # first: one that is counted out between the two has its end then
         end = crew.ends.at(endpoint)
-        if end is None:
-            member = crew.at(endpoint)
-            return Fate() if member is None else member.fate(session, seq)
-        return end.fate_of(session, seq)
+        if end is not None:
+            return end.fate_of(session, seq)
+        return Fate() if member is None else member.fate(session, seq)
 
     def condemn(self, verdict: Verdict) -> None:
         """Have all callers know of a batch that ends its workers."""

@@ -59,6 +59,24 @@ def test_a_batch_in_the_model_is_told_from_those_beside_it(pool: RunningPool) ->
     assert pool.master.fate(("elsewhere", 1), 1, 1).fate == UNKNOWN
 
 
+def test_a_worker_that_is_counted_out_while_it_is_asked_for_is_known_still(
+    pool: RunningPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool.deploy(models.FactorModel(2), workers=1)
+    (member,) = pool.serving
+    crew = pool.master._core.crew
+    find = crew.at
+
+    def find_later(endpoint: tuple[str, int]) -> object:
+        before = find(endpoint)
+        member.kill(CRASHED)
+        eventually(lambda: before not in crew.all())
+        return find(endpoint)
+
+    monkeypatch.setattr(crew, "at", find_later)
+    assert pool.master.fate(member.endpoint, 3, 4).fate == IN_MODEL
+
+
 def test_who_asks_about_a_worker_that_the_pool_ends_hears_that_nobody_is_to_blame(pool: RunningPool) -> None:
     pool.deploy(models.FactorModel(2), workers=2)
     leaving = pool.serving[1]
