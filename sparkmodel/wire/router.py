@@ -26,6 +26,7 @@ _AVOID_S = 1.0  # how long an endpoint that failed is left alone while another o
 _AVOID_MOST_S = 30.0  # one that is silent again and again
 _MOST_DOUBLINGS = 5
 _NEWEST = 0.3  # what the last batch counts in what is known of a worker's speed
+_MOST_TIMES = 8.0  # what is known: one batch says no more than that, or a pause of the machine would be held against it
 _LEAST_S = 1e-4  # differences below do not matter
 _OLD_S = 1.0  # what is known of a worker that gets nothing is tried anew after so long,
 _WORTH_S = 0.01  # one that is quicker than this is not worth a question
@@ -73,9 +74,13 @@ class Route:
         idle, self.idle = self.idle, []
         return idle
 
-    def cost(self, seconds: float) -> float:
-        """Seconds until the next batch is answered."""
-        return (self.in_flight + 1 + max(0, self.load - self.in_flight)) * max(seconds, _LEAST_S)
+    def cost(self, seconds: float, now: float) -> float:
+        """Seconds until the next batch is answered, if one is so long in the model.
+
+        What others had there is worked off since it was told: a worker that was busy once would not be looked at again.
+        """
+        worked_off = (now - self.heard) / max(seconds, _WORTH_S)
+        return (self.in_flight + 1 + max(0.0, self.load - self.in_flight - worked_off)) * max(seconds, _LEAST_S)
 
 
 class Router:
@@ -126,7 +131,7 @@ class Router:
         # one that was quick before counts as that: with many before it, it would be dear at the time of a slow one
         guesses = [least if route.seconds is None else min(least, route.seconds) for route in usable]
         costs = [
-            route.cost(guess if seconds is None else seconds)
+            route.cost(guess if seconds is None else seconds, now)
             for route, seconds, guess in zip(usable, known, guesses, strict=True)
         ]
         best = min(costs)
@@ -175,7 +180,10 @@ class Router:
         now = self._clock()
         route.load, route.heard, route.silences = load, now, 0
         if seconds is not None:
-            before = seconds if route.seconds is None or route.is_told or route.is_old(now) else route.seconds
+            known = None if route.is_old(now) else route.seconds
+            if known is not None:
+                seconds = min(seconds, _MOST_TIMES * known)
+            before = seconds if known is None or route.is_told else known
             route.seconds, route.learned = _NEWEST * seconds + (1 - _NEWEST) * before, now
             route.is_told = False
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from sparkmodel.wire.server import Server
 from tests.unit.bridge.conftest import Client
-from tests.unit.wire.uneven import CLIENTS, OLD_S, after, seen_of, undisturbed, uneven
+from tests.unit.wire.uneven import CLIENTS, OLD_S, after, busy_before, seen_of, undisturbed, uneven
 
 Serve = Callable[..., Server]
 Pool = Callable[..., Client]
@@ -46,3 +46,7 @@ def test_one_that_was_slow_and_is_not_any_more_is_used_again(serve: Serve, pool:
     time.sleep(OLD_S + 0.2)
     assert [client.score(1) for _ in range(10)] == [[2]] * 10
     assert len(seen_of(slow)) >= 5
+
+
+def test_one_that_was_busy_when_it_was_asked_is_looked_at_again(serve: Serve, pool: Pool) -> None:
+    busy_before(serve, lambda slow, fast: pool(slow, fast).score)

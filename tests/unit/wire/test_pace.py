@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from sparkmodel.wire import protocol as p
 from sparkmodel.wire.pace import Pace, Told
 from sparkmodel.wire.server import Server
 from tests.unit.wire.toys import HandleClient, RawClient, handle_of, numbers
-from tests.unit.wire.uneven import CLIENTS, OLD_S, SLOW_S, after, seen_of, undisturbed, uneven, warm
+from tests.unit.wire.uneven import CLIENTS, OLD_S, SLOW_S, after, busy_before, seen_of, undisturbed, uneven, warm
 
 Serve = Callable[..., Server]
 Raw = Callable[[Server], RawClient]
@@ -102,3 +103,14 @@ def grow_old(client: HandleClient) -> None:
     """What a client knows of workers is of long ago."""
     for route in client._router.routes.values():
         route.learned -= OLD_S + 1
+
+
+def test_one_that_was_busy_when_it_was_asked_is_looked_at_again(serve: Serve) -> None:
+    with contextlib.ExitStack() as stack:
+
+        def client_of(*servers: Server) -> Callable[[int], object]:
+            client = HandleClient(handle_of(*servers))
+            stack.callback(client.close)
+            return lambda _: score(client)
+
+        busy_before(serve, client_of)

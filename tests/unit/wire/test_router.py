@@ -49,10 +49,11 @@ def test_the_worker_with_fewer_batches_before_is_picked() -> None:
     routes = router(A, B)
     routes.routes[A].in_flight = 1
     assert picked(routes) == {B}
-    routes.routes[B].load = 50
+    routes.hear(routes.routes[B], 50, None)
     assert picked(routes) == {A}, "other callers' batches count as well"
-    routes.routes[A].load = 1
-    routes.routes[B].load, routes.routes[B].in_flight = 1, 1
+    routes.hear(routes.routes[A], 1, None)
+    routes.hear(routes.routes[B], 1, None)
+    routes.routes[B].in_flight = 1
     assert picked(routes) == {A, B}, "a worker's count has our own in it"
 
 
@@ -65,6 +66,38 @@ def test_a_slow_worker_is_picked_when_the_fast_one_has_as_much_before_it() -> No
         assert picked(routes, 5) == {A}
     routes.routes[A].in_flight = 19
     assert picked(routes, 5) == {B}
+
+
+def test_one_that_was_busy_once_and_of_which_nothing_else_is_known_is_looked_at_again() -> None:
+    """The others were there as it was asked, before its first batch: a client stayed with the slow one for good."""
+    clock = Clock()
+    routes = router(A, B, clock=clock)
+    slow, fast = routes.routes[A], routes.routes[B]
+    routes.hear(fast, 8, None)
+    routes.learn(slow, 0, 0.1)
+    assert picked(routes) == {A}
+    for _ in range(7):
+        clock.now += 0.1
+        routes.learn(slow, 0, 0.1)
+        assert picked(routes) == {A}
+    clock.now += 0.101
+    assert picked(routes) == {B}, "eight batches are worked off by then, if they take as long as the slow one's"
+    fast.in_flight = 1
+    assert picked(routes) == {A}, "what is there from here is"
+
+
+def test_one_batch_that_was_late_is_not_held_against_a_quick_worker() -> None:
+    """As when the machine stood still for a second: six seconds of batches went to the slow one."""
+    routes = router(A, B)
+    slow, fast = routes.routes[A], routes.routes[B]
+    routes.learn(slow, 0, 0.1)
+    routes.learn(fast, 0, 0.005)
+    routes.learn(fast, 0, 1.0)
+    assert picked(routes) == {B}
+    assert fast.seconds == pytest.approx(0.005 * (0.7 + 0.3 * 8))
+    routes.learn(fast, 0, 1.0)
+    routes.learn(fast, 0, 1.0)
+    assert picked(routes) == {A}, "three in a row are no accident"
 
 
 def test_what_is_known_of_a_worker_follows_it_and_a_new_one_counts_as_the_fastest() -> None:
@@ -195,11 +228,11 @@ def test_a_worker_on_this_host_that_is_free_goes_first(near_and_far: Router) -> 
 
 def test_a_worker_on_this_host_is_picked_while_it_costs_at_most_twice_the_least(near_and_far: Router) -> None:
     near, far = near_and_far.routes[NEAR], near_and_far.routes[B]
-    near.load = 1
+    near_and_far.hear(near, 1, None)
     assert picked(near_and_far) == {NEAR}
-    near.load = 2
+    near_and_far.hear(near, 2, None)
     assert picked(near_and_far) == {B, C}
-    near.load = 0
+    near_and_far.hear(near, 0, None)
     near_and_far.learn(near, 0, 1.9)
     near_and_far.learn(far, 0, 1.0)
     assert picked(near_and_far) == {NEAR}
@@ -218,7 +251,7 @@ def test_a_slow_one_on_this_host_has_those_of_others_looked_at(near_and_far: Rou
 def test_of_several_workers_on_this_host_the_one_of_the_least_cost_is_picked() -> None:
     routes = Router(Clock(), is_local=lambda _: True)
     routes.update(listing(1, (A, B), "ready", 1))
-    routes.routes[A].load = 2
+    routes.hear(routes.routes[A], 2, None)
     routes.routes[B].in_flight = 1
     assert picked(routes) == {B}
 

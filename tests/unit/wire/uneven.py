@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
 import pyarrow as pa
 
 from sparkmodel.wire.server import Server
-from tests.unit.wire.toys import RawClient, ToyService, double
+from tests.unit.wire.toys import RawClient, ToyService, double, wait_until
 
 SLOW_S, FAST_S = 0.1, 0.01
 OLD_S = 20 * SLOW_S  # after which the slow one may be tried again
@@ -57,6 +58,26 @@ def undisturbed(slow: Server, score: Callable[[], None]) -> None:
     raise AssertionError("the machine stops all the time")
 
 
+class Pauses:
+    """Entered while something is measured: the longest time for which this process did not get its turn."""
+
+    def __enter__(self) -> Pauses:
+        self.longest_s, self._done = 0.0, threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        last = time.monotonic()
+        while not self._done.wait(0.005):
+            now = time.monotonic()
+            self.longest_s, last = max(self.longest_s, now - last), now
+
+
 def uneven(serve: Callable[..., Server]) -> tuple[Server, Server]:
     """A slow server and a fast one, each of which has had some batches."""
     made = []
@@ -66,3 +87,28 @@ def uneven(serve: Callable[..., Server]) -> tuple[Server, Server]:
         made.append(serve(service))
         warm(made[-1])
     return made[0], made[1]
+
+
+def busy_before(serve: Callable[..., Server], client_of: Callable[[Server, Server], Callable[[int], object]]) -> None:
+    """A client that comes while the fast one has another's first batch goes to the slow one, but not for good.
+
+    Args:
+        serve: Makes a server.
+        client_of: Makes a client of the two, which scores a number.
+    """
+    slow, fast = serve(ToyService()), serve(ToyService())
+    assert isinstance(slow.service, ToyService)
+    assert isinstance(fast.service, ToyService)
+    slow.service.predict, fast.service.predict = after(SLOW_S), after(5 * SLOW_S)
+    with RawClient(fast.endpoint) as other:
+        other.hello()
+        other.open()
+        other.batch(1, 1)
+        wait_until(lambda: seen_of(fast) == [1], "it is busy")
+        fast.service.predict = after(FAST_S)
+        score = client_of(slow, fast)
+        score(1)
+        assert other.values(1) == [2]
+    for _ in range(40):
+        score(1)
+    assert len(seen_of(fast)) > 30

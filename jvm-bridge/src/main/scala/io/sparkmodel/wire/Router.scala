@@ -28,8 +28,10 @@ private[wire] final class Route(val endpoint: Endpoint, val isLocal: Boolean) {
     load = newLoad
     heardNs = nowNs
     silences = 0
-    inModelS.foreach { newest =>
-      val before = seconds.filterNot(_ => isTold || isOld(nowNs)).getOrElse(newest)
+    inModelS.foreach { inModel =>
+      val known = seconds.filterNot(_ => isOld(nowNs))
+      val newest = known.fold(inModel)(batch => math.min(inModel, MostTimes * batch))
+      val before = known.filterNot(_ => isTold).getOrElse(newest)
       seconds = Some(Newest * newest + (1 - Newest) * before)
       learnedNs = nowNs
       isTold = false
@@ -70,8 +72,14 @@ private[wire] final class Route(val endpoint: Endpoint, val isLocal: Boolean) {
 
   private def isOld(nowNs: Long) = seconds.forall(batch => (nowNs - learnedNs) / 1e9 > math.max(OldS, OldTimes * batch))
 
-  /** Seconds until the next batch is answered, if one is so long in the model. */
-  def cost(batch: Double): Double = (inFlight + 1 + math.max(0, load - inFlight)) * math.max(batch, LeastS)
+  /**
+   * Seconds until the next batch is answered, if one is so long in the model. What others had there is worked off since it
+   * was told: a worker that was busy once would not be looked at again.
+   */
+  def cost(batch: Double, nowNs: Long): Double = {
+    val workedOff = (nowNs - heardNs) / 1e9 / math.max(batch, WorthS)
+    (inFlight + 1 + math.max(0.0, load - inFlight - workedOff)) * math.max(batch, LeastS)
+  }
 
   /** Whether it is not to be left alone now. */
   def works(nowNs: Long): Boolean = avoidUntilNs.forall(nowNs - _ >= 0)
@@ -103,6 +111,9 @@ private[wire] object Route {
   private val OldTimes = 20.0 // or after so many times its batch: one that was cold is soon used, one that is slow costs little
 
   private val WorthS = 0.01 // one that is quicker than this is not worth a question
+
+  // what is known: one batch says no more than that, or a pause of the machine would be held against its worker
+  private val MostTimes = 8.0
 
   val LeastS = 1e-4 // differences below do not matter
 }
@@ -159,10 +170,13 @@ private[wire] final class Router(clock: () => Long = () => System.nanoTime, isLo
     val found = usable(version, except)
     if (found.sizeIs < 2) found.headOption
     else {
-      val known = found.map(_.known(clock()))
+      val now = clock()
+      val known = found.map(_.known(now))
       val unknown = known.flatten.minOption.getOrElse(Route.LeastS)
       // one that was quick before counts as that: with many before it, it would be dear at the time of a slow one
-      val costs = found.zip(known).map { case (route, seconds) => route.cost(seconds.getOrElse(route.atMost(unknown))) }
+      val costs = found.zip(known).map { case (route, seconds) =>
+        route.cost(seconds.getOrElse(route.atMost(unknown)), now)
+      }
       val best = costs.min
       val near = found.zip(costs).collect { case (route, cost) if route.isLocal && cost <= LocalWorth * best => cost }
       val wanted = near.minOption.getOrElse(best)
