@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from sparkmodel.errors import BatchTooLargeError, ProtocolError, SparkModelError
 from sparkmodel.wire import protocol as p
+from sparkmodel.wire.addresses import spelled
 from sparkmodel.wire.capabilities import renewed
 from sparkmodel.wire.directory import Directory, Endpoint
 from sparkmodel.wire.greeting import Step, introduction
@@ -87,7 +88,7 @@ class Connection:
                 self._sock = connect(self._sock, tls, self._what)
             self._has_own_timeouts = tls is not None  # TLS goes on waiting after the kernel's
             self._limit(within_s)
-            self._introduce(introduction(credential, name, f"{endpoint[0]}:{endpoint[1]}", self._what), within_s)
+            self._introduce(introduction(credential, name, spelled(*endpoint), self._what), within_s)
             greeting = self._expect_info()
             self.renewed = renewed(credential, greeting.get("credential"))
             self.directory, self.told = Directory.from_dict(greeting), Told.from_dict(greeting)
@@ -96,13 +97,13 @@ class Connection:
             self.session = int(greeting.get("session", 0))
         except (ProtocolError, KeyError, ValueError, TypeError) as error:
             self.close()  # no worker, but some other program that has the port of a dead one
-            raise ConnectionError(f"{endpoint[0]}:{endpoint[1]} is no worker: {error}") from error
+            raise ConnectionError(f"{spelled(*endpoint)} is no worker: {error}") from error
         except BaseException:
             self.close()
             raise
 
     def __repr__(self) -> str:
-        return f"Connection({self.endpoint[0]}:{self.endpoint[1]})"
+        return f"Connection({spelled(*self.endpoint)})"
 
     def _introduce(self, steps: Generator[Step, bytes, None], within_s: float) -> None:
         """Prove who we are to who proves it to us, all within one limit: a stranger might speak ever so slowly."""

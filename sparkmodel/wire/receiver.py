@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from sparkmodel.errors import PredictTimeoutError, ProtocolError, SparkModelError, WorkerStoppingError
 from sparkmodel.wire import protocol as p
+from sparkmodel.wire.addresses import spelled
 from sparkmodel.wire.connection import Connection, Silence
 from sparkmodel.wire.halves import fault, halves, joined
 from sparkmodel.wire.limits import Limits
@@ -119,8 +120,8 @@ class Receiver:
                 return connection.receive(silence_s, patience_s)
             except Silence:
                 if connection.quiet_s() >= patience_s:
-                    host, port = connection.endpoint
-                    raise TimeoutError(f"worker {host}:{port} was silent for {patience_s:g} s") from None
+                    where = spelled(*connection.endpoint)
+                    raise TimeoutError(f"worker {where} was silent for {patience_s:g} s") from None
                 may_leave = not ticket.has_left and self._sender.has_other(ticket)
                 is_late = is_left or connection.quiet_s() >= LEAVE_S
                 if not (may_leave and is_late) or fate in ("", IN_MODEL):

@@ -135,9 +135,8 @@ def test_strangers_are_gone_in_time_and_keep_nobody_out(serve: Serve, pool: Pool
     dripping = threading.Thread(target=drip)
     dripping.start()
     try:
-        asked = time.monotonic()
         Connection("toy", server.endpoint, CREDENTIAL).close()
-        assert time.monotonic() - asked < 1.0, "it is let in while they are there"
+        assert server._greeter._strangers, "it is let in while they are there"
         assert threading.active_count() - before <= 8, "a stranger has no thread"
         wait_until(lambda: "0 connections" in repr(server), "they are gone", 30)
         assert time.monotonic() - began < 5.0 + 2.0
