@@ -18,6 +18,7 @@ from sparkmodel.doctor import facts
 from sparkmodel.doctor.finding import OK, WARN
 from sparkmodel.doctor.leftovers import check_directories, check_graves, check_processes, clean_here
 from sparkmodel.doctor.scene import Scene
+from tests.unit.wire.toys import wait_until
 
 OWNER = """
 import os, pathlib, subprocess, sys, time
@@ -38,6 +39,8 @@ def killed(tmp_path: pathlib.Path) -> Iterator[tuple[pathlib.Path, psutil.Proces
         path, pid = owner.stdout.readline().split()
         owner.kill()
     child = psutil.Process(int(pid))
+    # who starts a process goes on a moment before the system can tell what that one was called with
+    wait_until(lambda: bool(child.cmdline()), "it has a name")
     os.utime(path, (0, 0))
     yield pathlib.Path(path), child
     if child.is_running():

@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
@@ -99,16 +100,17 @@ def busy_before(serve: Callable[..., Server], client_of: Callable[[Server, Serve
     slow, fast = serve(ToyService()), serve(ToyService())
     assert isinstance(slow.service, ToyService)
     assert isinstance(fast.service, ToyService)
-    slow.service.predict, fast.service.predict = after(SLOW_S), after(5 * SLOW_S)
-    with RawClient(fast.endpoint) as other:
+    slow.service.predict, fast.service.predict = after(SLOW_S), after(FAST_S)
+    score = client_of(slow, fast)
+    with RawClient(fast.endpoint) as other, ThreadPoolExecutor(1) as thread, fast.service.held():
         other.hello()
         other.open()
         other.batch(1, 1)
         wait_until(lambda: seen_of(fast) == [1], "it is busy")
-        fast.service.predict = after(FAST_S)
-        score = client_of(slow, fast)
-        score(1)
-        assert other.values(1) == [2]
+        first = thread.submit(score, 1)
+        wait_until(lambda: seen_of(slow) == [1] or fast.gate.load == 2, "the client has chosen")
+        fast.service.release()
+        first.result(60)
     for _ in range(40):
         score(1)
     assert len(seen_of(fast)) > 30
