@@ -253,7 +253,7 @@ def test_a_server_that_speaks_ever_so_slowly_is_given_up(monkeypatch: pytest.Mon
         slow = threading.Thread(target=drip)
         slow.start()
         began = time.monotonic()
-        with pytest.raises(TimeoutError):
+        with pytest.raises((TimeoutError, BlockingIOError)):  # the latter is the kernel's, between two of its bytes
             Connection("toy", listener.getsockname(), CREDENTIAL)
         assert time.monotonic() - began < 5
         slow.join()
