@@ -38,7 +38,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("registration",),
     ("remote",),
     ("control", "model"),
-    ("api", "doctor", "drop_in", "configure", "cli"),
+    ("metrics",),
+    ("records",),
+    ("api", "doctor", "drop_in", "configure"),
+    ("rest",),
+    ("serving",),
+    ("commands", "cli"),
     ("__main__",),
     ("",),  # sparkmodel/__init__.py
 )
@@ -89,6 +94,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "registration.calls": frozenset({"pyarrow", "yaml"}),
     "registration.plan": frozenset({"pyarrow", "pyspark"}),
     "remote": frozenset({"pyarrow"}),
+    "rest": frozenset({"fastapi", "orjson", "pyarrow", "starlette", "uvicorn"}),
     "schema": frozenset({"pyarrow"}),
     "scoring": frozenset({"numpy", "pandas", "pyarrow"}),
     "spark": frozenset({"pyarrow", "pyspark"}),

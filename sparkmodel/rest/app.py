@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The application: all routes, over one gateway."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI
+
+from sparkmodel.rest.gateway import Gateway
+from sparkmodel.version import __version__
+
+
+def make_app(gateway: Gateway) -> FastAPI:
+    """The ASGI application of a gateway, for uvicorn and for Ray Serve."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        gateway.close()
+
+    app = FastAPI(
+        title="sparkmodel", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
+    )
+    for make_routes in PROTOCOLS:
+        app.router.routes.extend(make_routes(gateway))
+    return app
+
+
+PROTOCOLS: tuple = ()  # type: ignore[type-arg]  # each protocol's `routes(gateway) -> list[Route]`

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one way that every request of every protocol takes: find the model, score, tell who counts and records."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from sparkmodel.errors import DeadlineExceededError, ModelNotFoundError, PoolGoneError, suggest
+from sparkmodel.rest import calls
+from sparkmodel.rest.asked import Asked, Context, Scored, Served
+from sparkmodel.rest.models import Models
+from sparkmodel.rest.settings import Settings
+
+Teller = Callable[[Context], None]
+
+
+class Gateway:
+    """What the routes of all protocols share.
+
+    Args:
+        settings: How it serves.
+
+    Attributes:
+        models: Which models there are.
+        tellers: Are told of each request once it is answered, in the event loop: they must not wait, nor raise.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings, self.models = settings, Models()
+        self.tellers: list[Teller] = []
+
+    async def find(self, context: Context, name: str | None, version: int | None = None) -> Served:
+        """The model that a request is about; without a name the only one that is served.
+
+        Raises:
+            ModelNotFoundError: there is no such model, or several and none was named.
+            VersionRetiredError: it has no such version now.
+        """
+        served = await self.models.find(name or await self._only(), version)
+        context.model = served.name
+        return served
+
+    async def score(self, context: Context, served: Served, asked: Asked) -> Scored:
+        """The predictions for the rows of a request, within its deadline.
+
+        Raises:
+            SparkModelError: with the condition that says why.
+        """
+        context.asked, context.rows = asked, asked.table.num_rows
+        try:
+            context.scored = await calls.score(served, asked, timeout_s=self._left(context), hedge=self.settings.hedge)
+        except PoolGoneError:
+            self.models.forget(served.name)
+            again = await self.find(context, served.name, asked.version)  # another pool may have its name already
+            if again.handle.pool.pool_id == served.handle.pool.pool_id:
+                raise
+            context.scored = await calls.score(again, asked, timeout_s=self._left(context))
+        return context.scored
+
+    def tell(self, context: Context) -> None:
+        """Tell of a request that is answered."""
+        for teller in self.tellers:
+            teller(context)
+
+    def close(self) -> None:
+        """End what it started."""
+        self.models.close()
+
+    def _left(self, context: Context) -> float | None:
+        if context.deadline is None:
+            return self.settings.timeout_s
+        left = context.deadline - time.monotonic()
+        if left <= 0:
+            raise DeadlineExceededError(
+                f"Cannot score with '{context.model}'", "the deadline passed before it was sent", "allow more time"
+            )
+        return left
+
+    async def _only(self) -> str:
+        if self.settings.only is not None:
+            return self.settings.only
+        names = await self.models.names()
+        if len(names) == 1:
+            return names[0]
+        raise ModelNotFoundError(
+            "Cannot find the model of '/invocations'",
+            f"{len(names)} models are served, and none was named",
+            suggest("", names, "call /models/{name}/invocations") if names else "register one",
+        )

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which models are served, as the gateway sees them: found by name when they are called, looked at again in time."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from sparkmodel.errors import ModelNotFoundError, PoolGoneError, PoolNotReadyError, VersionRetiredError, suggest
+from sparkmodel.keeper import pools
+from sparkmodel.rest.asked import Served
+from sparkmodel.wire.client import client_of
+
+_FRESH_S = 1.0  # what is known of a model is used so long
+_LOOKS = 8
+
+
+class Models:
+    """The models of one Ray namespace. Asks the keeper in threads of its own, never in the event loop's.
+
+    A call of a model that is known is not held up: what is known of it is used while it is looked at anew.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(_LOOKS, thread_name_prefix="sparkmodel-models")
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[float, Served]] = {}
+        self._looking: dict[str, asyncio.Future[Served]] = {}
+
+    async def find(self, name: str, version: int | None = None) -> Served:
+        """A model by its name.
+
+        Args:
+            name: Its name.
+            version: Number that must be among its versions; None for any.
+
+        Raises:
+            ModelNotFoundError: there is none of that name.
+            VersionRetiredError: it has no such version now.
+        """
+        at, served = self._known.get(name, (0.0, None))
+        if served is None or (version is not None and version not in served.versions):
+            served = await self._look(name)
+        elif time.monotonic() - at > _FRESH_S:
+            self._look(name)  # for the next ones
+        if version is not None and version not in served.versions:
+            raise VersionRetiredError(
+                f"Cannot call version {version} of model '{name}'",
+                f"the versions that have workers are {list(served.versions)}",
+                "call one of these, or leave the version out",
+            )
+        return served
+
+    async def names(self) -> list[str]:
+        """The names of all models."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, pools.names)
+
+    async def all(self) -> list[Served]:
+        """All models that serve, by name; those that go, or are not ready, are left out."""
+        found = await asyncio.gather(*(self._look(name) for name in await self.names()), return_exceptions=True)
+        for one in found:
+            gone = isinstance(one, ModelNotFoundError | PoolGoneError | PoolNotReadyError)
+            if isinstance(one, BaseException) and not gone:
+                raise one
+        return [one for one in found if isinstance(one, Served)]
+
+    def forget(self, name: str) -> None:
+        """Look at a model anew when it is called next: its pool has ended, or another one has its name."""
+        self._known.pop(name, None)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _look(self, name: str) -> asyncio.Future[Served]:
+        """Look at a model; all who want to at the same time look once."""
+        looking = self._looking.get(name)
+        if looking is None:
+            looking = asyncio.get_running_loop().run_in_executor(self._threads, self._read, name)
+            self._looking[name] = looking
+            looking.add_done_callback(lambda done: self._seen(name, done))
+        return looking
+
+    def _seen(self, name: str, done: asyncio.Future[Served]) -> None:
+        self._looking.pop(name, None)
+        if done.cancelled():
+            return
+        error = done.exception()
+        if error is None:
+            self._known[name] = time.monotonic(), done.result()
+        elif isinstance(error, ModelNotFoundError | PoolGoneError):
+            self.forget(name)
+
+    def _read(self, name: str) -> Served:
+        try:
+            return served_of(pools.find(name))
+        except PoolGoneError:  # dropped this moment: there is none of that name, or another one already
+            return served_of(pools.find(name))
+        except ModelNotFoundError as error:
+            raise ModelNotFoundError(
+                f"Cannot find model '{name}'", "no model of that name is served", suggest(name, pools.names())
+            ) from error
+
+
+def served_of(pool: pools.Pool) -> Served:
+    """What a pool serves now. Asks the keeper: not for the event loop."""
+    spec, version = pool.spec()
+    handle = pool.handle()
+    client_of(handle)  # learns the way
+    versions = tuple(sorted(one.version for one in handle.pool.directory.served))
+    return Served(handle=handle, spec=spec, version=version, versions=versions or (version,))

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Errors as HTTP statuses. How a body says it is each protocol's."""
+
+from __future__ import annotations
+
+from sparkmodel import errors as e
+
+REQUEST, BUSY, FAULT = 400, 429, 500
+RETRY_AFTER_S = 1
+
+# conditions that are not here are faults of the gateway's own: 500
+STATUS: dict[type[e.SparkModelError], int] = {
+    e.InvalidOptionError: 400,
+    e.InvalidNameError: 400,
+    e.SchemaMismatchError: 400,
+    e.UnsupportedTypeError: 400,
+    e.AuthenticationError: 403,
+    e.ModelNotFoundError: 404,
+    e.VersionRetiredError: 404,
+    e.NoPreviousVersionError: 409,
+    e.NameTakenError: 409,
+    e.RevisionChangedError: 409,
+    e.InputsChangedError: 409,
+    e.ResultTypeChangedError: 409,
+    e.BatchTooLargeError: 413,
+    e.PoolBusyError: 429,
+    e.PredictError: 500,
+    e.WrongRowCountError: 500,
+    e.WrongResultTypeError: 500,
+    e.PoisonBatchError: 500,
+    e.WorkerLostError: 503,
+    e.PoolGoneError: 503,
+    e.PoolNotReadyError: 503,
+    e.PoolNotPlacedError: 503,
+    e.RayUnavailableError: 503,
+    e.WorkerStoppingError: 503,
+    e.PredictTimeoutError: 504,
+    e.DeadlineExceededError: 504,
+    e.ControlTimeoutError: 504,
+}
+
+
+def status_of(error: BaseException) -> int:
+    """The HTTP status of an error."""
+    return STATUS.get(type(error), FAULT) if isinstance(error, e.SparkModelError) else FAULT
+
+
+def body_of(protocol: str, error: e.SparkModelError, request_id: str) -> dict[str, object]:
+    """What the body of an error says, in the words of the protocol; no traceback, and no input."""
+    text = error.message
+    if protocol == "mlflow":
+        return {
+            "error_code": _MLFLOW.get(status_of(error), "INTERNAL_ERROR"),
+            "message": text,
+            "request_id": request_id,
+        }
+    if protocol in ("oip", "tensorflow"):
+        return {"error": text}
+    return {"condition": error.condition, "message": text, "request_id": request_id}
+
+
+# as in mlflow/exceptions.py
+_MLFLOW = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "RESOURCE_DOES_NOT_EXIST",
+    409: "RESOURCE_CONFLICT",
+    413: "BAD_REQUEST",
+    415: "BAD_REQUEST",
+    429: "REQUEST_LIMIT_EXCEEDED",
+    501: "NOT_IMPLEMENTED",
+    503: "TEMPORARILY_UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}

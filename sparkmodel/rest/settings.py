@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a gateway serves, settled once before it starts."""
+
+from __future__ import annotations
+
+import dataclasses
+
+MAX_BODY_BYTES = 1 << 26  # as Triton's
+MAX_JSON_DEPTH = 100  # as Triton's
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a gateway serves.
+
+    Attributes:
+        host: Address to bind.
+        port: Port to bind; 0 takes a free one.
+        only: Model that `/invocations` calls; None where it is the only one that is served.
+        docs: Whether `/docs` and `/openapi.json` are served.
+        console: Whether the console is served.
+        max_body_bytes: Longest body of a request, also when it is decompressed.
+        max_json_depth: Deepest nesting of JSON.
+        timeout_s: Deadline of a call that brings none of its own; None is the pool's `timeout_s`.
+        hedge: Whether a call that takes longer than most is sent to a second worker too.
+        nan: What NaN and infinities are in JSON answers: `null`, or `literal` as MLflow's server writes them.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 5001
+    only: str | None = None
+    docs: bool = False
+    console: bool = True
+    max_body_bytes: int = MAX_BODY_BYTES
+    max_json_depth: int = MAX_JSON_DEPTH
+    timeout_s: float | None = None
+    hedge: bool = False
+    nan: str = "null"
