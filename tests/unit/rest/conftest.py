@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gateways over real workers of this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from sparkmodel.rest import models
+from sparkmodel.rest.app import make_app
+from sparkmodel.rest.gateway import Gateway
+from sparkmodel.rest.server import Server
+from sparkmodel.rest.settings import Settings
+from tests.unit.rest.toys import ToyPools
+
+
+@pytest.fixture
+def pools(monkeypatch: pytest.MonkeyPatch) -> Iterator[ToyPools]:
+    """`pools.add("name", source, signature=..., result_type=...)` serves a model."""
+    toys = ToyPools()
+    monkeypatch.setattr(models, "pools", toys)
+    yield toys
+    toys.close()
+
+
+@pytest.fixture
+def gateway(pools: ToyPools) -> Iterator[Callable[..., httpx.Client]]:
+    """`gateway(**settings)` serves on a port of loopback; returns a client of it."""
+    made: list[tuple[Server, httpx.Client]] = []
+
+    def serve(**settings: Any) -> httpx.Client:
+        set_ = Settings(port=0, **settings)
+        server = Server(make_app(Gateway(set_)), set_)
+        server.start()
+        made.append((server, httpx.Client(base_url=server.url, timeout=60)))
+        return made[-1][1]
+
+    yield serve
+    for server, client in made:
+        client.close()
+        server.close()
