@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pathlib
 import subprocess
 import sys
@@ -41,3 +42,13 @@ def test_what_is_mounted_is_there() -> None:
     for mount in mounts:
         assert (DEPLOY / mount).is_dir(), mount
     assert (ROOT / services["gateway"]["build"]["dockerfile"]).is_file()
+
+
+def test_ray_reads_the_application_of_kuberay() -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    service = yaml.safe_load((DEPLOY / "kubernetes" / "rayservice.yaml").read_text())
+    config = ServeDeploySchema.model_validate(yaml.safe_load(service["spec"]["serveConfigV2"]))
+    (application,) = config.applications
+    module, _, name = application.import_path.partition(":")
+    assert callable(getattr(importlib.import_module(module), name))
