@@ -318,6 +318,18 @@ class BatchTooLargeError(SparkModelError):
     condition = "BATCH_TOO_LARGE"
 
 
+class MalformedRequestError(SparkModelError):
+    """The text of a request is not what its protocol has."""
+
+    condition = "MALFORMED_REQUEST"
+
+
+class MediaTypeError(SparkModelError):
+    """A request has no content type, or one that its protocol does not have."""
+
+    condition = "UNSUPPORTED_MEDIA_TYPE"
+
+
 class ExecutorEnvironmentError(SparkModelError):
     """Spark's Python workers cannot run the function or reach the pool."""
 
