@@ -137,6 +137,7 @@ class Master:
         workers, sums = crew.counters.shown(members)
         for member, worker in zip(members, workers, strict=True):
             worker["state"], worker["last_end"] = member.state, _told(crew.ends.of(member.slot))
+            worker["node"] = member.endpoint[0]
         directory, summary = self.directory, summarize(workers)
         failing = max(self._healer.failing.values(), key=lambda one: one.since, default=None)
         if failing is not None:  # it keeps the pool from being whole, now

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from sparkmodel.rest import mlflow
+from sparkmodel.rest import admin, mlflow
 from sparkmodel.rest.gateway import Gateway
 from sparkmodel.version import __version__
 
@@ -30,6 +30,5 @@ def make_app(gateway: Gateway) -> FastAPI:
     return app
 
 
-PROTOCOLS: tuple[Callable[[Gateway], list[Route]], ...] = (
-    mlflow.routes,
-)  # each protocol's `routes(gateway) -> list[Route]`
+# each protocol's `routes(gateway) -> list[Route]`
+PROTOCOLS: tuple[Callable[[Gateway], list[Route]], ...] = (mlflow.routes, admin.routes)
