@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from sparkmodel.rest import admin, mlflow
+from sparkmodel.rest.console import routes as console
 from sparkmodel.rest.gateway import Gateway
 from sparkmodel.version import __version__
 
@@ -31,4 +32,4 @@ def make_app(gateway: Gateway) -> FastAPI:
 
 
 # each protocol's `routes(gateway) -> list[Route]`
-PROTOCOLS: tuple[Callable[[Gateway], list[Route]], ...] = (mlflow.routes, admin.routes)
+PROTOCOLS: tuple[Callable[[Gateway], list[Route]], ...] = (mlflow.routes, admin.routes, console.routes)
