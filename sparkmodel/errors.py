@@ -349,6 +349,12 @@ class MalformedRequestError(SparkModelError):
     condition = "MALFORMED_REQUEST"
 
 
+class UnsupportedRequestError(SparkModelError):
+    """A request asks for a part of its protocol that is not served."""
+
+    condition = "UNSUPPORTED_REQUEST"
+
+
 class RequestIncompleteError(SparkModelError):
     """The body of a request over HTTP did not come in time, or its sender left."""
 

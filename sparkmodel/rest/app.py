@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from sparkmodel.rest import admin, mlflow
+from sparkmodel.rest import admin, arrow, mlflow, oip, tensorflow
 from sparkmodel.rest.console import routes as console
 from sparkmodel.rest.gateway import Gateway
 from sparkmodel.version import __version__
@@ -32,4 +32,11 @@ def make_app(gateway: Gateway) -> FastAPI:
 
 
 # each protocol's `routes(gateway) -> list[Route]`
-PROTOCOLS: tuple[Callable[[Gateway], list[Route]], ...] = (mlflow.routes, admin.routes, console.routes)
+PROTOCOLS: tuple[Callable[[Gateway], list[Route]], ...] = (
+    mlflow.routes,
+    oip.routes,
+    tensorflow.routes,
+    arrow.routes,
+    admin.routes,
+    console.routes,
+)

@@ -95,6 +95,7 @@ class Context:
         condition: Of the error, if there was one.
         status: HTTP status of the answer.
         asked: What was asked, for who records inputs.
+        streaming: Whether its answer is a stream, which tells of it at its end.
     """
 
     request_id: str
@@ -112,3 +113,4 @@ class Context:
     condition: str = ""
     status: int = 200
     asked: Asked | None = None
+    streaming: bool = False

@@ -82,7 +82,8 @@ def route(
         response.headers["X-Request-Id"] = context.request_id
         if context.version:
             response.headers["X-Model-Version"] = str(context.version)
-        gateway.tell(context)
+        if not context.streaming:  # else it is told of when its stream ends
+            gateway.tell(context)
         return response
 
     return Route(path, endpoint, methods=list(methods))

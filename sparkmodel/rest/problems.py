@@ -40,6 +40,7 @@ STATUS: dict[type[e.SparkModelError], int] = {
     e.WrongRowCountError: 500,
     e.WrongResultTypeError: 500,
     e.PoisonBatchError: 500,
+    e.UnsupportedRequestError: 501,
     e.WorkerLostError: 503,
     e.PoolGoneError: 503,
     e.PoolNotReadyError: 503,

@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 _CONTINUATION = 0xFFFFFFFF
-_HEADER = 2  # numbers of fields in the tables Message and RecordBatch of Arrow's format
+_KIND, _HEADER = 1, 2  # numbers of fields in the tables Message, DictionaryBatch and RecordBatch of Arrow's format
+_DICTIONARY, _DATA = 2, 1  # a kind of message, and where its record batch is
 _NODES, _COMPRESSION = 1, 3
 # Columns of nulls, of empty structs, of lists without items or of runs have rows without bytes. Beyond a number that is
 # no harm, values must have been paid for: a bit for each at least, and some levels of structs around it.
@@ -31,7 +32,12 @@ def refuse_bomb(message: Any) -> None:
     header = _field(metadata, _follow(metadata, 0), _HEADER)
     if header is None:
         return
-    batch = _follow(metadata, header)
+    batch, kind = _follow(metadata, header), _field(metadata, _follow(metadata, 0), _KIND)
+    if kind is not None and metadata[kind] == _DICTIONARY:
+        data_at = _field(metadata, batch, _DATA)
+        if data_at is None:
+            raise ValueError("a dictionary of it has no values")
+        batch = _follow(metadata, data_at)
     if _field(metadata, batch, _COMPRESSION) is not None:
         raise ValueError("it is compressed")
     nodes = _field(metadata, batch, _NODES)
