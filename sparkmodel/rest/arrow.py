@@ -27,6 +27,7 @@ ARROW_STREAM = "application/vnd.apache.arrow.stream"
 _WHAT = "Cannot read the request"
 _LONG_BYTES = 1 << 16
 _SPECIAL = (pa.types.is_dictionary, lambda type_: isinstance(type_, pa.BaseExtensionType))
+_LONG = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
 _ERRORS = (ValueError, TypeError, OSError, EOFError, struct.error, pa.ArrowException)
 
 
@@ -68,7 +69,8 @@ def table_of(body: bytes, settings: Settings) -> pa.Table:
     """
     try:
         for message in pa.ipc.MessageReader.open_stream(pa.py_buffer(body)):
-            refuse_bomb(message.serialize())
+            if message.type != "schema":
+                refuse_bomb(message.serialize())
         with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
             storage_of(reader.schema)  # refuses what a few bytes of could be very much
             batches = [_plain(batch, settings) for batch in reader]
@@ -100,12 +102,11 @@ def _column(array: pa.Array, most: int) -> pa.Array:
 def _decoded(array: pa.DictionaryArray, most: int) -> pa.Array:
     """The values, unless one long text is there so often that they would be too many bytes."""
     values = array.dictionary
-    if pa.types.is_nested(values.type):
+    is_view = pa.types.is_string_view(values.type) or pa.types.is_binary_view(values.type)
+    if pa.types.is_nested(values.type) or is_view or any(holds(values.type) for holds in _SPECIAL):
         raise ValueError(f"a column of type {array.type} cannot be sent")
     longest = 16
-    if isinstance(values.type, pa.BaseExtensionType) or pa.types.is_dictionary(values.type):
-        raise ValueError(f"a column of type {array.type} cannot be sent")
-    if hasattr(values, "total_values_length"):
+    if any(holds(values.type) for holds in _LONG):
         longest = max(longest, pa.compute.max(pa.compute.binary_length(values)).as_py() or 0)
     if longest * len(array) > 4 * most:
         raise ValueError(f"a dictionary with a value of {longest} bytes has {len(array)} rows: send plain values")
