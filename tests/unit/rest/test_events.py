@@ -106,5 +106,6 @@ def test_a_request_is_told_of_once_when_its_stream_ends(leaves: bool, pools: Toy
                 assert b"event: end" in b"".join(pieces)
         eventually(lambda: len(told) == 1)
     (context,) = told
-    assert context.rows == len(values) and context.scored is not None
+    assert context.rows == len(values)
+    assert context.scored is not None
     assert (len(context.scored.values) < len(values)) is leaves

@@ -141,7 +141,8 @@ def test_lists_are_one_tensor_or_json_texts(pools: ToyPools, gateway: Serve) -> 
     assert output(infer(client, tensor([[1, 2], [3, 4]], "INT64", [2, 2])))["shape"] == [2, 2]
     ragged = tensor(["[1]", "[2,3]"], "BYTES")
     response = infer(client, ragged)
-    assert response.status_code == 400 and "several lengths" in response.json()["error"]
+    assert response.status_code == 400
+    assert "several lengths" in response.json()["error"]
     wish = [{"name": "prediction", "parameters": {"content_type": "json"}}]
     assert output(infer(client, ragged, outputs=wish))["data"] == ["[1]", "[2,3]"]
 
@@ -150,7 +151,8 @@ def test_a_null_among_integers_cannot_be_bytes_and_the_error_names_its_output(po
     echo(pools, pa.int64())
     response = infer(gateway(), tensor([1, None], "INT64"), parameters={"binary_data_output": True})
     assert response.status_code == 400
-    assert "output 'prediction'" in response.json()["error"] and "NULL" in response.json()["error"]
+    assert "output 'prediction'" in response.json()["error"]
+    assert "NULL" in response.json()["error"]
 
 
 def test_tensors_and_models_without_a_signature(pools: ToyPools, gateway: Serve) -> None:
@@ -239,5 +241,6 @@ def test_extensions_that_are_not_served_are_501_and_reserved_parameters_are_not_
     wish = [{"name": "prediction", "parameters": {"classification": 2}}]
     assert infer(client, one, outputs=wish).status_code == 501
     response = infer(client, one, parameters={"priority": 1, "triton_x": True}, id="x")
-    assert response.json()["id"] == "x" and response.json()["model_version"] == "1"
+    assert response.json()["id"] == "x"
+    assert response.json()["model_version"] == "1"
     assert infer(client, one, parameters={"timeout": 10**9}).status_code == 200
