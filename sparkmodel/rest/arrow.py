@@ -41,6 +41,11 @@ def routes(gateway: Gateway) -> list[Route]:
     return [route(gateway, "arrow", path, predict) for path in paths]
 
 
+def is_arrow(request: Request) -> bool:
+    """Whether a request's body is said to be an Arrow IPC stream."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == ARROW_STREAM
+
+
 async def answer_arrow(gateway: Gateway, request: Request, context: Context) -> Response:
     """The answer to a request whose body is an Arrow IPC stream: one with the column `prediction`.
 
@@ -48,7 +53,7 @@ async def answer_arrow(gateway: Gateway, request: Request, context: Context) -> 
         UnsupportedMediaTypeError: its body is said to be something else.
         MalformedRequestError: its body is no such stream, or becomes much more than it is.
     """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != ARROW_STREAM:
+    if not is_arrow(request):
         raise UnsupportedMediaTypeError(_WHAT, "its Content-Type is another", f"send {ARROW_STREAM}")
     version = _version_of(request.path_params.get("version"))
     served = await gateway.find(context, request.path_params.get("name"), version)

@@ -100,6 +100,8 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "rest.mlflow.columns": frozenset({"pandas", "pyarrow"}),
     "rest.mlflow.files": frozenset({"pandas", "pyarrow"}),
     "rest.strict": frozenset({"numpy", "orjson"}),
+    "rest.oip.packed": frozenset({"numpy", "pyarrow"}),
+    "rest.oip.tensors": frozenset({"numpy", "orjson", "pyarrow"}),
     "schema": frozenset({"pyarrow"}),
     "scoring": frozenset({"numpy", "pandas", "pyarrow"}),
     "spark": frozenset({"pyarrow", "pyspark"}),

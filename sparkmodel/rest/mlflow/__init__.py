@@ -12,12 +12,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sparkmodel.errors import ModelNotFoundError
+from sparkmodel.rest.arrow import answer_arrow, is_arrow
 from sparkmodel.rest.asked import Context
 from sparkmodel.rest.bodies import read_body
+from sparkmodel.rest.events import answer_events, wants_events
 from sparkmodel.rest.flow import route
 from sparkmodel.rest.gateway import Gateway
 from sparkmodel.rest.mlflow.media import media_type
-from sparkmodel.rest.mlflow.requests import is_long, read, reply
+from sparkmodel.rest.mlflow.requests import chunk_of, is_long, read, reply
 
 _PROTOCOL = "mlflow"
 
@@ -27,12 +29,17 @@ def routes(gateway: Gateway) -> list[Route]:
 
     async def invoke(request: Request, context: Context) -> Response:
         path = request.path_params
+        if is_arrow(request):
+            return await answer_arrow(gateway, request, context)
         version = _version_of(path.get("version"))
         kind = media_type(request.headers.get("content-type"))
         served = await gateway.find(context, path.get("name"), version)
         body = await read_body(request, gateway.settings)
         reading = functools.partial(read, served, kind, body, gateway.settings, version)
         asked, is_llm = await asyncio.to_thread(reading) if is_long(body) else reading()
+        if wants_events(request):
+            encode = functools.partial(chunk_of, served)
+            return await answer_events(gateway, context, served, asked, encode)
         scored = await gateway.score(context, served, asked)
         writing = functools.partial(reply, served, scored, is_llm, gateway.settings)
         content = await asyncio.to_thread(writing) if len(scored.values) > _LONG_ROWS else writing()

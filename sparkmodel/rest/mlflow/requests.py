@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pyarrow as pa
+
 from sparkmodel.rest import strict, values
 from sparkmodel.rest.asked import Asked, Scored, Served
 from sparkmodel.rest.mlflow.columns import table_of
@@ -43,14 +45,24 @@ def read(served: Served, kind: str, body: bytes, settings: Settings, version: in
 
 def reply(served: Served, scored: Scored, is_llm: bool, settings: Settings) -> bytes:
     """The body of an answer: records of a struct, values of all else."""
-    spec = served.spec
-    rows = values.ready(scored.values, spec.time_zone)
-    name = spec.signature.output_name
-    if name is not None and spec.method is None and scored.values.type == spec.signature.output:
-        rows = [{name: row} for row in rows]  # a data frame of one column, or a series with a name
+    rows = _rows(served, scored.values)
     if is_llm:
-        return values.dumps(rows[0] if is_chat(spec) and rows else rows, settings.nan)
+        return values.dumps(rows[0] if is_chat(served.spec) and rows else rows, settings.nan)
     return values.dumps({"predictions": rows}, settings.nan)
+
+
+def chunk_of(served: Served, array: pa.Array) -> dict[str, Any]:
+    """The predictions for some of the rows, JSON-ready, for an answer in events."""
+    return {"predictions": _rows(served, pa.chunked_array([array]))}
+
+
+def _rows(served: Served, given: pa.ChunkedArray) -> list[Any]:
+    spec = served.spec
+    rows = values.ready(given, spec.time_zone)
+    name = spec.signature.output_name
+    if name is not None and spec.method is None and given.type == spec.signature.output:
+        return [{name: row} for row in rows]  # a data frame of one column, or a series with a name
+    return rows
 
 
 def _known(spec: ModelSpec, params: Mapping[str, Any]) -> Mapping[str, Any] | None:

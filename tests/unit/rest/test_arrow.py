@@ -62,6 +62,8 @@ def test_values_come_back_in_their_type(array: pa.Array, pools: ToyPools, gatewa
     assert table.column_names == ["prediction"]
     assert table["prediction"].type == array.type
     assert table["prediction"].to_pylist() == array.to_pylist() + array[1:].to_pylist()
+    kind = {"Content-Type": ARROW_STREAM}
+    assert client.post("/invocations", content=stream(batch), headers=kind).status_code == 200
     assert len(pa.ipc.open_stream(predict(client, stream(batch.slice(0, 0))).content).read_all()) == 0
 
 

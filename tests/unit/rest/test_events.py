@@ -70,6 +70,13 @@ def test_predictions_come_in_the_order_of_the_rows_and_then_the_end(client: http
     assert end == ("end", "", {"rows": 25_000, "model_name": "m", "model_version": "1"})
 
 
+def test_the_route_of_mlflow_answers_events_too(client: httpx.Client) -> None:
+    rows = {"inputs": {"a": list(range(10_001))}}
+    response = client.post("/models/m/invocations", json=rows, headers={"Accept": "text/event-stream"})
+    chunks = [data.get("predictions") for _, _, data in read(response.text)]
+    assert chunks == [list(range(10_000)), [10_000], None]
+
+
 def test_an_error_of_the_first_rows_is_an_error_as_without_events(client: httpx.Client) -> None:
     assert ask(client, [-1]).status_code == 500
 
