@@ -113,7 +113,7 @@ def test_a_regressor_answers_alike(both: Any) -> None:
             (one.status_code, {key: one.json().get(key) for key in ("error_code", "sqlstate", "error_class")})
             for one in (found, expected)
         ]
-        assert shown[0] == shown[1] or body in ('{"dataframe_records": [{"a": 1}]}',), (body, shown)
+        assert shown[0] == shown[1], (body, shown)
     for kind in ("text/plain", "application/json; charset=latin-1", "application/json; a=b"):
         statuses = {
             one.post(at, content="{}", headers={"Content-Type": kind}).status_code
@@ -183,24 +183,34 @@ def as_json(value: Any) -> Any:
     return value
 
 
+PLAIN = list(TYPES)[:8]
+
+
+# MLflow's own checks, which nested columns need, let no NULL pass among integers and booleans, also in SQL
+@pytest.mark.parametrize("names", [PLAIN, [*PLAIN[3:], *list(TYPES)[8:]]], ids=["plain", "nested"])
 def test_all_forms_give_what_sql_gives(
-    spark: SparkSession, gateway: httpx.Client, register: Callable[..., sm.Model], tmp_path: pathlib.Path
+    names: list[str],
+    spark: SparkSession,
+    gateway: httpx.Client,
+    register: Callable[..., sm.Model],
+    tmp_path: pathlib.Path,
 ) -> None:
-    inputs = Schema([ColSpec(type_, name, required=False) for name, type_ in TYPES.items()])
+    inputs = Schema([ColSpec(TYPES[name], name, required=False) for name in names])
     params = ParamSchema([ParamSpec("k", DataType.long, 3)])
     signature = ModelSignature(inputs, Schema([ColSpec(DataType.string)]), params)
     mlflow.pyfunc.save_model(tmp_path / "told", **of_code("told.py", signature))
     model = register("told", str(tmp_path / "told"))
     given = list(rows(1000))
     table = spark.createDataFrame(given, SQL).coalesce(1)
-    expected = [row[0] for row in table.select(model(*TYPES)).collect()]
-    data = [[as_json(value) for value in row] for row in given]
-    records = [dict(zip(TYPES, row, strict=True)) for row in data]
+    expected = [row[0] for row in table.select(model(*names)).collect()]
+    at = [list(TYPES).index(name) for name in names]
+    data = [[as_json(row[i]) for i in at] for row in given]
+    records = [dict(zip(names, row, strict=True)) for row in data]
     bodies: list[dict[str, Any]] = [
-        {"dataframe_split": {"columns": list(TYPES), "data": data}},
+        {"dataframe_split": {"columns": names, "data": data}},
         {"dataframe_records": records},
         {"instances": records},
-        {"inputs": {name: [row[i] for row in data] for i, name in enumerate(TYPES)}},
+        {"inputs": {name: [row[i] for row in data] for i, name in enumerate(names)}},
     ]
     for body in bodies:
         response = gateway.post("/models/told/invocations", json=body)
@@ -213,5 +223,5 @@ def test_all_forms_give_what_sql_gives(
     client = ScoringServerClient(gateway.base_url.host, gateway.base_url.port)
     client.wait_server_ready()
     plain = pd.DataFrame({"double": [0.1], "string": ["x"]})
-    assert client.invoke(plain).predictions["predictions"] == ["['0.1', \"'x'\"] {'k': 3}"]
+    assert client.invoke(plain)["predictions"] == ["['0.1', \"'x'\"] {'k': 3}"]
     assert client.get_version() == mlflow.__version__
