@@ -15,7 +15,7 @@ from sparkmodel.rest.settings import Settings
 _WHAT = "Cannot read the request"
 _BYTES_OF = {"[": 64, "{": 232, ",": 32}  # what CPython takes for a list, for a dict, and for one value more
 _TIMES = 5  # as much memory as so many of the longest bodies
-_CHUNK = 1 << 20
+_CHUNK = 1 << 17
 
 _DEPTH = np.zeros(256, np.int8)
 _DEPTH[[ord("["), ord("{")]] = 1

@@ -97,8 +97,6 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "registration.plan": frozenset({"pyarrow", "pyspark"}),
     "remote": frozenset({"pyarrow"}),
     "rest": frozenset({"fastapi", "orjson", "pyarrow", "starlette", "uvicorn"}),
-    "rest.mlflow.columns": frozenset({"pandas", "pyarrow"}),
-    "rest.mlflow.files": frozenset({"pandas", "pyarrow"}),
     "rest.strict": frozenset({"numpy", "orjson"}),
     "rest.oip.packed": frozenset({"numpy", "pyarrow"}),
     "rest.oip.tensors": frozenset({"numpy", "orjson", "pyarrow"}),

@@ -7,13 +7,13 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 
 from sparkmodel.errors import SchemaMismatchError
 from sparkmodel.names import missing, places
 from sparkmodel.rest.mlflow.leaves import array_of
 from sparkmodel.schema import Column, is_list
+from sparkmodel.scoring.guesses import guess_column
 from sparkmodel.spec import ModelSpec
 
 
@@ -85,7 +85,7 @@ def fitted(spec: ModelSpec, what: str, name: str, values: list[Any], type_: pa.D
         SchemaMismatchError: a value does not fit.
     """
     try:
-        return _guess(values) if type_ is None else array_of(values, type_, spec.time_zone)
+        return guess_column(values) if type_ is None else array_of(values, type_, spec.time_zone)
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         wanted = f", the model takes {type_}" if type_ is not None else ""
         raise SchemaMismatchError(what, f"column '{name}' does not fit{wanted}: {error}") from error
@@ -116,20 +116,12 @@ def _inferred(what: str, given: Columns) -> tuple[pa.Table, bool]:
     arrays = []
     for name, values in zip(names, given.values, strict=True):
         try:
-            arrays.append(_guess(values))
+            arrays.append(guess_column(values))
         except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
             raise SchemaMismatchError(
                 what, f"column '{name}' has values of no one type: {error}", "register the model with inputs"
             ) from error
     return pa.table(arrays, names=list(names)), given.names is not None
-
-
-def _guess(values: list[Any]) -> pa.Array:
-    """What pandas makes of JSON's values, and of numbers in lists NumPy: numbers beside a gap are floats."""
-    depth = _depth(values)
-    if depth:
-        return pa.array(values)
-    return pa.array(pd.Series(values), from_pandas=True)
 
 
 def _depth(values: list[Any]) -> int:

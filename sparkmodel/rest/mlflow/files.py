@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import io
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
@@ -15,6 +14,7 @@ from sparkmodel.names import missing
 from sparkmodel.rest.mlflow.columns import fitted
 from sparkmodel.rest.settings import Settings
 from sparkmodel.schema import Column
+from sparkmodel.scoring.guesses import guess_csv
 from sparkmodel.spec import ModelSpec
 
 _WHAT = "Cannot read the request"
@@ -116,7 +116,6 @@ def _read_csv(body: bytes, types: dict[str, pa.DataType]) -> pa.Table:
 def _guessed(spec: ModelSpec, body: bytes) -> tuple[pa.Table, bool]:
     """What pandas takes the columns for, as MLflow's server does."""
     try:
-        frame = pd.read_csv(io.StringIO(body.decode("utf-8")))
-    except (ValueError, pd.errors.EmptyDataError) as error:  # UnicodeDecodeError and ParserError are ValueErrors
+        return guess_csv(body.decode("utf-8")), True
+    except ValueError as error:  # UnicodeDecodeError, and pandas' own errors, are ValueErrors
         raise MalformedRequestError(_WHAT, f"its body is no CSV: {error}", "send what to_csv() writes") from error
-    return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None), True

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sparkmodel.errors import MalformedRequestError
+from sparkmodel.errors import MalformedRequestError, SchemaMismatchError
 from sparkmodel.rest.mlflow.columns import Columns, depth, depth_of
 from sparkmodel.schema import Column
 from sparkmodel.spec import ModelSpec
@@ -36,6 +36,7 @@ def read_form(spec: ModelSpec, body: Any) -> Request:
 
     Raises:
         MalformedRequestError: it is none of the forms, or two.
+        SchemaMismatchError: a tensor comes where the model takes columns.
     """
     if not isinstance(body, dict):
         raise _malformed(f"its body is {_kind(body)}", f"send an object with one of {sorted(_FORMS)}")
@@ -117,8 +118,8 @@ def _of_tensor(data: Any, inputs: tuple[Column, ...] | None) -> Columns:
         name = None if inputs is None else inputs[0].name
         return Columns(values=[rows], names=None if name is None else [name])
     if any(column.shape is not None or column.name is not None for column in inputs):
-        raise _malformed(
-            "its rows have no names, and the model's inputs have", "send objects, or a column of each name"
+        raise SchemaMismatchError(
+            _WHAT, f"its rows have no names, the model takes {', '.join(map(str, inputs))}", "send objects, or columns"
         )
     return Columns(values=_transposed(rows, None))
 

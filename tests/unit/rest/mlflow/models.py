@@ -80,4 +80,4 @@ def _plain(value: Any) -> Any:
         return [_plain(one) for one in value]
     if value is pd.NA or value is pd.NaT:
         return None
-    return value
+    return value.item() if isinstance(value, np.generic) else value
