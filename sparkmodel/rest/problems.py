@@ -20,16 +20,21 @@ STATUS: dict[type[e.SparkModelError], int] = {
     e.ModelLoadError: 400,
     e.ModelProbeError: 400,
     e.ModelEnvironmentError: 400,
+    e.TokenRequiredError: 401,
     e.AuthenticationError: 403,
+    e.AccessRefusedError: 403,
     e.ModelNotFoundError: 404,
     e.VersionRetiredError: 404,
+    e.RequestIncompleteError: 408,
     e.NoPreviousVersionError: 409,
     e.NameTakenError: 409,
     e.RevisionChangedError: 409,
     e.InputsChangedError: 409,
     e.ResultTypeChangedError: 409,
     e.BatchTooLargeError: 413,
+    e.UnsupportedMediaTypeError: 415,
     e.PoolBusyError: 429,
+    e.TooManyRequestsError: 429,
     e.PredictError: 500,
     e.WrongRowCountError: 500,
     e.WrongResultTypeError: 500,
@@ -51,6 +56,26 @@ def status_of(error: BaseException) -> int:
     return STATUS.get(type(error), FAULT) if isinstance(error, e.SparkModelError) else FAULT
 
 
+def headers_of(error: e.SparkModelError, status: int) -> dict[str, str]:
+    """Headers that go with an error."""
+    if status == 401:
+        return {"WWW-Authenticate": 'Bearer realm="sparkmodel"'}
+    if status in (429, 503):
+        return {"Retry-After": str(getattr(error, "retry_after_s", RETRY_AFTER_S))}
+    return {}
+
+
+def without_values(error: e.SparkModelError) -> e.SparkModelError:
+    """An error without what a model, or Arrow, said about the values that it was given; itself where it has none."""
+    if not isinstance(error, _MAY_TELL) and type(error) is not e.SparkModelError:
+        return error
+    fact = error.fact.partition(": ")[0]
+    return type(error)(error.what, fact, "the gateway's log says more, by the id of the request")
+
+
+_MAY_TELL = (e.PredictError, e.WrongResultTypeError)
+
+
 def body_of(protocol: str, error: e.SparkModelError, request_id: str) -> dict[str, object]:
     """What the body of an error says, in the words of the protocol; no traceback, and no input."""
     text = error.message
@@ -65,12 +90,18 @@ def body_of(protocol: str, error: e.SparkModelError, request_id: str) -> dict[st
     return {"condition": error.condition, "message": text, "request_id": request_id}
 
 
+def unrouted(protocol: str, text: str) -> dict[str, object]:
+    """What the body says where no route is, or none for the method; as FastAPI does, and so MLflow's server."""
+    return {"error": text} if protocol == "oip" else {"detail": text}
+
+
 # as in mlflow/exceptions.py
 _MLFLOW = {
     400: "BAD_REQUEST",
     401: "UNAUTHENTICATED",
     403: "PERMISSION_DENIED",
     404: "RESOURCE_DOES_NOT_EXIST",
+    408: "BAD_REQUEST",
     409: "RESOURCE_CONFLICT",
     413: "BAD_REQUEST",
     415: "BAD_REQUEST",

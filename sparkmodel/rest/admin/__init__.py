@@ -35,7 +35,7 @@ def routes(gateway: Gateway) -> list[Route]:
             context.model = request.path_params.get("name", "")
             return _json(await work.look(lambda: see(request)))
 
-        return flow.route(gateway, "admin", path, handler, ("GET",))
+        return flow.route(gateway, "admin", path, handler, ("GET",), scope="metrics")
 
     def change(path: str, action: str, method: str = "POST", status: int = 200) -> Route:
         async def handler(request: Request, context: Context) -> Response:
@@ -47,7 +47,7 @@ def routes(gateway: Gateway) -> list[Route]:
             gateway.models.forget(name)
             return _json(told, status)
 
-        return flow.route(gateway, "admin", path, handler, (method,))
+        return flow.route(gateway, "admin", path, handler, (method,), scope="admin")
 
     one = "/admin/models/{name}"
     return [

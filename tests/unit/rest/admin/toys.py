@@ -86,5 +86,3 @@ class MasterPools:
     def close(self) -> None:
         for pool in list(self.by_name.values()):
             pool.drop()
-
-
