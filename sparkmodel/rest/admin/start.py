@@ -7,9 +7,9 @@ import functools
 
 from sparkmodel.options import PoolOptions, check_name
 from sparkmodel.registration.apart import plan_apart
-from sparkmodel.registration.plan import make_spec
 from sparkmodel.registration.serve import find, serve
 from sparkmodel.registration.settle import Asked
+from sparkmodel.rest.admin.specs import spec_of
 
 
 def register(name: str, source: str) -> None:
@@ -20,6 +20,6 @@ def register(name: str, source: str) -> None:
     """
     if find(check_name(name)) is not None:
         return
-    make = functools.partial(make_spec, name, options=PoolOptions(), result_type=None)
+    make = functools.partial(spec_of, name, options=PoolOptions(), result_type=None)
     with plan_apart(name, Asked(source=source), make) as planned:
         serve(planned)

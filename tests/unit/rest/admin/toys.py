@@ -34,7 +34,7 @@ class MasterPool:
         return self.running.master.current.described, self.running.directory.version
 
     def handle(self) -> Handle:
-        handle = self.running.client()._handle
+        handle = self.running.client().handle
         return dataclasses.replace(handle, pool=dataclasses.replace(handle.pool, name=self.name, pool_id=self.pool_id))
 
     def stats(self) -> dict[str, Any]:
