@@ -46,7 +46,10 @@ def card(told: Mapping[str, Any]) -> None:
     lines = [(key, told[key]) for key in (*keys, "result_type", "comment") if told.get(key) not in (None, "")]
     if canary := told.get("canary"):
         lines.append(("canary", f"version {canary['version']} with {canary['traffic']:.3g} of the queries"))
-    lines += [(f"option {key}", json.dumps(value)) for key, value in (told.get("options") or {}).items()]
+    lines += [
+        (f"option {key}", value if isinstance(value, str) else json.dumps(value))
+        for key, value in (told.get("options") or {}).items()
+    ]
     width = max(len(key) for key, _ in lines)
     for key, value in lines:
         print(f"{key:{width}}  {plain(value)}")

@@ -67,9 +67,9 @@ class MasterPools:
         self.before_change: Callable[[], None] = lambda: None
 
     def add(self, name: str, source: Any, **rest: Any) -> MasterPool:
-        example = rest.pop("example", None)
+        parts = {key: rest.pop(key) for key in ("comment", "example") if key in rest}
         spec, payload = spec_of(source, **rest)
-        return self.deploy(dataclasses.replace(spec, name=name, example=example), payload.data)
+        return self.deploy(dataclasses.replace(spec, name=name, **parts), payload.data)
 
     def deploy(self, spec: ModelSpec, payload: bytes | None, *_: Any) -> MasterPool:
         self.by_name[spec.name] = MasterPool(self, spec, payload)
