@@ -50,7 +50,8 @@ def predict(
         body = sys.stdin.buffer.read() if data == "-" else pathlib.Path(data).read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read '{data}': {error.strerror}") from error
-    path = f"/models/{quote(name, safe='')}/invocations"
+    # MLflow's scoring protocol has no Arrow
+    path = f"/models/{quote(name, safe='')}/{'predict' if KINDS[chosen] == _ARROW else 'invocations'}"
     answer = Gateway(url).send("POST", path, body, KINDS[chosen], CHANGE_S)
     if chosen in ("arrow", "arrows"):
         import pyarrow as pa

@@ -36,7 +36,7 @@ def blocks(page: pathlib.Path, language: str) -> list[str]:
 
 def check_command(words: list[str]) -> None:
     """Fail for a command line that `sparkmodel` does not take; nothing is run."""
-    if words[:1] == ["--version"]:
+    if words[:1] in (["--version"], ["--install-completion"]):
         return
     group = typer.main.get_command(cli.app)
     assert words[0] in group.commands, words

@@ -52,7 +52,8 @@ def test_an_arrow_stream_is_answered_by_one(run: Run, recorder: Any, tmp_path: p
     recorder.answer = (200, {}, sink.getvalue())
     (tmp_path / "rows.arrow").write_bytes(sink.getvalue())
     assert run("predict", "m", str(tmp_path / "rows.arrow"))[:2] == (0, "1\n2\n")
-    assert recorder.seen[0][1]["Content-Type"] == "application/vnd.apache.arrow.stream"
+    path, headers, _ = recorder.seen[0]
+    assert (path, headers["Content-Type"]) == ("/models/m/predict", "application/vnd.apache.arrow.stream")
 
 
 def test_what_is_refused_is_said(run: Run, recorder: Any, tmp_path: pathlib.Path) -> None:
