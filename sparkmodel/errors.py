@@ -343,6 +343,12 @@ class UnsupportedMediaTypeError(SparkModelError):
     condition = "UNSUPPORTED_MEDIA_TYPE"
 
 
+class MalformedRequestError(SparkModelError):
+    """The text of a request is not what its protocol has."""
+
+    condition = "MALFORMED_REQUEST"
+
+
 class RequestIncompleteError(SparkModelError):
     """The body of a request over HTTP did not come in time, or its sender left."""
 

@@ -16,7 +16,8 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sparkmodel.errors import AccessRefusedError
-from sparkmodel.rest import admin, openapi, problems
+from sparkmodel.rest import admin, mlflow, openapi, problems
+from sparkmodel.rest.console import routes as console
 from sparkmodel.rest.flow import context_of, failed
 from sparkmodel.rest.gateway import Gateway
 from sparkmodel.version import __version__
@@ -72,4 +73,4 @@ class Doors:
 
 
 # each protocol's routes
-PROTOCOLS: tuple[Callable[[Gateway], Sequence[BaseRoute]], ...] = (admin.routes,)
+PROTOCOLS: tuple[Callable[[Gateway], Sequence[BaseRoute]], ...] = (mlflow.routes, admin.routes, console.routes)

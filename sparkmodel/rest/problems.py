@@ -13,6 +13,7 @@ STATUS: dict[type[e.SparkModelError], int] = {
     e.InvalidOptionError: 400,
     e.InvalidNameError: 400,
     e.SchemaMismatchError: 400,
+    e.MalformedRequestError: 400,
     e.UnsupportedTypeError: 400,
     e.UnsupportedSourceError: 400,
     e.UntrustedModelFileError: 400,
@@ -80,11 +81,12 @@ def body_of(protocol: str, error: e.SparkModelError, request_id: str) -> dict[st
     """What the body of an error says, in the words of the protocol; no traceback, and no input."""
     text = error.message
     if protocol == "mlflow":
-        return {
-            "error_code": _MLFLOW.get(status_of(error), "INTERNAL_ERROR"),
-            "message": text,
-            "request_id": request_id,
-        }
+        code, state = _MLFLOW.get(status_of(error), "INTERNAL_ERROR"), {}
+        if isinstance(error, e.SchemaMismatchError | e.UnsupportedTypeError | e.InvalidOptionError):
+            code, state = "INVALID_PARAMETER_VALUE", {"sqlstate": "KAM01", "error_class": "SCHEMA_ENFORCEMENT_FAILED"}
+        elif isinstance(error, e.MalformedRequestError):
+            state = {"sqlstate": "KAM00", "error_class": "INVALID_PARAMETER_VALUE"}
+        return {"error_code": code, "message": text, **state, "request_id": request_id}
     if protocol in ("oip", "tensorflow"):
         return {"error": text}
     return {"condition": error.condition, "message": text, "request_id": request_id}
