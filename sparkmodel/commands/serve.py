@@ -31,6 +31,9 @@ def serve(
     hedge: Annotated[bool, typer.Option("--hedge", help="Send slow calls to a second worker too.")] = False,
     record: Annotated[str | None, typer.Option(metavar="URI", help="Keep a record of calls there.")] = None,
     no_console: Annotated[bool, typer.Option("--no-console", help="Serve no console.")] = False,
+    on_ray: Annotated[
+        bool, typer.Option("--on-ray", help="Serve from every node of the Ray cluster, by Ray Serve.")
+    ] = False,
     allow_source: Annotated[
         list[str] | None,
         typer.Option(metavar="PREFIX", help="Let admins register from there too: a directory, a URI, or python:"),
@@ -50,10 +53,24 @@ def serve(
         if not (name and sign and uri) or name in wanted:
             raise UsageError(f"--model takes name=URI, each name once, not '{text}'")
         wanted[name] = uri
-    more: dict[str, Any] = {"allow_sources": tuple(allow_source)} if allow_source else {}
+    settings: dict[str, Any] = {
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+        "insecure": insecure,
+        "docs": docs,
+        "hedge": hedge,
+        "console": not no_console,
+        "allow_sources": tuple(allow_source or ()),
+    }
+    only = next(iter(wanted)) if len(wanted) == 1 else None
     if record is not None:
-        more["record"] = record
+        settings["record"] = record
     starts: Any = importlib.import_module("sparkmodel.rest.serve")
+    if on_ray:
+        _serve_on_ray(
+            starts, {**settings, "host": host, "port": port, "only": only}, address, namespace, wanted, tokens
+        )
+        return
     if wanted:
         _register(address, namespace, wanted)
     starts.serve(
@@ -62,16 +79,28 @@ def serve(
         block=True,
         address=address,
         namespace=namespace,
-        model=next(iter(wanted)) if len(wanted) == 1 else None,
+        model=only,
         tokens=tokens,
-        tls_cert=tls_cert,
-        tls_key=tls_key,
-        insecure=insecure,
-        docs=docs,
-        hedge=hedge,
-        console=not no_console,
-        **more,
+        **settings,
     )
+
+
+def _serve_on_ray(
+    starts: Any, settings: dict[str, Any], address: str | None, namespace: str, wanted: dict[str, str], file: str | None
+) -> None:
+    """Run the gateway on the cluster; with the doors that a gateway of this machine has."""
+    import importlib
+
+    from sparkmodel.rest import tokens
+    from sparkmodel.rest.settings import Settings
+
+    settled = Settings(**settings)
+    known = (*(tokens.read(file) if file is not None else ()), *tokens.from_environment())
+    starts.check_doors(settled, known)
+    if wanted:
+        raise UsageError("--model does not go with --on-ray: register models once it serves")
+    on_ray: Any = importlib.import_module("sparkmodel.rest.on_ray")
+    on_ray.serve_on_ray(settled, address=address, namespace=namespace, tokens=known).run()
 
 
 def _register(address: str | None, namespace: str, wanted: dict[str, str]) -> None:

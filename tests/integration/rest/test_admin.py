@@ -24,7 +24,7 @@ from tests.integration.registered import FRAME, line, log
 SERVE = """
 import atexit, sys
 from sparkmodel.cli import main
-atexit.register(lambda: print("ENGINES", sorted({"pyspark", "mlflow", "ray", "pandas"} & set(sys.modules)), flush=True))
+atexit.register(lambda: print("ENGINES", sorted({"pyspark", "mlflow", "ray"} & set(sys.modules)), flush=True))
 sys.exit(main(["serve", "--port", "0", "--model", sys.argv[1]]))
 """
 
