@@ -113,6 +113,8 @@ def test_the_command_serves_without_an_engine_in_its_process(doubled: str, tmp_p
             (card,) = json.loads(run("models", "--json"))
             assert (card["name"], card["state"]) == ("served", "ready")
             assert json.loads(run("update", "served", "models:/admin_line/2", "--json"))["version"] == 2
+            (tmp_path / "rows.csv").write_text("x\n2.0\n4.0\n")
+            assert run("predict", "served", str(tmp_path / "rows.csv")) == "6.0\n12.0\n"
         finally:
             gateway.send_signal(signal.SIGINT)
         rest = gateway.stdout.read()
