@@ -57,7 +57,7 @@ class Recorder(http.server.BaseHTTPRequestHandler):
     server: Any
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.seen.append((self.path, dict(self.headers), body))
         self.server.asked.set()
         assert self.server.may_answer.wait(60)
@@ -67,6 +67,8 @@ class Recorder(http.server.BaseHTTPRequestHandler):
             self.send_header(key, value)
         self.end_headers()
         self.wfile.write(answer)
+
+    do_GET = do_POST
 
     def log_message(self, *_: Any) -> None:
         """Nothing is logged."""

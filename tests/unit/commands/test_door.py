@@ -116,7 +116,7 @@ def test_the_gateway_of_this_user_is_found_with_its_token(run: Run, recorder: An
 def test_the_token_of_a_file_goes_nowhere_else(run: Run, recorder: Any, home: pathlib.Path) -> None:
     announce(home, "1.json", url="http://127.0.0.1:1")
     run("predict", "m", __file__)
-    recorder.answer = (307, {"Location": f"{recorder.url}/elsewhere"}, b"")
+    recorder.answer = (302, {"Location": f"{recorder.url}/elsewhere"}, b"")
     os.environ["SPARKMODEL_TOKEN"] = "a-token-of-the-environment"
     assert run("predict", "m", __file__)[0] == 1
     os.environ.pop("SPARKMODEL_TOKEN")
