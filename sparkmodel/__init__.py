@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sparkmodel.errors import SparkModelError
     from sparkmodel.loaders.predictor import Predictor
     from sparkmodel.model import Model as Model
+    from sparkmodel.rest.serve import serve
     from sparkmodel.spark.tables import save_to_table
 
 _HOMES = {
@@ -32,6 +33,7 @@ _HOMES = {
     "predict_batch_udf": "sparkmodel.drop_in",
     "register": "sparkmodel.api",
     "save_to_table": "sparkmodel.spark.tables",
+    "serve": "sparkmodel.rest.serve",
     "shutdown": "sparkmodel.api",
     "spark_udf": "sparkmodel.drop_in",
     "unregister": "sparkmodel.api",
@@ -48,6 +50,7 @@ __all__ = [
     "predict_batch_udf",
     "register",
     "save_to_table",
+    "serve",
     "shutdown",
     "spark_udf",
     "unregister",

@@ -3,52 +3,34 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import importlib
 import json
-import os
 from typing import Any
 
-from sparkmodel.cluster.common import NAMESPACE
 from sparkmodel.doctor.examination import examine, gather
 from sparkmodel.doctor.finding import FAIL, HERE, OK, WARN, Finding, worst
 from sparkmodel.doctor.leftovers import clean_here
 from sparkmodel.doctor.scene import Scene
 
-ABOUT = "look at what is installed, reachable and left over, and say what to do"
-_MORE = "Nothing is started or joined, but for a cluster that is named. The exit code is 1 if something fails, else 0."
 
+def run(address: str | None, namespace: str, master: str | None, *, as_json_: bool, clean: bool) -> int:
+    """Look, clean if that is wanted, print; returns the exit code.
 
-def add_to(commands: Any) -> None:
-    """Make it one of the command line's commands."""
-    parser: argparse.ArgumentParser = commands.add_parser("doctor", help=ABOUT, description=f"{ABOUT}. {_MORE}")
-    parser.add_argument(
-        "--address",
-        metavar="HOST:PORT",
-        default=os.environ.get("RAY_ADDRESS"),
-        help="look at this Ray cluster too, its nodes and its pools; RAY_ADDRESS by default",
-    )
-    parser.add_argument("--namespace", default=NAMESPACE, help="Ray namespace of the pools' names")
-    parser.add_argument(
-        "--master", metavar="URL", help="look at the executors of this Spark too, such as spark://host:7077"
-    )
-    parser.add_argument("--json", action="store_true", help="print all findings as one JSON object")
-    parser.add_argument(
-        "--clean", action="store_true", help="remove what dead owners have left, here and with --address on the cluster"
-    )
-    parser.set_defaults(run=run)
-
-
-def run(options: argparse.Namespace) -> int:
-    """Look, clean if that is wanted, print; returns the exit code."""
-    address = None if options.address in (None, "", "local", "auto") else options.address
-    done = clean_here() if options.clean else []
-    scene = gather(address, options.master, options.namespace)
-    if options.clean and scene.graves:
-        done += _clean_cluster(scene, options.namespace)
+    Args:
+        address: Of a Ray cluster to look at too.
+        namespace: Ray namespace of the pools' names.
+        master: Of a Spark to look at too.
+        as_json_: Whether to print JSON.
+        clean: Whether to remove what dead owners have left.
+    """
+    address = None if address in (None, "", "local", "auto") else address
+    done = clean_here() if clean else []
+    scene = gather(address, master, namespace)
+    if clean and scene.graves:
+        done += _clean_cluster(scene, namespace)
     findings = examine(scene)
-    print(as_json(findings, done) if options.json else as_text(findings, done))
+    print(as_json(findings, done) if as_json_ else as_text(findings, done))
     return 1 if worst(findings) == FAIL else 0
 
 

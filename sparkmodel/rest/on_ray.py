@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -11,6 +12,7 @@ import ray
 from sparkmodel.cluster import connection
 from sparkmodel.errors import InvalidOptionError, RayUnavailableError
 from sparkmodel.rest.settings import Settings
+from sparkmodel.rest.tokens import Token
 from sparkmodel.wire.addresses import spelled
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ def serve_on_ray(
     address: str | None = None,
     namespace: str = connection.NAMESPACE,
     replicas: int | None = None,
+    tokens: Iterable[Token] = (),
 ) -> OnRay:
     """Run the gateway on the nodes of a Ray cluster. This process connects to it, and no process of Spark's should.
 
@@ -72,6 +75,7 @@ def serve_on_ray(
         address: Of the cluster, `host:port`; None is RAY_ADDRESS.
         namespace: Ray namespace of the pools' names.
         replicas: Processes that serve; None is one for each node that lives.
+        tokens: Who may ask for what.
 
     Raises:
         InvalidOptionError: there is no cluster, or Ray Serve runs already and binds another host or port.
@@ -87,13 +91,13 @@ def serve_on_ray(
     nodes: Any = ray.nodes
     alive = [node for node in nodes() if node["Alive"]]
     options = {"name": "gateway", "max_ongoing_requests": _ONGOING, "ray_actor_options": {"num_cpus": 0.1}}
-    deployment = serve.deployment(serve.ingress(_builder(settings, namespace))(), **options)
+    deployment = serve.deployment(serve.ingress(_builder(settings, namespace, tuple(tokens)))(), **options)
     application = deployment.options(num_replicas=replicas or max(1, len(alive))).bind()
     serve.run(application, name=APPLICATION, route_prefix="/", _local_testing_mode=False)
     return OnRay(settings, f"http://{spelled(settings.host, settings.port)}")
 
 
-def _builder(settings: Settings, namespace: str) -> Any:
+def _builder(settings: Settings, namespace: str, tokens: tuple[Token, ...]) -> Any:
     """Makes the application in each replica, whose keeper joins the cluster that the replica is on."""
 
     def build() -> FastAPI:
@@ -102,7 +106,7 @@ def _builder(settings: Settings, namespace: str) -> Any:
         from sparkmodel.rest.gateway import Gateway
 
         keeper.ensure(None, namespace)
-        return make_app(Gateway(settings))
+        return make_app(Gateway(settings, tokens))
 
     return build
 

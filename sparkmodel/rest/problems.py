@@ -93,6 +93,11 @@ def body_of(protocol: str, error: e.SparkModelError, request_id: str) -> dict[st
     return {"condition": error.condition, "message": text, "request_id": request_id}
 
 
+def unrouted(protocol: str, text: str) -> dict[str, object]:
+    """What the body says where no route is, or none for the method; as FastAPI does, and so MLflow's server."""
+    return {"error": text} if protocol == "oip" else {"detail": text}
+
+
 # as in mlflow/exceptions.py
 _MLFLOW = {
     400: "BAD_REQUEST",

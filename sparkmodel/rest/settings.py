@@ -35,6 +35,7 @@ class Settings:
         per_s: Requests per second of a caller whose token does not say; None without limit.
         concurrent: Requests at once of a caller whose token does not say; None without limit.
         head_s: Longest time that a connection takes to send the head of a request.
+        body_s: Longest time that its body takes, and a second more for each 16 KiB of it.
         idle_s: Time after which a connection that says nothing is closed.
     """
 
@@ -48,6 +49,7 @@ class Settings:
     timeout_s: float | None = None
     hedge: bool = False
     nan: str = "null"
+    allow_sources: tuple[str, ...] = ()
     tls_cert: str | None = None
     tls_key: str | None = None
     insecure: bool = False
@@ -57,5 +59,5 @@ class Settings:
     per_s: float | None = None
     concurrent: int | None = None
     head_s: float = 10.0
+    body_s: float = 30.0
     idle_s: float = 75.0
-    allow_sources: tuple[str, ...] = ()

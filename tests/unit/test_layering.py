@@ -58,8 +58,8 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "secret": frozenset(),
     "version": frozenset(),
     "binding": frozenset({"pyarrow"}),
-    "cli": frozenset({"click", "typer"}),
-    "commands": frozenset({"rich", "typer"}),
+    "cli": frozenset({"typer"}),
+    "commands": frozenset({"pyarrow", "rich", "typer"}),
     "__main__": frozenset(),
     "api": frozenset({"pyspark"}),
     "cluster": frozenset({"numpy", "ray", "setproctitle"}),
@@ -231,7 +231,7 @@ def test_a_module_is_short_licensed_and_documented(module: str) -> None:
 
 
 def test_every_name_at_the_public_door_resolves() -> None:
-    assert len(sparkmodel.__all__) <= 12
+    assert len(sparkmodel.__all__) <= 13
     assert len(set(sparkmodel.__all__)) == len(sparkmodel.__all__)
     assert set(dir(sparkmodel)) == {*sparkmodel.__all__, "Model", "__version__"}
     for name in sparkmodel.__all__:
@@ -256,6 +256,7 @@ def test_every_module_can_be_imported() -> None:
         ("sparkmodel.api", {"ray"}),  # the driver does not hold Ray
         ("sparkmodel.control.service", {"ray"}),
         ("sparkmodel.keeper.pools", {"ray", "mlflow", "pandas", "pyspark"}),
+        ("sparkmodel.rest.serve", {"ray", "mlflow", "pandas", "pyspark"}),
         ("sparkmodel.pool.master", {"ray", "mlflow", "pyspark", "pandas"}),
         ("sparkmodel.pool.worker", {"ray", "mlflow", "pyspark"}),
     ],

@@ -30,12 +30,12 @@ def routes(gateway: Gateway) -> list[Route]:
     work, looks = Work(), Looks()
     actions = Actions(gateway.settings)
 
-    def look(path: str, see: Callable[[Request], Json]) -> Route:
+    def look(path: str, see: Callable[[Request], Json], scope: str = "metrics") -> Route:
         async def handler(request: Request, context: Context) -> Response:
             context.model = request.path_params.get("name", "")
             return _json(await work.look(lambda: see(request)))
 
-        return flow.route(gateway, "admin", path, handler, ("GET",))
+        return flow.route(gateway, "admin", path, handler, ("GET",), scope=scope)
 
     def change(path: str, action: str, method: str = "POST", status: int = 200) -> Route:
         async def handler(request: Request, context: Context) -> Response:
@@ -47,14 +47,14 @@ def routes(gateway: Gateway) -> list[Route]:
             gateway.models.forget(name)
             return _json(told, status)
 
-        return flow.route(gateway, "admin", path, handler, (method,))
+        return flow.route(gateway, "admin", path, handler, (method,), scope="admin")
 
     one = "/admin/models/{name}"
     return [
         look("/admin/models", lambda _: looks.all()),
         look(one, lambda request: looks.one(request.path_params["name"])),
         look(one + "/events", lambda request: looks.events(request.path_params["name"], work.changes)),
-        look(one + "/logs", lambda request: looks.logs(request.path_params["name"], _lines(request))),
+        look(one + "/logs", lambda request: looks.logs(request.path_params["name"], _lines(request)), "admin"),
         change("/admin/models", "register", status=201),
         *(change(f"{one}/{action}", action) for action in ("update", "scale", "rollback", "promote")),
         change(one, "drop", "DELETE"),

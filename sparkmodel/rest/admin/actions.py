@@ -15,13 +15,13 @@ from sparkmodel.options import check_name, check_workers, parse_workers
 from sparkmodel.pool.intents import Intent
 from sparkmodel.registration.apart import plan_apart
 from sparkmodel.registration.calls import check_version
-from sparkmodel.registration.plan import make_spec
 from sparkmodel.registration.rollout import Rollout
 from sparkmodel.registration.serve import again, find, move, serve
 from sparkmodel.registration.settle import Asked, asked_again
 from sparkmodel.rest.admin.cards import card_of
 from sparkmodel.rest.admin.fields import Fields
 from sparkmodel.rest.admin.sources import check_options, check_source
+from sparkmodel.rest.admin.specs import spec_of
 from sparkmodel.rest.settings import Settings
 from sparkmodel.spec import ModelSpec
 
@@ -67,7 +67,7 @@ class Actions:
         if find(name) is not None:
             raise pools.name_taken(name)  # before anything is fetched
         make = functools.partial(
-            make_spec,
+            spec_of,
             name,
             options=settings.pool,
             result_type=settings.result_type,

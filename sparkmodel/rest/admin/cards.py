@@ -35,7 +35,7 @@ def details_of(pool: Pool) -> Json:
     """The card, and what a page about the model shows."""
     stats, error = pool.stats(), None
     if last := stats.get("last_error"):
-        error = {**last, "at": iso(last["time"])}
+        error = {"time": last["time"], "at": iso(last["time"]), "message": without_values(str(last["message"]))}
     latency = stats.get("latency", {})
     return {
         **_card(pool, stats),
@@ -79,6 +79,11 @@ def problem_of(stats: Mapping[str, Any]) -> str | None:
     if not error or since is None:
         return None
     return f"since {iso(since)}, {stats['restart_attempts']} times: {error}"
+
+
+def without_values(message: str) -> str:
+    """An error without what a model said, which may be what it was given: `logs` tells that, to admins."""
+    return ": ".join(message.split(": ", 2)[:2])
 
 
 def iso(seconds: float) -> str:

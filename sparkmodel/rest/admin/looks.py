@@ -11,7 +11,7 @@ from typing import Any
 from sparkmodel.errors import ModelNotFoundError, PoolGoneError, PoolNotReadyError, suggest
 from sparkmodel.keeper import pools
 from sparkmodel.keeper.pools import Pool
-from sparkmodel.rest.admin.cards import card_of, details_of, iso, problem_of
+from sparkmodel.rest.admin.cards import card_of, details_of, iso, problem_of, without_values
 
 Json = dict[str, Any]
 _LOOKS = 16  # pools that are asked at a time
@@ -59,7 +59,7 @@ class Looks:
             found = sorted(_of_workers(stats), key=lambda event: float(event["seconds"]))
             texts = [f"{iso(event['seconds'])} {event['kind']}: {event['text']}" for event in found]
             if error := stats.get("last_error"):
-                texts += str(error.get("details") or "").splitlines()
+                texts += [str(error["message"]), *str(error.get("details") or "").splitlines()]
             return {"lines": texts[-lines:]}
 
         return _asked(name, read)
@@ -110,7 +110,7 @@ def _of_workers(stats: Mapping[str, Any]) -> Iterator[Json]:
         cause = f" ({end['cause']})" if end["cause"] else ""
         yield _event(end["time"], "worker", f"process {end['pid']}: {end['fact']}{cause}")
     if error := stats.get("last_error"):
-        yield _event(error["time"], "error", str(error["message"]))
+        yield _event(error["time"], "error", without_values(str(error["message"])))
     if problem := problem_of(stats):
         yield _event(stats["restart_since"], "restart", f"a worker starts in vain {problem}")
 
