@@ -138,6 +138,9 @@ class Master:
         for member, worker in zip(members, workers, strict=True):
             worker["state"], worker["last_end"] = member.state, _told(crew.ends.of(member.slot))
         directory, summary = self.directory, summarize(workers)
+        figures = crew.counters.figures()
+        for version, weight in [(one.version, one.weight) for one in directory.served]:
+            figures.setdefault(version, {})["weight"] = weight
         failing = max(self._healer.failing.values(), key=lambda one: one.since, default=None)
         if failing is not None:  # it keeps the pool from being whole, now
             summary["last_error"] = {
@@ -159,6 +162,7 @@ class Master:
             "queued": sum(worker["queued"] for worker in workers),
             **summary,
             "workers": workers,
+            "figures": figures,
         }
 
     def versions(self) -> list[dict[str, Any]]:
