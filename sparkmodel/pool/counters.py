@@ -101,7 +101,7 @@ class Counters:
             return {key: sum(one.get(key, 0) for one in (*seen, self._ended.get(version, {}))) for key in SUMS}
 
     def figures(self) -> dict[int, dict[str, Any]]:
-        """Of each version, all its workers together: `series`, `refused` by condition, `restarts` by cause, `load_s`."""
+        """Of each version, its workers together: `series`, `refused` by condition, `restarts` by cause, `load_s`."""
         with self._lock:
             found: dict[int, dict[str, Any]] = {}
             for version, sums in self._ended.items():

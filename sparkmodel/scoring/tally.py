@@ -113,7 +113,7 @@ class Tally:
         error = last and {"time": last[0], "message": last[1].message, "details": last[1].details[-_DETAILS:]}
         with self._lock:
             series = {key: list(numbers) for key, numbers in self._stats.series.items()}
-            kept = {"series": series, "seconds": tuple(self._seconds), "last_error": error or None}
+            kept: dict[str, Any] = {"series": series, "seconds": tuple(self._seconds), "last_error": error or None}
             return dataclasses.replace(self._stats, **now, **kept)
 
 

@@ -103,7 +103,7 @@ class CallOptions:
         timeout_s: Deadline of each batch, from when it is sent; None waits as long as its worker is alive.
         app: Which Spark application calls, so that queries of two are told apart; empty where it is not known.
         query: What is scored by one version from the first row to the last; empty where each batch is for itself.
-        source: Who calls, for the pool's figures: `batch`, `stream`, `sql`, `rest` or `python`; empty where nobody says.
+        source: Who calls, for figures: `batch`, `stream`, `sql`, `rest` or `python`; empty where nobody says.
         limits: Those that held when the handle was made; the pool's directory has those of now.
     """
 
