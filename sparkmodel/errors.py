@@ -318,6 +318,43 @@ class BatchTooLargeError(SparkModelError):
     condition = "BATCH_TOO_LARGE"
 
 
+class TokenRequiredError(SparkModelError):
+    """A request over HTTP shows no token, and what it asks for needs one."""
+
+    condition = "TOKEN_REQUIRED"
+
+
+class AccessRefusedError(SparkModelError):
+    """A request over HTTP shows a token that is not known, or not good for what it asks."""
+
+    condition = "ACCESS_REFUSED"
+
+
+class TooManyRequestsError(SparkModelError):
+    """A caller, or all callers together, ask for more than the gateway takes at once."""
+
+    condition = "TOO_MANY_REQUESTS"
+    retry_after_s = 1
+
+
+class UnsupportedMediaTypeError(SparkModelError):
+    """The body of a request over HTTP is of a type, or packed in a way, that is not read."""
+
+    condition = "UNSUPPORTED_MEDIA_TYPE"
+
+
+class MalformedRequestError(SparkModelError):
+    """The text of a request is not what its protocol has."""
+
+    condition = "MALFORMED_REQUEST"
+
+
+class RequestIncompleteError(SparkModelError):
+    """The body of a request over HTTP did not come in time, or its sender left."""
+
+    condition = "REQUEST_INCOMPLETE"
+
+
 class ExecutorEnvironmentError(SparkModelError):
     """Spark's Python workers cannot run the function or reach the pool."""
 

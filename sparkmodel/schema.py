@@ -42,11 +42,13 @@ class Signature:
         inputs: Its columns or tensors.
         output: Type of the prediction of one row.
         params: Names of its inference parameters.
+        output_name: Of the one column of a data frame, or of the series, that the model gives; None without one.
     """
 
     inputs: tuple[Column, ...] | None = None
     output: pa.DataType | None = None
     params: tuple[str, ...] | None = None
+    output_name: str | None = None
 
     def __str__(self) -> str:
         inputs = "?" if self.inputs is None else ", ".join(map(str, self.inputs))

@@ -21,9 +21,10 @@ from sparkmodel.keeper import connection
 from tests import canary, python_daemon
 
 # The JVMs of tests live too short for what the second compiler does to pay: it takes two fifths of their time. To load
-# Spark's classes from their jars takes the half of what is left: see tools/archive_classes.py.
+# Spark's classes from their jars takes the half of what is left: see tools/archive_classes.py. On two cores that others
+# have work for too, the threads of a parallel collector cost more than they save.
 CLASSES = pathlib.Path(sys.prefix) / "spark.jsa"
-_JAVA_OPTIONS = ["-XX:TieredStopAtLevel=1"]
+_JAVA_OPTIONS = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
 if CLASSES.exists():  # a JVM with other jars would warn that it cannot use it
     _JAVA_OPTIONS += [f'"-XX:SharedArchiveFile={CLASSES}"', "-Xlog:disable", "-Xlog:all=error:stderr"]
 os.environ.setdefault("JDK_JAVA_OPTIONS", " ".join(_JAVA_OPTIONS))
@@ -96,7 +97,7 @@ def spark(ray_runtime: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         sm.configure_spark(SparkSession.builder)
         .master("local[2]")
         .config("spark.ui.enabled", "false")
-        .config("spark.driver.memory", "2g")  # of large arrays G1 needs whole regions, one beside the other
+        .config("spark.driver.memory", "2g")
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.python.daemon.module", "tests.python_daemon")
         .config("spark.eventLog.enabled", "true")

@@ -19,6 +19,8 @@ import pyspark
 
 from sparkmodel.spark.bridge import find_jar
 
+LIKE_TESTS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # as tests/conftest.py has it
+
 PROGRAM = """
 import sys
 import sparkmodel as sm
@@ -43,7 +45,7 @@ def state_of(java: str) -> str:
     version = subprocess.run([java, "-version"], capture_output=True, text=True, check=True).stderr
     places = [pathlib.Path(pyspark.__file__).parent / "jars", find_jar()]
     stats = "".join(f"{place} {place.stat().st_size} {place.stat().st_mtime_ns}\n" for place in places)
-    return f"{version}{pyspark.__version__}\n{stats}"
+    return f"{LIKE_TESTS}\n{version}{pyspark.__version__}\n{stats}"
 
 
 def main() -> None:
@@ -57,7 +59,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="sparkmodel-classes-") as scratch:
         made = pathlib.Path(scratch) / "made"
-        options = f"-XX:TieredStopAtLevel=1 -XX:ArchiveClassesAtExit={made} -Xlog:disable -Xlog:all=error:stderr"
+        options = f"{LIKE_TESTS} -XX:ArchiveClassesAtExit={made} -Xlog:disable -Xlog:all=error:stderr"
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", PROGRAM, scratch, options],
             cwd=scratch,

@@ -36,7 +36,14 @@ def signature_of(signature: Any) -> Signature:
         params=tuple(param.name for param in params),
         inputs=None if inputs is None else tuple(_column(spec) for spec in _columns(inputs)),
         output=None if signature.outputs is None else _output(signature.outputs),
+        output_name=None if signature.outputs is None else _name_of_one(signature.outputs),
     )
+
+
+def _name_of_one(schema: Schema) -> str | None:
+    """The name of an output that is one column; those of several are in the struct's type."""
+    only = schema.inputs[0] if len(schema.inputs) == 1 else None
+    return None if only is None or isinstance(only, TensorSpec) else only.name
 
 
 def _columns(schema: Schema) -> list[Any]:

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from fastapi import FastAPI
+from starlette.routing import Route
 
+from sparkmodel.rest import mlflow
 from sparkmodel.rest.gateway import Gateway
 from sparkmodel.version import __version__
 
@@ -28,4 +30,6 @@ def make_app(gateway: Gateway) -> FastAPI:
     return app
 
 
-PROTOCOLS: tuple = ()  # type: ignore[type-arg]  # each protocol's `routes(gateway) -> list[Route]`
+PROTOCOLS: tuple[Callable[[Gateway], list[Route]], ...] = (
+    mlflow.routes,
+)  # each protocol's `routes(gateway) -> list[Route]`

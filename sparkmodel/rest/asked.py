@@ -84,12 +84,14 @@ class Context:
         protocol: `mlflow`, `oip`, `tensorflow`, `arrow` or `admin`.
         path: Of the route, with its placeholders.
         principal: Name of the token that was shown; empty for none.
+        may_call: Names of the models that the token is good for; None for all.
         started: When the request came, by the monotonic clock.
         deadline: When its answer is of no use any more, by the monotonic clock; None without one.
         trace: W3C `traceparent` that came with it.
         model: Name of the model, once it is known.
         rows: Of the request.
         scored: What came of it.
+        version: Number of the model's version that answers, or would have, once it is known.
         condition: Of the error, if there was one.
         status: HTTP status of the answer.
         asked: What was asked, for who records inputs.
@@ -99,12 +101,14 @@ class Context:
     protocol: str = ""
     path: str = ""
     principal: str = ""
+    may_call: frozenset[str] | None = None
     started: float = 0.0
     deadline: float | None = None
     trace: str = ""
     model: str = ""
     rows: int = 0
     scored: Scored | None = None
+    version: int = 0
     condition: str = ""
     status: int = 200
     asked: Asked | None = None

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from sparkmodel.errors import DeadlineExceededError, ModelNotFoundError, PoolGoneError, suggest
 from sparkmodel.rest import calls
+from sparkmodel.rest.access import Access, check_model
+from sparkmodel.rest.admission import Admission
 from sparkmodel.rest.asked import Asked, Context, Scored, Served
 from sparkmodel.rest.models import Models
 from sparkmodel.rest.settings import Settings
+from sparkmodel.rest.tokens import Token
 
 Teller = Callable[[Context], None]
 
@@ -20,25 +23,32 @@ class Gateway:
 
     Args:
         settings: How it serves.
+        tokens: Who may do what.
 
     Attributes:
+        access: Who is let in.
+        admission: How much is.
         models: Which models there are.
         tellers: Are told of each request once it is answered, in the event loop: they must not wait, nor raise.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tokens: Iterable[Token] = ()) -> None:
         self.settings, self.models = settings, Models()
+        self.access, self.admission = Access(tokens, host=settings.host), Admission(settings)
         self.tellers: list[Teller] = []
 
     async def find(self, context: Context, name: str | None, version: int | None = None) -> Served:
         """The model that a request is about; without a name the only one that is served.
 
         Raises:
+            AccessRefusedError: the request's token is not good for it.
             ModelNotFoundError: there is no such model, or several and none was named.
             VersionRetiredError: it has no such version now.
         """
-        served = await self.models.find(name or await self._only(), version)
-        context.model = served.name
+        name = name or await self._only()
+        check_model(context.may_call, name)
+        served = await self.models.find(name, version)
+        context.model, context.version = served.name, version or served.version
         return served
 
     async def score(self, context: Context, served: Served, asked: Asked) -> Scored:
@@ -48,14 +58,20 @@ class Gateway:
             SparkModelError: with the condition that says why.
         """
         context.asked, context.rows = asked, asked.table.num_rows
+        with self.admission.scoring(served):
+            return await self._score(context, served, asked)
+
+    async def _score(self, context: Context, served: Served, asked: Asked) -> Scored:
         try:
             context.scored = await calls.score(served, asked, timeout_s=self._left(context), hedge=self.settings.hedge)
         except PoolGoneError:
             self.models.forget(served.name)
+            self.admission.forget(served.name)
             again = await self.find(context, served.name, asked.version)  # another pool may have its name already
             if again.handle.pool.pool_id == served.handle.pool.pool_id:
                 raise
             context.scored = await calls.score(again, asked, timeout_s=self._left(context))
+        context.version = context.scored.version
         return context.scored
 
     def tell(self, context: Context) -> None:

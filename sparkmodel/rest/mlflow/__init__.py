@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MLflow's scoring protocol: `/invocations` and what belongs to it, for one model or for each by its name."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import importlib.metadata
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sparkmodel.errors import ModelNotFoundError
+from sparkmodel.rest.asked import Context
+from sparkmodel.rest.bodies import read_body
+from sparkmodel.rest.flow import route
+from sparkmodel.rest.gateway import Gateway
+from sparkmodel.rest.mlflow.media import media_type
+from sparkmodel.rest.mlflow.requests import is_long, read, reply
+
+_PROTOCOL = "mlflow"
+
+
+def routes(gateway: Gateway) -> list[Route]:
+    """The protocol's routes."""
+
+    async def invoke(request: Request, context: Context) -> Response:
+        path = request.path_params
+        version = _version_of(path.get("version"))
+        kind = media_type(request.headers.get("content-type"))
+        served = await gateway.find(context, path.get("name"), version)
+        body = await read_body(request, gateway.settings)
+        reading = functools.partial(read, served, kind, body, gateway.settings, version)
+        asked, is_llm = await asyncio.to_thread(reading) if is_long(body) else reading()
+        scored = await gateway.score(context, served, asked)
+        writing = functools.partial(reply, served, scored, is_llm, gateway.settings)
+        content = await asyncio.to_thread(writing) if len(scored.values) > _LONG_ROWS else writing()
+        return Response(content, media_type="application/json")
+
+    async def ping(request: Request, context: Context) -> Response:
+        if not await gateway.models.names():
+            raise ModelNotFoundError("Cannot answer well", "no model is served", "register one")
+        return Response("\n", media_type="application/json")
+
+    async def version(request: Request, context: Context) -> Response:
+        return Response(importlib.metadata.version("mlflow"), media_type="application/json")
+
+    scoring = ("/invocations", "/models/{name}/invocations", "/models/{name}/versions/{version}/invocations")
+    about = (("/ping", ping), ("/health", ping), ("/version", version))
+    return [
+        *(route(gateway, _PROTOCOL, path, invoke) for path in scoring),
+        *(route(gateway, _PROTOCOL, path, handler, ("GET",)) for path, handler in about),
+    ]
+
+
+_LONG_ROWS = 10_000
+
+
+def _version_of(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise ModelNotFoundError(f"Cannot call version '{text}'", "it is no number", "write a number, such as 1")
+    return int(text)
