@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from sparkmodel.rest import mlflow
+from sparkmodel.rest import metrics, mlflow
 from sparkmodel.rest.gateway import Gateway
 from sparkmodel.version import __version__
 
@@ -32,4 +32,5 @@ def make_app(gateway: Gateway) -> FastAPI:
 
 PROTOCOLS: tuple[Callable[[Gateway], list[Route]], ...] = (
     mlflow.routes,
+    metrics.routes,
 )  # each protocol's `routes(gateway) -> list[Route]`
