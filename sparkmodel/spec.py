@@ -59,6 +59,7 @@ class ModelSpec:
         declared: Inputs that were declared with the registration, for sources that have none of their own.
         comment: What somebody wrote about it.
         statement: The SQL statement that made it, in parts, as who sent it wants them back.
+        example: The model's input example, as a JSON body of MLflow's scoring protocol; None without one.
     """
 
     name: str
@@ -75,6 +76,7 @@ class ModelSpec:
     declared: tuple[Column, ...] | None = None
     comment: str = ""
     statement: Mapping[str, Any] | None = None
+    example: str | None = None
 
     @property
     def digest(self) -> str:

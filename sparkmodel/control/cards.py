@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sparkmodel.control.sql_options import Settings
+from sparkmodel.control.sql_options import settings_of
 from sparkmodel.errors import UnsupportedTypeError
 from sparkmodel.keeper.pools import Pool
 from sparkmodel.options import workers_text
@@ -20,7 +20,6 @@ from sparkmodel.schema import Column
 from sparkmodel.spark.ddl import to_ddl
 from sparkmodel.spark.functions import pickled
 from sparkmodel.spark.types import to_spark
-from sparkmodel.spec import ModelSpec
 
 
 def card_of(
@@ -64,11 +63,6 @@ def card_of(
         "options": settings_of(spec).non_default(),
         "workers": workers if isinstance(workers, int) else workers_text(workers),
     }
-
-
-def settings_of(spec: ModelSpec) -> Settings:
-    """The options of what is served."""
-    return Settings(pool=spec.options, params=spec.params, model_config=spec.model_config, method=spec.method)
 
 
 def _input(column: Column) -> dict[str, Any]:

@@ -7,9 +7,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sparkmodel.control.cards import settings_of
 from sparkmodel.control.sources import asked_of, using_of
-from sparkmodel.control.sql_options import Settings, said
+from sparkmodel.control.sql_options import Settings, said, settings_of
 from sparkmodel.errors import InvalidOptionError, ResultTypeChangedError
 from sparkmodel.keeper.pools import Pool
 from sparkmodel.loaders import Resolved

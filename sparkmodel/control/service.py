@@ -11,13 +11,13 @@ from datetime import datetime, timezone
 from typing import Any
 
 from sparkmodel.control import changes
-from sparkmodel.control.cards import card_of, settings_of
+from sparkmodel.control.cards import card_of
 from sparkmodel.control.catalog import Catalog
 from sparkmodel.control.columns import parse_inputs, parse_output
 from sparkmodel.control.locks import Locks
 from sparkmodel.control.requests import Request
 from sparkmodel.control.sources import asked_of
-from sparkmodel.control.sql_options import Settings, rollout_of
+from sparkmodel.control.sql_options import Settings, rollout_of, settings_of
 from sparkmodel.control.waiting import Watch
 from sparkmodel.errors import (
     InvalidOptionError,

@@ -12,6 +12,7 @@ from typing import Any
 from sparkmodel.errors import InvalidOptionError, suggest
 from sparkmodel.options import WHOLE, PoolOptions, parse_workers, workers_text
 from sparkmodel.registration.rollout import Rollout
+from sparkmodel.spec import ModelSpec
 
 _FIELDS = {field.name: str(field.type) for field in dataclasses.fields(PoolOptions)}
 _OF_CALLS = ("method", "result_type", "params", "model_config")
@@ -91,6 +92,11 @@ class Settings:
     def _values(self) -> dict[str, Any]:
         own = {key: getattr(self, key) for key in _OF_CALLS}
         return {**{key: getattr(self.pool, key) for key in _FIELDS}, **own}
+
+
+def settings_of(spec: ModelSpec) -> Settings:
+    """The options of what is served."""
+    return Settings(pool=spec.options, params=spec.params, model_config=spec.model_config, method=spec.method)
 
 
 def said(keys: Iterable[str]) -> dict[str, bool]:

@@ -23,6 +23,7 @@ from mlflow.models.utils import _enforce_params_schema
 from sparkmodel.errors import ModelNotFoundError
 from sparkmodel.loaders.base import Calls, LoadedModel
 from sparkmodel.loaders.chats import chat_of, load_chat, signature_of_chat
+from sparkmodel.loaders.examples import example_of
 from sparkmodel.loaders.files import is_file_name
 from sparkmodel.loaders.mlflow_signature import signature_of
 from sparkmodel.loaders.mlflow_values import has_times_in_objects, with_nones, with_scalar_times
@@ -43,8 +44,11 @@ _REQUIREMENTS = "requirements.txt"
 _DIRECT = frozenset({"file", "s3", "gs", "abfs", "abfss", "wasb", "wasbs", "hdfs"})
 
 
-def resolve_mlflow(name: str, uri: str) -> tuple[Source, Signature]:
+def resolve_mlflow(name: str, uri: str) -> tuple[Source, Signature, str | None]:
     """Settle an MLflow URI to one immutable version, and read its signature without loading the model.
+
+    Returns:
+        The source, its signature, and its input example as `ModelSpec.example` has it.
 
     Raises:
         ModelNotFoundError: the store has no such model.
@@ -70,8 +74,9 @@ def resolve_mlflow(name: str, uri: str) -> tuple[Source, Signature]:
     )
     signature, chat = metadata.signature, chat_of(_loader_of(metadata))
     if chat is not None and signature is not None:
-        return source, signature_of_chat(chat, signature.inputs.input_names())
-    return source, signature_of(signature)
+        return source, signature_of_chat(chat, signature.inputs.input_names()), None
+    example = example_of(metadata.saved_input_example_info, _files(uri, artifacts))
+    return source, signature_of(signature), example
 
 
 def _hint_for_file(uri: str) -> str | None:

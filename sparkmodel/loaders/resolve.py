@@ -44,6 +44,7 @@ class Resolved:
         payload: The pickle of an object.
         directory: The model's files, here on the driver, to be shipped.
         requirements: What is installed for it, by `env_manager`, as far as somebody who reaches its store has seen.
+        example: See `ModelSpec`.
     """
 
     source: Source
@@ -51,6 +52,7 @@ class Resolved:
     payload: bytes | None = None
     directory: pathlib.Path | None = None
     requirements: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    example: str | None = None
 
 
 def resolve(name: str, source: Any, *, trust_pickle: bool = False) -> Resolved:
@@ -99,7 +101,8 @@ def resolve(name: str, source: Any, *, trust_pickle: bool = False) -> Resolved:
         )
     from sparkmodel.loaders.mlflow_model import resolve_mlflow
 
-    return Resolved(*resolve_mlflow(name, str(path.absolute()) if path is not None else source))
+    settled, signature, example = resolve_mlflow(name, str(path.absolute()) if path is not None else source)
+    return Resolved(settled, signature, example=example)
 
 
 def resolve_code(name: str, code: str) -> Resolved:
@@ -168,8 +171,9 @@ def resolve_directory(
         raise _unsupported(name, given, "it holds no MLflow model", "pass load= and predict= functions")
     from sparkmodel.loaders.mlflow_model import resolve_mlflow
 
-    source, signature = resolve_mlflow(name, str(directory))
-    return Resolved(dataclasses.replace(source, given=given, uri=digest, shipped=True), signature, directory=directory)
+    source, signature, example = resolve_mlflow(name, str(directory))
+    source = dataclasses.replace(source, given=given, uri=digest, shipped=True)
+    return Resolved(source, signature, directory=directory, example=example)
 
 
 def _local_path(source: str) -> pathlib.Path | None:

@@ -68,6 +68,7 @@ def successor(spec: ModelSpec, resolved: Resolved, allow_new_inputs: bool = Fals
         result_type=result_type,
         declared=declared,
         requirements=_requirements(spec, resolved),
+        example=resolved.example,
     )
 
 

@@ -137,6 +137,7 @@ class Master:
         workers, sums = crew.counters.shown(members)
         for member, worker in zip(members, workers, strict=True):
             worker["state"], worker["last_end"] = member.state, _told(crew.ends.of(member.slot))
+            worker["node"] = member.endpoint[0]
         directory, summary = self.directory, summarize(workers)
         figures = crew.counters.figures()
         for version, weight in [(one.version, one.weight) for one in directory.served]:

@@ -7,10 +7,9 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from pyspark.sql.types import DataType
 
 from sparkmodel.errors import InvalidOptionError, ResultTypeError
 from sparkmodel.loaders import Resolved
@@ -20,8 +19,10 @@ from sparkmodel.options import PoolOptions
 from sparkmodel.registration.calls import check_params, read_config
 from sparkmodel.registration.settle import Asked, settle
 from sparkmodel.schema import Column, declare
-from sparkmodel.spark.types import parse_result_type, to_arrow, to_spark
 from sparkmodel.spec import ModelSpec, Source
+
+if TYPE_CHECKING:
+    from pyspark.sql.types import DataType
 
 _PROBABILITIES = ("predict_proba", "predict_log_proba")  # scikit-learn's: a number for each class
 
@@ -39,8 +40,12 @@ class Planned:
     resolved: Resolved
 
 
+Make = Callable[[Resolved], ModelSpec]
+Planner = Callable[[str, Asked, Make], contextlib.AbstractContextManager[Planned]]
+
+
 @contextlib.contextmanager
-def plan(name: str, asked: Asked, make: Callable[[Resolved], ModelSpec]) -> Iterator[Planned]:
+def plan(name: str, asked: Asked, make: Make) -> Iterator[Planned]:
     """Settle a source and make its spec; what was fetched is kept until the end of the block, to be shipped.
 
     Args:
@@ -98,6 +103,7 @@ def make_spec(
         declared=inputs,
         comment=comment,
         statement=statement,
+        example=resolved.example,
     )
 
 
@@ -116,6 +122,8 @@ def check_follows(options: PoolOptions, source: Source) -> None:
 
 
 def _result_type(name: str, resolved: Resolved, given: DataType | str | None, method: str | None) -> pa.DataType:
+    from sparkmodel.spark.types import parse_result_type, to_arrow, to_spark
+
     if given is not None:
         return to_arrow(parse_result_type(given))
     if method in _PROBABILITIES:

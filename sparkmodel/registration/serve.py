@@ -12,7 +12,7 @@ from sparkmodel.keeper import pools
 from sparkmodel.loaders import Resolved
 from sparkmodel.loaders.successor import successor
 from sparkmodel.pool.intents import Applied, Intent
-from sparkmodel.registration.plan import Planned, check_follows, plan
+from sparkmodel.registration.plan import Planned, Planner, check_follows, plan
 from sparkmodel.registration.progress import DeployProgress
 from sparkmodel.registration.rollout import AT_ONCE, Rollout
 from sparkmodel.registration.settle import Asked
@@ -60,6 +60,7 @@ def move(
     rollout: Rollout = AT_ONCE,
     expect: Revision | None = None,
     progress: bool | None = None,
+    planner: Planner = plan,
 ) -> Applied:
     """Have a pool serve another source, with all else as it is. What all else is, its master knows, not who asks.
 
@@ -69,6 +70,7 @@ def move(
         rollout: How it goes there.
         expect: The pool's revision, if the source rests on what is served.
         progress: None shows it on terminals only.
+        planner: Settles it.
 
     Raises:
         ResultTypeChangedError, InputsChangedError: it would break plans that are there.
@@ -82,7 +84,7 @@ def move(
         check_follows(following.options, following.source)
         return following
 
-    with plan(pool.name, asked(spec), make) as planned:
+    with planner(pool.name, asked(spec), make) as planned:
         resolved = planned.resolved
         told = dataclasses.replace(
             resolved,

@@ -7,9 +7,7 @@ import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
-
-from pyspark.sql import SparkSession
+from typing import TYPE_CHECKING, Any
 
 from sparkmodel.cluster.scratch import Scratch
 from sparkmodel.errors import InvalidOptionError, ModelNotFoundError
@@ -18,8 +16,10 @@ from sparkmodel.loaders.bundle import Piece
 from sparkmodel.loaders.own_modules import own_path
 from sparkmodel.loaders.resolve import resolve_code, resolve_directory
 from sparkmodel.loaders.successor import source_again
-from sparkmodel.spark.tables import read_pieces
 from sparkmodel.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 Functions = tuple[Callable[..., Any], Callable[..., Any]]
 
@@ -103,6 +103,8 @@ def _pieces(name: str, table: str, asked: Asked) -> Iterable[Piece]:
             "no Spark session is at hand to read the table",
             "take the model with sm.get(name, spark)",
         )
+    from sparkmodel.spark.tables import read_pieces
+
     return read_pieces(asked.spark, name, table)
 
 

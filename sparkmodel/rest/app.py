@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Callable
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from sparkmodel.rest import metrics, mlflow
+from sparkmodel.rest import admin, metrics, mlflow
+from sparkmodel.rest.console import routes as console
 from sparkmodel.rest.gateway import Gateway
 from sparkmodel.version import __version__
 
@@ -30,7 +31,10 @@ def make_app(gateway: Gateway) -> FastAPI:
     return app
 
 
+# each protocol's `routes(gateway) -> list[Route]`
 PROTOCOLS: tuple[Callable[[Gateway], list[Route]], ...] = (
     mlflow.routes,
     metrics.routes,
-)  # each protocol's `routes(gateway) -> list[Route]`
+    admin.routes,
+    console.routes,
+)

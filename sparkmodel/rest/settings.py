@@ -23,6 +23,8 @@ class Settings:
         max_json_depth: Deepest nesting of JSON.
         timeout_s: Deadline of a call that brings none of its own; None is the pool's `timeout_s`.
         hedge: Whether a call that takes longer than most is sent to a second worker too.
+        allow_sources: What may be registered through REST beside an MLflow registry's models: directories, whose
+            models and files are taken, URIs to begin with, and `python:` for import paths.
         nan: What NaN and infinities are in JSON answers: `null`, or `literal` as MLflow's server writes them.
         tls_cert: File with the certificate; with it and its key answers are encrypted.
         tls_key: File with its key.
@@ -56,3 +58,4 @@ class Settings:
     concurrent: int | None = None
     head_s: float = 10.0
     idle_s: float = 75.0
+    allow_sources: tuple[str, ...] = ()
