@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from sparkmodel.rest import admin, metrics, mlflow
+from sparkmodel.rest import admin, metrics, mlflow, tracing
 from sparkmodel.rest.console import routes as console
 from sparkmodel.rest.gateway import Gateway
 from sparkmodel.version import __version__
@@ -26,6 +26,7 @@ def make_app(gateway: Gateway) -> FastAPI:
     app = FastAPI(
         title="sparkmodel", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
     )
+    tracing.join(gateway)
     for make_routes in PROTOCOLS:
         app.router.routes.extend(make_routes(gateway))
     return app

@@ -89,7 +89,6 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "loaders.stores": frozenset({"mlflow"}),
     "loaders.threads": frozenset({"threadpoolctl"}),
     "metrics": frozenset({"prometheus_client"}),
-    "metrics.mirror": frozenset({"ray"}),
     "model": frozenset({"pyspark"}),
     "names": frozenset(),
     "pool": frozenset({"pyarrow"}),
