@@ -41,11 +41,12 @@ def rows_of(url: str, name: str) -> dict[str, float]:
     return rows
 
 
-def until(question: Callable[[], bool], limit_s: float = 60.0) -> None:
+def until(read: Callable[[], Any], expected: Any, limit_s: float = 20.0) -> None:
+    """Wait until what is read is what is expected."""
     deadline = time.monotonic() + limit_s
-    while not question():
-        assert time.monotonic() < deadline, "it did not come about"
+    while (found := read()) != expected and time.monotonic() < deadline:
         time.sleep(0.2)
+    assert found == expected
 
 
 def test_rows_are_counted_by_who_calls_and_stay_when_workers_die(
@@ -58,7 +59,8 @@ def test_rows_are_counted_by_who_calls_and_stay_when_workers_die(
         assert rows_of(server.url, "told") == {}
 
         assert spark.range(100).selectExpr("sum(told(cast(id AS double)))").first()[0] == 9900.0
-        spark.sql("SELECT sum(ml_predict('told', cast(id AS double))) FROM range(30)").collect()
+        elsewhere = spark.newSession()  # to which no Python has registered it
+        elsewhere.sql("SELECT sum(ml_predict('told', cast(id AS double))) FROM range(30)").collect()
         model.predict(pd.DataFrame({"x": [1.0, 2.0, 3.0]}))
         stream(spark, tmp_path, 7)
         body: Any = {"dataframe_split": {"columns": ["x"], "data": [[1.0], [2.0]]}}
@@ -66,13 +68,13 @@ def test_rows_are_counted_by_who_calls_and_stay_when_workers_die(
         assert answer.json() == {"predictions": [2.0, 4.0]}
 
         expected = {"batch": 100.0, "sql": 30.0, "python": 3.0, "stream": 7.0, "rest": 2.0}
-        until(lambda: rows_of(server.url, "told") == expected)
+        until(lambda: rows_of(server.url, "told"), expected)
 
         (worker,) = model.stats()["workers"]
         os.kill(worker["pid"], signal.SIGKILL)
-        until(lambda: model.stats()["restarts"] == 1 and model.stats()["state"] == "ready")
+        until(lambda: (model.stats()["restarts"], model.stats()["state"]), (1, "ready"))
         model.predict(pd.DataFrame({"x": [1.0]}))
-        until(lambda: rows_of(server.url, "told") == {**expected, "python": 4.0})
+        until(lambda: rows_of(server.url, "told"), {**expected, "python": 4.0})
         told = shown(httpx.get(f"{server.url}/metrics", timeout=30).text)
         assert told["sparkmodel_worker_restarts_total"]["cause=killed,model=told,version=1"] == 1
 
