@@ -56,7 +56,7 @@ class RemoteModel:
         from sparkmodel.scoring import frames  # pandas, which who only carries the model has no use for
 
         table, by_name = frames.to_table(f"Cannot score with '{self.name}'", data, self.signature.inputs)
-        caller = for_call(self.handle, self, params, on_error)
+        caller = for_call(self.handle, self, params, on_error).calling(source="python")
         if not by_name and (names := caller.contract.names_of(table.schema)):
             table, by_name = table.rename_columns(list(names)), True
         if table.num_rows > frames.BATCH_ROWS or table.nbytes > PIECE_BYTES:  # more than one message

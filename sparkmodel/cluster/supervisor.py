@@ -20,6 +20,7 @@ from sparkmodel.cluster import claims
 from sparkmodel.cluster.answers import host, wrap
 from sparkmodel.cluster.claims import Entry
 from sparkmodel.cluster.launch import RayLauncher, Room
+from sparkmodel.cluster.mirror import Mirror
 from sparkmodel.cluster.nodes import DETACHED, Nodes
 from sparkmodel.cluster.records import Deed, Deeds
 from sparkmodel.cluster.ward import Ward
@@ -55,6 +56,8 @@ class SupervisorProcess:
         self._adopt()
         if spares:
             self._nodes.open()
+        self._mirror = Mirror(self._figures)
+        self._mirror.start()
 
     def _adopt(self) -> None:
         """Take over the pools of the supervisor before this one."""
@@ -145,6 +148,11 @@ class SupervisorProcess:
             return {**ward.master.stats(), "refresh_error": ward.follower.error}
 
         return wrap(stats)
+
+    def _figures(self) -> dict[str, dict[str, Any]]:
+        with self._lock:
+            wards = [ward for ward in self._wards.values() if ward.master.serving is not None]
+        return {ward.master.name: ward.master.stats() for ward in wards}
 
     def versions(self, entry: Entry) -> dict[str, Any]:
         return wrap(lambda: self._ward(entry).master.versions())

@@ -43,7 +43,7 @@ def card_of(
     spec, version = pool.spec()
     workers = spec.options.workers
     inputs = spec.signature.inputs
-    handle = for_call(pool.handle(), spec, params, on_error, timeout_s)
+    handle = for_call(pool.handle(), spec, params, on_error, timeout_s).calling(source="sql")
     return {
         "name": spec.name,
         "handle": handle.to_text(),

@@ -211,6 +211,7 @@ class Service:
         def ask(pool: pools.Pool) -> Json:
             card, stats = card_of(pool), pool.stats()
             latency, last_error = stats.pop("latency"), stats.pop("last_error")
+            stats.pop("figures", None)  # for metrics
             return {
                 **card,
                 **_problem(stats),

@@ -12,11 +12,14 @@ from typing import Any
 
 from sparkmodel.pool.ends import End
 from sparkmodel.pool.launcher import Member
+from sparkmodel.scoring.series import added
 from sparkmodel.scoring.tally import WorkerStats
 
-_NOW = {"queued": 0, "oldest_wait_s": 0.0, "listed": False}  # nobody knows
+_NOW = {"queued": 0, "inside": 0, "oldest_wait_s": 0.0, "listed": False}  # nobody knows
 _AT_THE_END = ("batches", "rows", "errors")
 _OVER, _RESTARTS = 200, "restarts"
+_CAUSE = "restarts by cause: "
+_SERIES, _REFUSED = "series", "refused"
 SUMS = ("loads", "batches", "rows", "errors", "calls", "rows_failed", "predict_s", "wait_s")
 
 
@@ -25,15 +28,15 @@ class Counters:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._ended: dict[int, dict[str, float]] = {}
+        self._ended: dict[int, dict[str, Any]] = {}
         self._seen: dict[int, tuple[Member, dict[str, Any]]] = {}  # by identity: members need not be hashable
         self._over: deque[Member] = deque(maxlen=_OVER)  # those that ended last
 
-    def restore(self, ended: Mapping[int, Mapping[str, float]]) -> None:
+    def restore(self, ended: Mapping[int, Mapping[str, Any]]) -> None:
         """Go on from what another master has counted."""
         self._ended = {version: dict(sums) for version, sums in ended.items()}
 
-    def ended(self) -> dict[int, dict[str, float]]:
+    def ended(self) -> dict[int, dict[str, Any]]:
         """Of ended workers, by version."""
         with self._lock:
             return {version: dict(sums) for version, sums in self._ended.items()}
@@ -85,8 +88,11 @@ class Counters:
                 sums = self._ended.setdefault(member.version, {})
                 for key in SUMS:
                     sums[key] = sums.get(key, 0) + stats.get(key, 0)
+                _add_parts(sums, stats)
                 if seen is not None:
                     sums[_RESTARTS] = sums.get(_RESTARTS, 0) + 1
+                    cause = _CAUSE + seen.cause
+                    sums[cause] = sums.get(cause, 0) + 1
 
     def done(self, version: int) -> dict[str, float]:
         """The sums of all workers that a version has had, as they were last seen."""
@@ -94,11 +100,34 @@ class Counters:
             seen = [stats for member, stats in self._seen.values() if member.version == version]
             return {key: sum(one.get(key, 0) for one in (*seen, self._ended.get(version, {}))) for key in SUMS}
 
+    def figures(self) -> dict[int, dict[str, Any]]:
+        """Of each version, its workers together: `series`, `refused` by condition, `restarts` by cause, `load_s`."""
+        with self._lock:
+            found: dict[int, dict[str, Any]] = {}
+            for version, sums in self._ended.items():
+                causes = {key.removeprefix(_CAUSE): n for key, n in sums.items() if key.startswith(_CAUSE)}
+                found[version] = {_SERIES: {}, _REFUSED: {}, "restarts": causes, "load_s": 0.0}
+                _add_parts(found[version], sums)
+            for member, stats in self._seen.values():
+                figures = found.setdefault(member.version, {_SERIES: {}, _REFUSED: {}, "restarts": {}, "load_s": 0.0})
+                _add_parts(figures, stats)
+                figures["load_s"] = max(figures["load_s"], stats.get("load_s", 0.0))
+            return found
+
     @property
     def restarts(self) -> int:
         """Workers that died."""
         with self._lock:
             return sum(int(sums.get(_RESTARTS, 0)) for sums in self._ended.values())
+
+
+def _add_parts(sums: dict[str, Any], stats: Mapping[str, Any]) -> None:
+    """Add what is counted part by part. Neither is changed in its depth: others may hold it."""
+    sums[_SERIES] = added((sums.get(_SERIES, {}), stats.get(_SERIES, {})))
+    refused = dict(sums.get(_REFUSED, {}))
+    for condition, count in stats.get(_REFUSED, {}).items():
+        refused[condition] = refused.get(condition, 0) + count
+    sums[_REFUSED] = refused
 
 
 def _unknown(version: int) -> dict[str, Any]:

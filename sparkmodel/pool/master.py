@@ -139,6 +139,9 @@ class Master:
             worker["state"], worker["last_end"] = member.state, _told(crew.ends.of(member.slot))
             worker["node"] = member.endpoint[0]
         directory, summary = self.directory, summarize(workers)
+        figures = crew.counters.figures()
+        for version, weight in [(one.version, one.weight) for one in directory.served]:
+            figures.setdefault(version, {})["weight"] = weight
         failing = max(self._healer.failing.values(), key=lambda one: one.since, default=None)
         if failing is not None:  # it keeps the pool from being whole, now
             summary["last_error"] = {
@@ -160,6 +163,7 @@ class Master:
             "queued": sum(worker["queued"] for worker in workers),
             **summary,
             "workers": workers,
+            "figures": figures,
         }
 
     def versions(self) -> list[dict[str, Any]]:

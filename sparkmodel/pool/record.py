@@ -96,7 +96,7 @@ class Record:
     seen: tuple[str, str] = ("", "")
     changed: Revision = NEVER
     moved: Revision = NEVER
-    counters: Mapping[int, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    counters: Mapping[int, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     condemned: tuple[Dated, ...] = ()
 
     @property
@@ -152,7 +152,7 @@ class Ledger:
     def __init__(
         self,
         store: Store,
-        counters: Callable[[], Mapping[int, Mapping[str, float]]],
+        counters: Callable[[], Mapping[int, Mapping[str, Any]]],
         condemned: Callable[[], tuple[Dated, ...]],
     ) -> None:
         self._store, self._counters, self._condemned = store, counters, condemned

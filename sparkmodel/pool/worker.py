@@ -29,9 +29,11 @@ from sparkmodel.pool.heart import Heart
 from sparkmodel.pool.pulse import Pulse
 from sparkmodel.pool.worker_leases import Leases
 from sparkmodel.scoring.later import finished
+from sparkmodel.scoring.observed import Observer
 from sparkmodel.scoring.outputs import to_array
 from sparkmodel.scoring.stream import ScoringStream, model_traceback
 from sparkmodel.scoring.tally import Tally, WorkerStats
+from sparkmodel.scoring.telling import Telling
 from sparkmodel.spec import ModelSpec
 from sparkmodel.wire.directory import Directory, Endpoint
 from sparkmodel.wire.server import Server
@@ -71,6 +73,8 @@ class Worker:
         self._accepts, self._leases = frozenset(accepts), Leases()
         shown = {} if pulse is None else {"shown": pulse.count}
         self._tally = Tally(**shown, pid=os.getpid(), version=version)
+        self._observers: list[Observer] = []
+        self._telling = Telling(spec.name, version, self._tally, self._observers)
         self._heart = None if pulse is None else Heart(pulse, spec.options.timeout_s)
         self._what = f"Cannot score with '{spec.name}'"
         self._model: loaders.LoadedModel | None = None
@@ -173,6 +177,8 @@ class Worker:
         revision = directory.revision
         return self._tally.read(
             queued=gate.load if gate else 0,
+            inside=len(gate.running()) if gate else 0,
+            refused=dict(gate.refused) if gate else {},
             wait_s=gate.waited_s if gate else 0.0,
             oldest_wait_s=gate.oldest_wait_s if gate else 0.0,
             incarnation=revision.incarnation,
@@ -199,6 +205,7 @@ class Worker:
         spec = self.spec
         options = dict(options)
         pin, digest, query = options.pop("pin", None), options.pop("digest", None), options.pop("query", None)
+        source = str(options.pop("source", None) or "")
         self._check_version(pin, digest or "")
         if query:
             self._leases.touch(query)
@@ -228,6 +235,9 @@ class Worker:
             key=(schema.serialize().to_pybytes(), json.dumps(options, sort_keys=True)),  # whatever the query
             batch_size=lambda: self.spec.options.batch_size,
             lease=lambda: self._leases.active(query),
+            source=source,
+            query=query or "",
+            telling=self._telling,
         )
         return stream, stream.result_schema
 

@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sparkmodel.errors import AccessRefusedError
-from sparkmodel.rest import admin, arrow, mlflow, oip, openapi, problems, tensorflow
+from sparkmodel.rest import admin, arrow, metrics, mlflow, oip, openapi, problems, tensorflow, tracing
 from sparkmodel.rest.console import routes as console
 from sparkmodel.rest.flow import context_of, failed
 from sparkmodel.rest.gateway import Gateway
@@ -47,6 +47,7 @@ def make_app(gateway: Gateway) -> FastAPI:
         openapi_url=None,
         exception_handlers={HTTPException: unrouted},
     )
+    tracing.join(gateway)
     app.add_middleware(Doors, gateway=gateway)
     for make_routes in PROTOCOLS:
         app.router.routes.extend(make_routes(gateway))
@@ -78,6 +79,7 @@ PROTOCOLS: tuple[Callable[[Gateway], Sequence[BaseRoute]], ...] = (
     oip.routes,
     tensorflow.routes,
     arrow.routes,
+    metrics.routes,
     admin.routes,
     console.routes,
 )

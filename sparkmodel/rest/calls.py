@@ -33,7 +33,7 @@ async def score(served: Served, asked: Asked, *, timeout_s: float | None = None,
 
 def _score(served: Served, asked: Asked, timeout_s: float | None) -> Scored:
     started = time.monotonic()
-    caller = for_call(served.handle, served.spec, asked.params)
+    caller = for_call(served.handle, served.spec, asked.params).calling(source="rest")
     table, by_name = asked.table, asked.by_name
     if not by_name and (names := caller.contract.names_of(table.schema)):
         table, by_name = table.rename_columns(list(names)), True

@@ -25,6 +25,7 @@ from sparkmodel.scoring.later import Later, finished, is_later
 from sparkmodel.scoring.nulls import complete_rows, scatter
 from sparkmodel.scoring.outputs import result_schema, to_array
 from sparkmodel.scoring.tally import Tally
+from sparkmodel.scoring.telling import Telling
 from sparkmodel.spec import ModelSpec, answer_type
 from sparkmodel.wire.turns import FreeTurn, Turn
 
@@ -47,6 +48,9 @@ class ScoringStream:
         key: Equal for streams whose batches may be joined.
         batch_size: Gives the rows that the model is given at most at once, as it is now.
         lease: Entered for as long as a batch is here: its query is active.
+        source: Who calls.
+        query: What the batches belong to.
+        telling: Tells of each batch.
     """
 
     def __init__(
@@ -64,8 +68,13 @@ class ScoringStream:
         key: Hashable,
         batch_size: Callable[[], int | None],
         lease: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+        source: str = "",
+        query: str = "",
+        telling: Telling | None = None,
     ) -> None:
         self.schema, self.key, self.active = schema, key, lease
+        self._telling = telling or Telling(spec.name, version, tally, ())
+        self._whose = {"source": source, "query": query}
         self._batch_size = batch_size
         self.result_schema = result_schema(answer_type(spec.result_type, on_error))
         self._spec, self._version, self._binding, self._tally = spec, version, binding, tally
@@ -102,6 +111,12 @@ class ScoringStream:
         self._tally.add_batch(batch.num_rows, time.monotonic() - started)
         result = parts[0] if len(parts) == 1 else pa.concat_arrays(parts)
         return pa.RecordBatch.from_arrays([result], schema=self.result_schema)
+
+    def told(
+        self, batch: pa.RecordBatch, result: pa.RecordBatch | None, condition: str, queue_s: float, predict_s: float
+    ) -> None:
+        """A batch has its answer."""
+        self._telling.tell(batch, result, condition=condition, queue_s=queue_s, predict_s=predict_s, **self._whose)
 
     def _in_chunks(self, batch: pa.RecordBatch, size: int, turns: Turns) -> list[pa.Array]:
         """The predictions chunk by chunk; of a model that waits, as many at the same time as have a turn."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sparkmodel.errors import SparkModelError
+from sparkmodel.scoring.series import Series, count
 
 _SECONDS = 512
 _DETAILS = 10_000  # characters: the end of a traceback is what tells
@@ -30,12 +31,15 @@ class WorkerStats:
         rows_failed: Rows at fault that `on_error` turned into NULL or a struct.
         predict_s: Seconds in the model.
         queued: Batches waiting or in the model now.
+        inside: Calls of the model under way now.
         wait_s: Seconds that batches have waited for the model, all together.
         oldest_wait_s: How long the one that waits longest now has waited.
         incarnation, number: Revision of the newest directory that it was sent; 0 if callers cannot know of it.
         listed: Whether that directory sends callers to it.
         seconds: Of each of the last 512 batches, in the model.
         last_error: Of the last batch or row that failed: `time` (seconds since 1970), `message`, `details`.
+        series: Histograms of its batches, by source and outcome; see `sparkmodel.scoring.series`.
+        refused: Batches that were sent elsewhere, or later, by condition.
     """
 
     pid: int = 0
@@ -49,6 +53,7 @@ class WorkerStats:
     rows_failed: int = 0
     predict_s: float = 0.0
     queued: int = 0
+    inside: int = 0
     wait_s: float = 0.0
     oldest_wait_s: float = 0.0
     incarnation: int = 0
@@ -56,6 +61,8 @@ class WorkerStats:
     listed: bool = False
     seconds: tuple[float, ...] = ()
     last_error: dict[str, Any] | None = None
+    series: Series = dataclasses.field(default_factory=dict)
+    refused: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 class Tally:
@@ -91,6 +98,11 @@ class Tally:
             self._seconds.append(seconds)
         self._shown(rows, 1, 0)
 
+    def add_answer(self, source: str, outcome: str, *, rows: int, queue_s: float, predict_s: float) -> None:
+        """Add a batch to the histograms, as its caller sent it: what was joined is several."""
+        with self._lock:
+            count(self._stats.series, source, outcome, {"queue": queue_s, "predict": predict_s, "rows": rows})
+
     def note(self, error: SparkModelError) -> None:
         """Keep an error until there is a newer one."""
         self._last = (time.time(), error)
@@ -100,17 +112,22 @@ class Tally:
         last = self._last
         error = last and {"time": last[0], "message": last[1].message, "details": last[1].details[-_DETAILS:]}
         with self._lock:
-            return dataclasses.replace(self._stats, **now, seconds=tuple(self._seconds), last_error=error or None)
+            series = {key: list(numbers) for key, numbers in self._stats.series.items()}
+            kept: dict[str, Any] = {"series": series, "seconds": tuple(self._seconds), "last_error": error or None}
+            return dataclasses.replace(self._stats, **now, **kept)
 
 
 def summarize(workers: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Latency and last error of all workers together; takes the seconds of single batches out of their counters.
+    """Latency and last error of all workers together; takes out of their counters what is for no one to read.
 
     Returns:
         `latency`: how many of the latest batches it is about, and their quantiles in seconds, None without batches;
         `last_error`: the newest.
     """
     seconds = sorted(second for worker in workers for second in worker.pop("seconds", ()))
+    for worker in workers:
+        worker.pop("series", None)
+        worker.pop("refused", None)
     errors = [worker["last_error"] for worker in workers if worker.get("last_error")]
     quantiles = {f"p{percent}_s": _quantile(seconds, percent) for percent in (50, 95, 99)}
     return {

@@ -20,6 +20,7 @@ CALL_MARKER = "sparkmodel.call.v1"  # near the start of the command of a functio
 _MONTHS = 21  # Arrow's number of the type of intervals of months, which is all that is said of it
 _JOIN_ROWS = 10_000  # as spark.sql.execution.arrow.maxRecordsPerBatch
 _JOIN_BYTES = 1 << 23
+_STREAM = "stream:"
 
 
 class Forward:
@@ -69,7 +70,8 @@ def _in_session(handle: Handle) -> Handle:
         return handle
     zone = context.getLocalProperty("spark.sql.session.timeZone") or handle.call.time_zone
     case_sensitive = context.getLocalProperty("spark.sql.caseSensitive") == "true"
-    return handle.calling(time_zone=zone, case_sensitive=case_sensitive, query=query_of(context, handle.call.app))
+    query = query_of(context, handle.call.app)
+    return handle.calling(time_zone=zone, case_sensitive=case_sensitive, query=query, source=source_of(query, handle))
 
 
 def _partition() -> int | None:
@@ -92,12 +94,17 @@ def query_of(context: Any, app: str) -> str:
     """
     stream, batch = (context.getLocalProperty(key) for key in ("sql.streaming.queryId", "streaming.sql.batchId"))
     if stream and batch:
-        return f"stream:{stream}:{batch}"
+        return f"{_STREAM}{stream}:{batch}"
     if not app:
         return ""
     keys = ("spark.sql.execution.root.id", "spark.sql.execution.id")
     execution = next(filter(None, map(context.getLocalProperty, keys)), None)
     return f"query:{app}:{execution}" if execution else f"stage:{app}:{context.stageId()}"
+
+
+def source_of(query: str, handle: Handle) -> str:
+    """Who calls, for the pool's figures: a stream, else what the function was made for, else a batch query."""
+    return "stream" if query.startswith(_STREAM) else handle.call.source or "batch"
 
 
 class _Batches:

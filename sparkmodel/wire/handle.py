@@ -103,6 +103,7 @@ class CallOptions:
         timeout_s: Deadline of each batch, from when it is sent; None waits as long as its worker is alive.
         app: Which Spark application calls, so that queries of two are told apart; empty where it is not known.
         query: What is scored by one version from the first row to the last; empty where each batch is for itself.
+        source: Who calls, for figures: `batch`, `stream`, `sql`, `rest` or `python`; empty where nobody says.
         limits: Those that held when the handle was made; the pool's directory has those of now.
     """
 
@@ -115,6 +116,7 @@ class CallOptions:
     timeout_s: float | None = None
     app: str = ""
     query: str = ""
+    source: str = ""
     limits: Limits = DEFAULT_LIMITS
 
     def told(self) -> CallOptions:
@@ -165,6 +167,8 @@ class Handle:
         """The handle as the marker and one JSON object, in ASCII."""
         call = dataclasses.asdict(self.call)
         del call["limits"]
+        if not call["source"]:
+            del call["source"]  # who reads it may be of a release that does not know it
         inputs = self.contract.inputs
         value = {
             "name": self.pool.name,

@@ -26,6 +26,7 @@ class Entry:
         visit: Its stay in the room.
         stream: What scores it.
         batch: Its rows.
+        since: When it came, by the monotonic clock.
         leads: Whether its caller's thread takes the turn of the group that it is in.
         done: Set when it has to look at what has become of it; None until it is in a group.
     """
@@ -37,6 +38,7 @@ class Entry:
     error: BaseException | None = None
     leads: bool = False
     done: threading.Event | None = None
+    since: float = dataclasses.field(default_factory=time.monotonic)
 
 
 class Joiner:
@@ -105,8 +107,10 @@ class Joiner:
             with self._lock:
                 self._close(group)
             turn.visits = [entry.visit for entry in group.entries]
+            now = time.monotonic()
             for entry in group.entries:
                 entry.visit.is_begun = True
+                entry.visit.waited_s = now - entry.since  # for the others too: who follows stands in no queue
             try:
                 self._predict(group.entries, turn)
             finally:

@@ -34,6 +34,7 @@ class Room:
         stopping: Whether no batch is begun any more.
         credits: Who may send how much.
         pace: How long a batch is in the model.
+        refused: Batches that were not let in, by condition.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Room:
     ) -> None:
         self.lock, self.inside, self.stopping = threading.Lock(), inside, False
         self.credits, self.pace = Credits(max_queued_bytes, self.attend), Pace()
+        self.refused: dict[str, int] = {}
         self._width, self._max_queued = width, max_queued
         self._visits: dict[Visit, None] = {}
         self._turns: dict[Turn, None] = {}
@@ -130,6 +132,11 @@ class Room:
             if len(self._visits) >= self._width + self._max_queued and not self._refuse_one(visit.caller):
                 raise PoolBusyError(visit.what, f"{len(self._visits)} batches wait in this worker")
             self._visits[visit] = None
+
+    def refuse(self, condition: str) -> None:
+        """Count a batch that was not let in."""
+        with self.lock:
+            self.refused[condition] = self.refused.get(condition, 0) + 1
 
     def take_over(self, granted: Visit, visit: Visit) -> None:
         """Let a batch that has come have the place of its leave to be sent."""

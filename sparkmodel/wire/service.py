@@ -31,6 +31,19 @@ class Stream(Protocol):
     def active(self) -> contextlib.AbstractContextManager[None]:
         """Entered from when a batch has come until it is scored, the time that it waits for its turn included."""
 
+    def told(
+        self, batch: pa.RecordBatch, result: pa.RecordBatch | None, condition: str, queue_s: float, predict_s: float
+    ) -> None:
+        """A batch has its answer; it must not raise, nor wait.
+
+        Args:
+            batch: The rows.
+            result: Their predictions, None where it failed.
+            condition: Of the error, empty without one.
+            queue_s: Seconds that it has waited for the model.
+            predict_s: Seconds of the rest of its stay.
+        """
+
 
 class Service(Protocol):
     """What stands behind a server."""

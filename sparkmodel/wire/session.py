@@ -12,6 +12,8 @@ import traceback
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
+import pyarrow as pa
+
 from sparkmodel.errors import (
     AuthenticationError,
     PoolBusyError,
@@ -32,6 +34,7 @@ from sparkmodel.wire.verdicts import Verdict
 _LINGER_S = 1.0  # for a client to read the last answer
 _GRANTED_S = 5.0  # without a byte from a client that has leave to send
 _RETRIABLE = (PoolBusyError, WorkerStoppingError)
+_ELSEWHERE = {error.condition for error in _RETRIABLE}
 _HUNG_UP: int = getattr(select, "POLLRDHUP", 0)  # Linux only
 
 
@@ -274,7 +277,11 @@ class Session:
             raise ProtocolError(self._what, f"leave was asked for {size!r} bytes, {self._max_batch_bytes} may be sent")
         visit = self._visit(request)
         visit.is_here = False
-        self._room.arrive(visit)
+        try:
+            self._room.arrive(visit)
+        except SparkModelError as error:
+            self._room.refuse(error.condition)
+            raise
         try:
             self._room.credits.take(visit, size, waits)
         except BaseException:
@@ -305,10 +312,14 @@ class Session:
 
     def _score(self, request: p.Request) -> None:
         arrived = time.monotonic()
-        if self._stream is None:
+        stream = self._stream
+        if stream is None:
             raise ProtocolError(self._what, "a batch came before a stream was opened")
         visit, granted = self._visit(request), self._granted
         self._granted = None
+        batch: pa.RecordBatch | None = None
+        result: pa.RecordBatch | None = None
+        condition = ""
         try:
             try:
                 if granted is None:
@@ -316,17 +327,24 @@ class Session:
                 else:
                     self._room.take_over(granted, visit)
                 with self._receiving(self.number, request.seq):
-                    batch = p.batch_from_buffer(request.payload, self._stream.schema, self._what)
-                with self._guarded(), self._stream.active():
-                    result = self._joiner.score(Entry(visit, self._stream, batch))
+                    batch = p.batch_from_buffer(request.payload, stream.schema, self._what)
+                with self._guarded(), stream.active():
+                    result = self._joiner.score(Entry(visit, stream, batch))
             finally:
                 self._room.go(visit)
-            inside_s = time.monotonic() - arrived - visit.waited_s
+                inside_s = time.monotonic() - arrived - visit.waited_s
             self._room.pace.add(inside_s)
             payload = p.batch_to_buffer(result)
             self._answer(self._head(p.OK, request.seq, int(visit.waited_s * 1e6), int(inside_s * 1e6), payload))
+        except SparkModelError as error:
+            condition = error.condition
+            raise
         finally:
             self._give_back()
+            if batch is None or condition in _ELSEWHERE:
+                self._room.refuse(condition)
+            else:
+                stream.told(batch, result, condition, visit.waited_s, inside_s)
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:

@@ -32,11 +32,12 @@ class StreamKey:
 
     def to_json(self) -> bytes:
         """The payload of an open request."""
-        query = {"query": self.call.query} if self.call.query else {}
-        return p.to_json({**self._meaning(), **query, "pin": self.pin})
+        whose = {"query": self.call.query, "source": self.call.source}
+        told = {key: value for key, value in whose.items() if value}
+        return p.to_json({**self._meaning(), **told, "pin": self.pin})
 
     def known_by(self) -> bytes:
-        """What makes equal batches mean the same, whatever query they belong to."""
+        """What makes equal batches mean the same, whatever query they belong to and whoever calls."""
         return p.to_json(self._meaning())
 
     def _meaning(self) -> dict[str, Any]:

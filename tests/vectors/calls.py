@@ -53,6 +53,12 @@ def calls() -> list[dict[str, Any]]:
             limits={**LIMITS, "max_in_flight": 1},
         ),
         case(
+            "a call says who calls, which is no part of what its batches mean",
+            {"a": worker()},
+            {"heard": {"a": heard("OPEN", "BATCH", source="stream", digest=DIGEST)}},
+            options={"source": "stream"},
+        ),
+        case(
             "a query goes to its own version and to no other",
             {
                 "a": worker(where=directory(3, ONE, served(8, "b", accepts=(DIGEST,)), master="master")),

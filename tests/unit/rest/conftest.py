@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sparkmodel.rest import models
+from sparkmodel.rest import metrics, models
 from sparkmodel.rest.app import make_app
 from sparkmodel.rest.gateway import Gateway
 from sparkmodel.rest.server import Server
@@ -22,6 +22,7 @@ def pools(monkeypatch: pytest.MonkeyPatch) -> Iterator[ToyPools]:
     """`pools.add("name", source, signature=..., result_type=...)` serves a model."""
     toys = ToyPools()
     monkeypatch.setattr(models, "pools", toys)
+    monkeypatch.setattr(metrics, "pools", toys)
     yield toys
     toys.close()
 

@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any
 
 from sparkmodel.errors import ModelNotFoundError
+from sparkmodel.pool.counters import Counters
 from sparkmodel.pool.worker import Worker
 from sparkmodel.spec import ModelSpec, answer_type
 from sparkmodel.wire.client import forget
@@ -17,6 +18,17 @@ from tests.unit.pool.toys import HOST, TOKEN, spec_of
 from tests.unit.wire.toys import credential_of
 
 
+@dataclasses.dataclass
+class Member:
+    """A worker of this process as its pool counts it."""
+
+    worker: Worker
+    version: int = 1
+
+    def stats(self) -> dict[str, Any]:
+        return dataclasses.asdict(self.worker.stats())
+
+
 class ToyPool:
     """Some of what the gateway asks of `sparkmodel.keeper.pools.Pool`."""
 
@@ -24,6 +36,7 @@ class ToyPool:
         spec, self._payload = spec_of(source, **rest)
         self.name, self.pool_id = name, f"toy-{name}-{id(self)}"
         self._spec: ModelSpec = dataclasses.replace(spec, name=name)
+        self.counters, self._members = Counters(), dict[Worker, Member]()
         self.workers = [self._start(1) for _ in range(workers)]
         self._publish()
 
@@ -53,6 +66,23 @@ class ToyPool:
             ),
             call=CallOptions(limits=Limits.of(spec.options)),
         )
+
+    def stats(self) -> dict[str, Any]:
+        for worker, _ in self.workers:
+            self._members.setdefault(worker, Member(worker))
+        members: Any = [self._members[worker] for worker, _ in self.workers]
+        workers, sums = self.counters.shown(members)
+        figures = self.counters.figures()
+        figures.setdefault(1, {})["weight"] = 1.0
+        return {"name": self.name, "version": 1, **sums, "workers": workers, "figures": figures}
+
+    def end(self) -> None:
+        """All workers end, and another one takes their place."""
+        old = self.workers
+        self.counters.end([self._members[worker] for worker, _ in old])  # type: ignore[misc]
+        self.workers = [self._start(1)]
+        for worker, _ in old:
+            worker.close()
 
     def close(self) -> None:
         forget(self.pool_id)

@@ -194,7 +194,14 @@ def test_a_task_sends_its_query_and_the_version_that_it_is_held_to(
     calls = [pa.array([1.0] * 20_000), pa.array([2.0] * 20_000)]
     assert len(list(Forward(listed)(iter(calls)))) == 2
     assert service.asked == [("query:app:3", "d")]
-    told = {"binding": "position", "pin": 1, "digest": "d", "query": "query:app:3", "time_zone": "UTC"}
+    told = {
+        "binding": "position",
+        "pin": 1,
+        "digest": "d",
+        "query": "query:app:3",
+        "source": "batch",
+        "time_zone": "UTC",
+    }
     assert service.opened
     assert all(options == told for options in service.opened)
 

@@ -44,6 +44,7 @@ WHOLE = Handle(
         timeout_s=9.5,
         app="app-1",
         query="query:app-1:3",
+        source="stream",
         limits=Limits(max_in_flight=5, max_retries=6, timeout_s=7.5, ready_timeout_s=8.5, bisect_calls=9),
     ),
 )
@@ -83,6 +84,7 @@ def test_the_text_is_flat_json_as_files_that_were_saved_have_it() -> None:
             "timeout_s": 9.5,
             "app": "app-1",
             "query": "query:app-1:3",
+            "source": "stream",
         },
         "tls": "a certificate",
         "like_mlflow": True,

@@ -210,6 +210,9 @@ class ToyStream:
         """Nobody asks what it is busy with."""
         return contextlib.nullcontext()
 
+    def told(self, batch: pa.RecordBatch, result: Any, condition: str, queue_s: float, predict_s: float) -> None:
+        """Nobody counts."""
+
 
 class RawClient:
     """One connection, step by step, with nothing done behind the test's back."""

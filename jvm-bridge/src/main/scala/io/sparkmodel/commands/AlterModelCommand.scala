@@ -96,7 +96,7 @@ case class AlterModelCommand(statement: AlterModel) extends ModelCommand {
    */
   private def follow(session: SparkSession, card: Card): Unit = SqlInternals.function(session, name) match {
     case Some(function: ModelFunction)
-        if function.handle.pool.poolId == card.handle.pool.poolId && function.handle.call.told == CallOptions() =>
+        if function.handle.pool.poolId == card.handle.pool.poolId && function.handle.call.told.copy(source = "") == CallOptions() =>
       SqlInternals.setFunction(session, name, card.function)
     case _ =>
   }

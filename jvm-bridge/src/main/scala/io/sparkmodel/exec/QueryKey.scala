@@ -14,10 +14,15 @@ object QueryKey {
   private val BatchId = "streaming.sql.batchId"
   private val RootExecution = "spark.sql.execution.root.id"
   private val Execution = "spark.sql.execution.id"
+  private val Stream = "stream:"
+
+  /** Who calls, as Python has it too: a stream, else what the function was made for, else a batch query. */
+  def sourceOf(query: String, made: String): String =
+    if (query.startsWith(Stream)) "stream" else if (made.isEmpty) "batch" else made
 
   def of(context: TaskContext): String = {
     def property(key: String) = Option(context.getLocalProperty(key)).filter(_.nonEmpty)
-    val batch = for (stream <- property(StreamId); number <- property(BatchId)) yield s"stream:$stream:$number"
+    val batch = for (stream <- property(StreamId); number <- property(BatchId)) yield s"$Stream$stream:$number"
     def ofApp(app: String) = property(RootExecution).orElse(property(Execution)) match {
       case Some(id) => s"query:$app:$id"
       case None => s"stage:$app:${context.stageId()}"

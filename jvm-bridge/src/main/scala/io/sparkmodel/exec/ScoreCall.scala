@@ -32,7 +32,9 @@ case class ScoreCall(
 
   /** What batches of a query are sent as, but for the version that it is held to. */
   def streamOf(query: String): StreamKey = {
-    val told = options.told.copy(query = if (options.query.isEmpty) query else options.query)
+    val told = options.told.copy(
+      query = if (options.query.isEmpty) query else options.query,
+      source = QueryKey.sourceOf(query, options.source))
     StreamKey(Schemas.textOf(arrowSchema), byName, told, handle.contract.digest)
   }
 }

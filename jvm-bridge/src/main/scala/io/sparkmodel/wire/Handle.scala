@@ -52,6 +52,7 @@ object Limits {
  * @param timeoutS deadline of each batch, from when it is sent
  * @param app which Spark application calls, so that queries of two are told apart; empty where it is not known
  * @param query what is scored by one version from the first row to the last; empty where each batch is for itself
+ * @param source who calls, for the pool's figures: `batch`, `stream`, `sql`, `rest` or `python`; empty where nobody says
  * @param limits those that held when the handle was made; the pool's directory has those of now
  */
 case class CallOptions(
@@ -64,6 +65,7 @@ case class CallOptions(
     timeoutS: Option[Double] = None,
     app: String = "",
     query: String = "",
+    source: String = "",
     limits: Limits = Limits()) {
 
   /** The same of what a worker is told: calls that differ in the rest alone can share what was opened. */
@@ -154,6 +156,7 @@ object Handle {
         Option(call.get("timeout_s")).filterNot(_.isNull).map(_.asDouble),
         text(call, "app").getOrElse(""),
         text(call, "query").getOrElse(""),
+        text(call, "source").getOrElse(""),
         Limits(node)))
   }
 

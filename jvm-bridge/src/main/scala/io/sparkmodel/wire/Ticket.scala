@@ -24,7 +24,7 @@ case class StreamKey(
   /** The payload of an open request, its keys in order as Python writes them. */
   private[wire] def toJson: Array[Byte] = json(isWhole = true)
 
-  /** The same but for the query and its version: by this and its bytes a batch is known again. */
+  /** The same but for the query, its version and who calls: by this and its bytes a batch is known again. */
   private[wire] def content: Array[Byte] = json(isWhole = false)
 
   private def json(isWhole: Boolean): Array[Byte] = {
@@ -38,6 +38,7 @@ case class StreamKey(
     if (isWhole) pin.fold(node.putNull("pin"))(node.put("pin", _))
     if (isWhole && call.query.nonEmpty) node.put("query", call.query)
     node.put("schema", schema)
+    if (isWhole && call.source.nonEmpty) node.put("source", call.source)
     call.timeZone.foreach(node.put("time_zone", _))
     node.toString.getBytes(UTF_8)
   }

@@ -110,7 +110,8 @@ object ClientMain {
       Option(a.get("on_error")).map(_.asText),
       Option(a.get("time_zone")).map(_.asText),
       caseSensitive = a.path("case_sensitive").asBoolean,
-      query = a.path("query").asText(""))
+      query = a.path("query").asText(""),
+      source = a.path("source").asText(""))
     StreamKey(
       a.required("schema").asText,
       a.path("by_name").asBoolean,
