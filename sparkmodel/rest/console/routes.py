@@ -39,11 +39,16 @@ HEADERS = {
 }
 
 
-def routes(gateway: Gateway) -> list[Route]:
-    """The page at `/console`, to which `/` leads, its files, and `GET /admin/live`; nothing if it is not wanted."""
+def routes(gateway: Gateway, live: Live | None = None) -> list[Route]:
+    """The page at `/console`, to which `/` leads, its files, and `GET /admin/live`; nothing if it is not wanted.
+
+    Args:
+        gateway: What all routes share.
+        live: Figures to go on with; None begins with none.
+    """
     if not gateway.settings.console:
         return []
-    live = Live()
+    live = live or Live()
     gateway.tellers.append(live.tell)
 
     async def figures(request: Request, _: Context) -> Response:
