@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shlex
 import shutil
 import subprocess
 import sys
@@ -40,13 +41,16 @@ def _from_debian(directory: pathlib.Path) -> None:
         return
     import debian  # beside this file
 
-    site = directory / "debian"
-    debian.unpack(PACKAGE, site)
+    try:
+        site = debian.unpack(PACKAGE, directory / "debian")
+    except debian.DebianError as error:
+        print(error, file=sys.stderr)
+        return
     libraries = sorted({str(path.parent) for path in site.glob("usr/lib/*/**/*.so*")})
     script = directory / "chromium"  # the package's libraries are for nobody else
-    script.write_text(
-        f'#!/bin/sh\nLD_LIBRARY_PATH="{":".join(libraries)}" exec {site}/usr/lib/chromium/{PACKAGE} "$@"\n'
-    )
+    path = shlex.quote(":".join(libraries))
+    program = shlex.quote(str(site / "usr" / "lib" / "chromium" / PACKAGE))
+    script.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH={path} exec {program} "$@"\n', encoding="utf-8")
     script.chmod(0o755)
 
 

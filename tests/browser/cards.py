@@ -119,7 +119,7 @@ def _churn() -> Json:
         **card("churn", version=2, running=1, workers=3, rows=88_310, problem=problem, comment="Who may leave next month"),
         "latency": {"p50_s": 0.011, "p95_s": 0.031, "p99_s": 0.094},
         "last_error": {
-            "time": 1796026811.0,
+            "time": 1795941611.0,
             "at": "2026-11-29T08:40:11.000+00:00",
             "message": "[MODEL_LOAD_FAILED] Cannot load model 'churn': No module named 'lightgbm'.",
             "details": 'Traceback (most recent call last):\n  File "loader.py", line 12\nModuleNotFoundError: lightgbm',
@@ -148,8 +148,8 @@ def models() -> dict[str, Json]:
 
 
 EVENTS: list[Json] = [
-    {"time": 1796031004.0, "kind": "version", "text": "v4 is a canary with 10% of calls, by grace"},
-    {"time": 1796027191.0, "kind": "death", "text": "Worker 21790 on 10.0.4.17 was killed: out of memory (9)"},
+    {"time": 1795944604.0, "kind": "version", "text": "v4 is a canary with 10% of calls, by grace"},
+    {"time": 1795940791.0, "kind": "death", "text": "Worker 21790 on 10.0.4.17 was killed: out of memory (9)"},
     {"time": "2026-11-23T09:12:04+00:00", "kind": "version", "text": "v3 serves, by ada"},
     {"time": "2026-11-22T09:12:04+00:00", "kind": "failed", "text": "v2 could not score its own input example"},
     {"time": "2026-11-21T09:12:04+00:00", "kind": "version", "text": "v1 serves, by ada"},

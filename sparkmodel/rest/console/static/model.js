@@ -64,7 +64,7 @@ const section = (title, ...children) => h("section", { class: "card" }, h("h2", 
 
 /** The page of one model. */
 export function detail(name) {
-  const slots = Object.fromEntries(["head", "trouble", "workers", "versions", "events", "spares", "facts", "form"].map((key) => [key, h("div", { class: key })]));
+  const slots = Object.fromEntries(["head", "trouble", "workers", "versions", "events", "spares", "facts", "form"].map((key) => [key, h("div", { class: `part-${key}` })]));
   let seconds = 300;
   const rates = chart("Requests per second", [{ name: "requests", kind: "one" }, { name: "errors", kind: "bad" }], number);
   const times = chart("Latency at the gateway", [{ name: "p50", kind: "two" }, { name: "p99", kind: "one" }], (ms) => duration(ms / 1e3));
