@@ -94,7 +94,9 @@ def _wine() -> Json:
         version(4, "canary", rows=48_100, batches=912, workers=1, weight=0.1, by="grace"),
     ]
     return {
-        **card("wine", version=3, source="models:/wine/3", rows=1_130_544, comment="Class of a bottle, by its chemistry"),
+        **card(
+            "wine", version=3, source="models:/wine/3", rows=1_130_544, comment="Class of a bottle, by its chemistry"
+        ),
         "canary": {"version": 4, "traffic": 0.1},
         "options": {"batch_size": 64, "batch_wait_s": 0.002},
         "latency": {"p50_s": 0.0021, "p95_s": 0.0046, "p99_s": 0.0093},
@@ -116,7 +118,9 @@ def _churn() -> Json:
         "No module named 'lightgbm'. Hint: add it to the model's requirements."
     )
     return {
-        **card("churn", version=2, running=1, workers=3, rows=88_310, problem=problem, comment="Who may leave next month"),
+        **card(
+            "churn", version=2, running=1, workers=3, rows=88_310, problem=problem, comment="Who may leave next month"
+        ),
         "latency": {"p50_s": 0.011, "p95_s": 0.031, "p99_s": 0.094},
         "last_error": {
             "time": 1795941611.0,

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -19,8 +20,6 @@ from sparkmodel.rest.settings import Settings
 from sparkmodel.schema import Column, Signature
 from tests.browser.fake import FakeGateway
 from tests.unit.rest.toys import ToyPools
-
-import pyarrow as pa
 
 ROOT = pathlib.Path(__file__).parents[2]
 Open = Callable[..., Page]
@@ -44,8 +43,15 @@ def served() -> Iterator[tuple[FakeGateway, str]]:
     """The gateway, and where it is."""
     pools, patch = ToyPools(), pytest.MonkeyPatch()
     patch.setattr(models, "pools", pools)
-    pools.add("wine", lambda frame: frame["alcohol"] + frame["ash"], result_type=pa.float64(), signature=_signature("alcohol", "ash"))
-    pools.add("fares", lambda frame: frame["distance km"] * frame["trips"], result_type=pa.float64(), signature=_fares())
+    pools.add(
+        "wine",
+        lambda frame: frame["alcohol"] + frame["ash"],
+        result_type=pa.float64(),
+        signature=_signature("alcohol", "ash"),
+    )
+    pools.add(
+        "fares", lambda frame: frame["distance km"] * frame["trips"], result_type=pa.float64(), signature=_fares()
+    )
     gateway = Gateway(Settings(port=0))
     fake = FakeGateway(gateway)
     with Server(fake.app, gateway.settings) as server:
@@ -96,5 +102,9 @@ def _signature(*names: str) -> Signature:
 
 def _fares() -> Signature:
     return Signature(
-        inputs=(Column(name="distance km", type=pa.float64()), Column(name="trips", type=pa.int64()), Column(name="night", type=pa.bool_(), required=False))
+        inputs=(
+            Column(name="distance km", type=pa.float64()),
+            Column(name="trips", type=pa.int64()),
+            Column(name="night", type=pa.bool_(), required=False),
+        )
     )

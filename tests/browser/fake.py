@@ -100,7 +100,9 @@ class FakeGateway:
         if token and token not in (ADMIN, READER):
             return _error(403, "AUTHENTICATION_FAILED", "Cannot answer: the token is not known.", "use another one")
         if request.method != "GET" and token != ADMIN:
-            return _error(403, "AUTHENTICATION_FAILED", "Cannot change models: the token is for reading.", "use another")
+            return _error(
+                403, "AUTHENTICATION_FAILED", "Cannot change models: the token is for reading.", "use another"
+            )
         return await self._answer(request)
 
     async def _answer(self, request: Request) -> Response:
@@ -108,7 +110,9 @@ class FakeGateway:
         if name is None:
             return JSONResponse({"models": list(self.models.values())})
         if name not in self.models:
-            return _error(404, "MODEL_NOT_FOUND", f"Cannot find model '{name}': no such model.", f"known are {[*self.models]}")
+            return _error(
+                404, "MODEL_NOT_FOUND", f"Cannot find model '{name}': no such model.", f"known are {[*self.models]}"
+            )
         if request.method == "GET":
             return JSONResponse({"events": cards.EVENTS} if what == "events" else self.models[name])
         body = await request.body()
@@ -133,12 +137,6 @@ class FakeGateway:
         elif what == "rollback":
             model["version"], model["canary"] = body.get("to", model["version"] - 1), None
         return model
-
-
-
-
-
-
 
 
 def _error(status: int, condition: str, text: str, hint: str) -> Response:

@@ -51,8 +51,8 @@ export function copyable(text, what) {
   const copy = button("Copy", async () => {
     const selection = getSelection();
     selection.selectAllChildren(code); // also what is left to do where a page may not write to the clipboard
-    await navigator.clipboard?.writeText(text);
-    copy.textContent = navigator.clipboard ? "Copied" : "Selected";
+    const copied = await navigator.clipboard?.writeText(text).then(() => true, () => false);
+    copy.textContent = copied ? "Copied" : "Selected";
   }, { class: "small", "aria-label": `Copy: ${what}` });
   return h("div", { class: "copyable" }, code, copy);
 }
