@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The console's page and its figures. The page has no data in it: it asks for what it shows, with a token if need be."""
+"""The console's page and its figures. There is no data in the page: it asks for it, with a token if need be."""
 
 from __future__ import annotations
 

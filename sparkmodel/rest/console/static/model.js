@@ -12,7 +12,7 @@ import { stateOf } from "./models.js";
 const MOST = 50; // events that are shown
 
 const WORKERS = [
-  ["Worker", (one) => [h("b", {}, one.pid ?? "–"), one.answers === false && badge("bad", "does not answer")]],
+  ["Worker", (one) => [h("b", {}, one.pid ?? "–"), " ", one.answers === false && badge("bad", "does not answer")]],
   ["Version", (one) => `v${one.version}`],
   ["Node", (one) => h("span", { class: "clip", title: one.node }, one.node ?? "–")],
   ["Rows", (one) => count(one.rows), "number"],
