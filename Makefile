@@ -30,6 +30,7 @@ test: venv ## Run all tests, two at a time, and show the slowest
 	$(RUN) tools/fetch.py delta $(VENV)/delta
 	$(RUN) tools/fetch.py spark41 $(VENV)/spark41
 	$(RUN) tools/archive_classes.py $(VENV)/spark.jsa
+	$(RUN) tools/chromium.py $(VENV)/chromium
 	$(RUN) -m pytest --numprocesses 2 --junit-xml $(VENV)/tests.xml
 
 test-fast: lint ## Lint, all unit tests, and one source by all ways to call it (some minutes)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The console's page and its figures. The page has no data in it: what it shows it asks for, with a token if needed."""
+"""The console's page and its figures. There is no data in the page: it asks for it, with a token if need be."""
 
 from __future__ import annotations
 
@@ -39,11 +39,16 @@ HEADERS = {
 }
 
 
-def routes(gateway: Gateway) -> list[Route]:
-    """The page at `/console`, to which `/` leads, its files, and `GET /admin/live`; nothing if it is not wanted."""
+def routes(gateway: Gateway, live: Live | None = None) -> list[Route]:
+    """The page at `/console`, to which `/` leads, its files, and `GET /admin/live`; nothing if it is not wanted.
+
+    Args:
+        gateway: What all routes share.
+        live: Figures to go on with; None begins with none.
+    """
     if not gateway.settings.console:
         return []
-    live = Live()
+    live = live or Live()
     gateway.tellers.append(live.tell)
 
     async def figures(request: Request, _: Context) -> Response:

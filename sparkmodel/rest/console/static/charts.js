@@ -84,7 +84,10 @@ export function chart(title, lines, text) {
     now = { series, step_s };
     const known = series.flat().filter((value) => value !== null);
     const most = roundUp(Math.max(...known, 0));
-    series.forEach((values, i) => paths[i].setAttribute("d", lineOf(values, most)));
+    series.forEach((values, i) => {
+      const calm = lines[i].kind === "bad" && !values.some((value) => value > 0); // a red line along the ground alarms
+      paths[i].setAttribute("d", calm ? "" : lineOf(values, most));
+    });
     top.textContent = known.length ? text(most) : "";
     nothing.hidden = known.some((value) => value > 0);
     begin.textContent = `${Math.round((series[0].length * step_s) / 60)} min ago`;

@@ -37,10 +37,12 @@ export const button = (text, listener, properties = {}) =>
 
 /** A table: `columns` are `[title, cell of a row, "number" or other class]`. On small screens rows become cards. */
 export function table(label, columns, rows) {
-  const head = columns.map(([title, , kind]) => h("th", { scope: "col", class: kind }, title));
+  const head = columns.map(([title, , kind]) => h("th", { scope: "col", class: kind, role: "columnheader" }, title));
   const body = rows.map((row) =>
-    h("tr", {}, columns.map(([title, cell, kind]) => h("td", { class: kind, "data-title": title }, cell(row)))));
-  return h("table", { "aria-label": label }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, body));
+    h("tr", { role: "row" }, columns.map(([title, cell, kind]) => h("td", { class: kind, role: "cell", "data-title": title }, cell(row)))));
+  // the roles are told, as what is laid out as a card is no table to the browser
+  return h("table", { "aria-label": label, role: "table" },
+    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, head)), h("tbody", { role: "rowgroup" }, body));
 }
 
 /** A line to copy. */
@@ -49,8 +51,8 @@ export function copyable(text, what) {
   const copy = button("Copy", async () => {
     const selection = getSelection();
     selection.selectAllChildren(code); // also what is left to do where a page may not write to the clipboard
-    await navigator.clipboard?.writeText(text);
-    copy.textContent = navigator.clipboard ? "Copied" : "Selected";
+    const copied = await navigator.clipboard?.writeText(text).then(() => true, () => false);
+    copy.textContent = copied ? "Copied" : "Selected";
   }, { class: "small", "aria-label": `Copy: ${what}` });
   return h("div", { class: "copyable" }, code, copy);
 }

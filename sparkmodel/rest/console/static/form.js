@@ -72,8 +72,9 @@ function fieldsOf(inputs) {
 /** The form of a model. It is made once: what is typed stays while the page goes on. */
 export function predictForm(card) {
   const named = card.inputs?.length > 0 && card.inputs.every(({ name }) => name);
-  const text = h("textarea", { rows: 8, spellcheck: "false", autocomplete: "off" });
+  const text = h("textarea", { spellcheck: "false", autocomplete: "off" });
   text.value = card.example ? pretty(card.example) : '{"inputs": []}';
+  text.rows = Math.min(16, text.value.split("\n").length + 1);
   const asText = field("Request, JSON", text, card.example ? "The input example that the model was registered with." : "One of MLflow's forms: dataframe_split, dataframe_records, instances or inputs.");
   const fields = named && !card.example ? fieldsOf(card.inputs) : null;
   asText.hidden = fields !== null;

@@ -12,7 +12,7 @@ import { stateOf } from "./models.js";
 const MOST = 50; // events that are shown
 
 const WORKERS = [
-  ["Worker", (one) => [h("b", {}, one.pid ?? "–"), one.answers === false && badge("bad", "does not answer")]],
+  ["Worker", (one) => [h("b", {}, one.pid ?? "–"), " ", one.answers === false && badge("bad", "does not answer")]],
   ["Version", (one) => `v${one.version}`],
   ["Node", (one) => h("span", { class: "clip", title: one.node }, one.node ?? "–")],
   ["Rows", (one) => count(one.rows), "number"],
@@ -64,7 +64,7 @@ const section = (title, ...children) => h("section", { class: "card" }, h("h2", 
 
 /** The page of one model. */
 export function detail(name) {
-  const slots = Object.fromEntries(["head", "trouble", "workers", "versions", "events", "spares", "facts", "form"].map((key) => [key, h("div", { class: key })]));
+  const slots = Object.fromEntries(["head", "trouble", "workers", "versions", "events", "spares", "facts", "form"].map((key) => [key, h("div", { class: `part-${key}` })]));
   let seconds = 300;
   const rates = chart("Requests per second", [{ name: "requests", kind: "one" }, { name: "errors", kind: "bad" }], number);
   const times = chart("Latency at the gateway", [{ name: "p50", kind: "two" }, { name: "p99", kind: "one" }], (ms) => duration(ms / 1e3));
