@@ -2,8 +2,8 @@
 """Fetch what tests need beside the environment: another Spark, and jars of other projects.
 
 `python tools/fetch.py delta|spark41|kafka DIRECTORY` makes DIRECTORY/site, a PySpark alone, and DIRECTORY/jars. What is
-there already is kept. Everything is named by its coordinates and comes through a client that each site configures in its own
-way: pip, then Spark's own resolver (`--packages`), or Maven where that one does not get through.
+there already is kept. Everything is named by its coordinates and comes through a client that each site configures in
+its own way: pip, then Spark's own resolver (`--packages`), or Maven where that one does not get through.
 """
 
 from __future__ import annotations

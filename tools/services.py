@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A PostgreSQL server and a Kafka broker for tests: on loopback, in directories of their own, gone with who starts them.
+"""A PostgreSQL server and a Kafka broker for tests: on loopback, in own directories, gone with who starts them.
 
 `python tools/services.py fetch DIRECTORY` sees that PostgreSQL is there: the system's, or Debian's package unpacked.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import ctypes
 import dataclasses
@@ -214,17 +215,18 @@ def kafka() -> Iterator[Service]:
         }
         properties = home / "server.properties"
         properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()), encoding="utf-8")
-        (home / "data").mkdir()
-        # what `kafka-storage format` writes: the cluster's identity
-        (home / "data" / "meta.properties").write_text(
-            f"version=1\nnode.id=1\ncluster.id={uuid.uuid4().hex[:22]}\ndirectory.id={'A' * 21}Q\n", encoding="utf-8"
-        )
         scala = (pathlib.Path(spark.origin).parent / "jars").glob(
             "scala-library*.jar"
         )  # the resolver leaves it to Spark
         classpath = ":".join(map(str, [*jars, *scala]))
-        command = [java, "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", classpath, "kafka.Kafka", str(properties)]
+        run = [java, "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", classpath]
         env = {"PATH": os.environ.get("PATH", ""), "HOME": str(home)}
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        formatted = [*run, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(properties)]
+        made = subprocess.run(formatted, capture_output=True, text=True, env=env, check=False, timeout=START_S)
+        if made.returncode:
+            raise ServiceError(f"Cannot format Kafka's directory: {made.stdout[-1000:]}{made.stderr[-2000:]}")
+        command = [*run, "kafka.Kafka", str(properties)]
         service = Service(port, f"kafka://127.0.0.1:{port}", command, env, home / "log", None, _accepts)
         try:
             service.start()
