@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import orjson
@@ -13,6 +14,7 @@ SAMPLE_ROWS = 10
 SAMPLE_BYTES = 1 << 16
 OK = "ok"
 DROPPED = "DROPPED"
+_NUL = re.compile(r"((?<!\\)(?:\\\\)*)\\u0000")  # the one character that PostgreSQL has no text for
 _OWN_BYTES = 600  # of one event without its sample, about
 
 SCHEMA = pa.schema(
@@ -116,7 +118,7 @@ def _json(sample: pa.Table | None) -> str | None:
         return None
     columns = [column.to_pylist() for column in sample.columns]
     form = {"columns": sample.column_names, "data": [list(row) for row in zip(*columns, strict=True)]}
-    return orjson.dumps(form, default=_plain, option=orjson.OPT_NON_STR_KEYS).decode()
+    return _NUL.sub(r"\1", orjson.dumps(form, default=_plain, option=orjson.OPT_NON_STR_KEYS).decode())
 
 
 def _plain(value: Any) -> Any:

@@ -23,7 +23,7 @@ _COLUMNS = """
     time timestamptz NOT NULL, model text NOT NULL, version integer, source text NOT NULL, caller text,
     request_id text, query text, rows bigint NOT NULL, bytes bigint, queue_s double precision,
     predict_s double precision, transfer_s double precision, call_s double precision, outcome text NOT NULL,
-    worker text, inputs json, outputs json
+    worker text, inputs jsonb, outputs jsonb
 """
 
 
@@ -105,11 +105,9 @@ class PostgresSink:
 
     def _make_table(self) -> None:
         with self._connection.transaction(), self._connection.cursor() as cursor:
+            self._lock(cursor)  # before the first look: the server remembers within a transaction what was not there
             if cursor.execute("SELECT to_regclass(%s)", (TABLE,)).fetchone()[0] is not None:
                 return
-            self._lock(cursor)
-            if cursor.execute("SELECT to_regclass(%s)", (TABLE,)).fetchone()[0] is not None:
-                return  # another writer has made it meanwhile
             cursor.execute(f"CREATE TABLE {TABLE} ({_COLUMNS}) PARTITION BY RANGE (time)")
             cursor.execute(f"CREATE INDEX ON {TABLE} (model, time)")
             for name, text in views.VIEWS.items():

@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 CALLS = "sparkmodel_calls"
+DDL = (
+    "time timestamp, model string, version int, source string, caller string, request_id string, query string,"
+    " rows long, bytes long, queue_s double, predict_s double, transfer_s double, call_s double, outcome string,"
+    " worker string, inputs string, outputs string"
+)
+"""The columns of an event in Spark's words, for `from_json` of Kafka's messages."""
 
 _QUANTILES = ", ".join(
     f"percentile_cont({share}) WITHIN GROUP (ORDER BY {{seconds}}) AS {name}_s"
