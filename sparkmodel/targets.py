@@ -15,7 +15,7 @@ _EXTRAS = {"postgresql": ("psycopg", "postgres"), "kafka": ("confluent_kafka", "
 _KEEP = re.compile(r"(\d{1,5})([hd])")
 _SECRET = re.compile(r"password|secret|token|passfile|\bkey\b|\.key|\.pem", re.IGNORECASE)
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
-_USER_INFO = re.compile(r"//[^/?#]*@")
+_USER_INFO = re.compile(r"//.*@")
 _VALUES = re.compile(r"([?&][^=&]*)=[^&]*")
 
 
@@ -59,7 +59,8 @@ def parse(uri: str) -> Target:
         raise InvalidOptionError(what, f"'{shown(uri)}' is no URI", hint) from error
     if parts.scheme not in KINDS:
         raise InvalidOptionError(what, f"'{shown(uri)}' begins with none of {', '.join(KINDS)}", hint)
-    if has_password or any(_SECRET.search(key) for key, _ in pairs):
+    # a password with a slash that is not encoded looks like a path
+    if has_password or "@" in parts.path or any(_SECRET.search(key) for key, _ in pairs):
         raise InvalidOptionError(
             what,
             f"'{shown(uri)}' has a secret in it, and options are shown to many",
