@@ -29,6 +29,8 @@ demo: venv ## Train, register and score all flights of 2013 from New York (under
 test: venv ## Run all tests, two at a time, and show the slowest
 	$(RUN) tools/fetch.py delta $(VENV)/delta
 	$(RUN) tools/fetch.py spark41 $(VENV)/spark41
+	$(RUN) tools/fetch.py kafka $(VENV)/kafka
+	$(RUN) tools/services.py fetch $(VENV)/postgresql
 	$(RUN) tools/archive_classes.py $(VENV)/spark.jsa
 	$(RUN) tools/chromium.py $(VENV)/chromium
 	$(RUN) -m pytest --numprocesses 2 --junit-xml $(VENV)/tests.xml

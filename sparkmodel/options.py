@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+from sparkmodel import targets
 from sparkmodel.errors import InvalidNameError, InvalidOptionError, suggest
 
 MOST_S = 1e8
@@ -46,6 +47,8 @@ LIVE = frozenset(
         "on_error",
         "error_threshold",
         "refresh_s",
+        "record",
+        "record_sample",
     }
 )
 FOR_LIFE = frozenset({"tls", "detached"})
@@ -103,6 +106,9 @@ class PoolOptions:
         error_threshold: Largest share of such rows, of the last 10,000 of a caller, before the query fails after all.
         refresh_s: Seconds between looks at the registry for where the source's alias or `latest` points to; the pool
             follows it. None looks only at `Model.update`.
+        record: Where each batch is recorded: `parquet:/directory`, `postgresql://user@host/database` or
+            `kafka://host:9092/topic`; None records none.
+        record_sample: Share of the batches whose first rows are recorded with their predictions, from 0 to 1.
         idle_s: Seconds without a call after which workers beyond the least end; a call to a pool that has none starts
             one, and waits for it.
         detached: Keep the pool after the driver's end (needs a Ray cluster that outlives the driver).
@@ -134,6 +140,8 @@ class PoolOptions:
     bisect_s: float = 600.0
     error_threshold: float = 1.0
     refresh_s: float | None = None
+    record: str | None = None
+    record_sample: float = 0.0
     idle_s: float = 60.0
     detached: bool = False
     tls: bool = False
@@ -146,6 +154,8 @@ class PoolOptions:
             value = getattr(self, key)
             if not holds(value):
                 raise InvalidOptionError(f"Cannot use option '{key}'", f"{_shown(value)} is not {claim}")
+        if self.record is not None:
+            targets.parse(self.record)
         if self.batch_wait_s and self.batch_size is None:
             raise InvalidOptionError(
                 "Cannot use option 'batch_wait_s'", "there is no batch_size to wait for", "give batch_size too"
@@ -330,6 +340,8 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "bisect_s": (f"a number of seconds {_RANGE_S}", _seconds),
     "error_threshold": ("a number from 0 to 1", lambda value: is_number(value, 0, 1)),
     "refresh_s": (f"a number of seconds {_RANGE_S}, or None", lambda value: value is None or _seconds(value)),
+    "record": ("a URI or None", lambda value: value is None or isinstance(value, str)),
+    "record_sample": ("a number from 0 to 1", lambda value: is_number(value, 0, 1)),
     "idle_s": (f"a number of seconds {_RANGE_S}", _seconds),
     "detached": ("True or False", lambda value: isinstance(value, bool)),
     "tls": ("True or False", lambda value: isinstance(value, bool)),

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fetch what tests need beside the environment: another Spark, and jars of other projects.
 
-`python tools/fetch.py delta|spark41 DIRECTORY` makes DIRECTORY/site, a PySpark alone, and DIRECTORY/jars. What is there
-already is kept. Everything is named by its coordinates and comes through a client that each site configures in its own
-way: pip, then Spark's own resolver (`--packages`), or Maven where that one does not get through.
+`python tools/fetch.py delta|spark41|kafka DIRECTORY` makes DIRECTORY/site, a PySpark alone, and DIRECTORY/jars. What is
+there already is kept. Everything is named by its coordinates and comes through a client that each site configures in
+its own way: pip, then Spark's own resolver (`--packages`), or Maven where that one does not get through.
 """
 
 from __future__ import annotations
@@ -27,12 +27,17 @@ class Extra:
     """Something to fetch.
 
     Attributes:
-        pyspark: Version of the PySpark.
+        pyspark: Version of the PySpark; empty for none.
         jars: Coordinates, `group:artifact:version`, to SHA-256. What these depend on is not taken: name it if needed.
     """
 
     pyspark: str
     jars: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def _listed(name: str) -> dict[str, str]:
+    lines = pathlib.Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines()
+    return {coordinate: checksum for coordinate, checksum in map(str.split, lines)}
 
 
 EXTRAS = {
@@ -46,6 +51,8 @@ EXTRAS = {
     ),
     # the oldest Spark that the bridge is tested with
     "spark41": Extra(pyspark="4.1.4"),
+    # a broker, and what Spark reads it with
+    "kafka": Extra(pyspark="", jars=_listed("kafka.txt")),
 }
 
 
@@ -147,7 +154,8 @@ def main(arguments: Sequence[str]) -> None:
     extra, directory = EXTRAS[arguments[0]], pathlib.Path(arguments[1])
     if extra.jars:
         fetch_jars(extra.jars, directory / "jars")
-    fetch_pyspark(extra.pyspark, directory / "site")
+    if extra.pyspark:
+        fetch_pyspark(extra.pyspark, directory / "site")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from sparkmodel.params import from_json
 from sparkmodel.pool.heart import Heart
 from sparkmodel.pool.pulse import Pulse
 from sparkmodel.pool.worker_leases import Leases
+from sparkmodel.records import BatchRecorder
 from sparkmodel.scoring.later import finished
 from sparkmodel.scoring.observed import Observer
 from sparkmodel.scoring.outputs import to_array
@@ -79,6 +80,8 @@ class Worker:
         self._what = f"Cannot score with '{spec.name}'"
         self._model: loaders.LoadedModel | None = None
         self._server: Server | None = None
+        self._observers: list[Observer] = []
+        self._recorder: BatchRecorder | None = None
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -114,6 +117,9 @@ class Worker:
             inside=None if self._heart is None else self._heart.inside,
             receiving=None if self._heart is None else self._heart.receiving,
         )
+        self._recorder = BatchRecorder(self._server.endpoint)
+        self._recorder.configure(self.spec.options.record, self.spec.options.record_sample)
+        self._observers.append(self._recorder)
         return self._server.endpoint
 
     def publish(self, directory: Directory) -> None:
@@ -136,6 +142,8 @@ class Worker:
             self._heart.limit(spec.options.timeout_s)
         if self._server is not None:
             self._server.configure(**_limits(spec))
+        if self._recorder is not None:
+            self._recorder.configure(spec.options.record, spec.options.record_sample)
 
     def hold(self, query: str) -> bool:
         """Know that a query is held to this version."""
@@ -190,6 +198,8 @@ class Worker:
         """Send callers elsewhere, let batches in the model finish for `drain_s`, and stop serving."""
         if self._server is not None:
             self._server.close(drain_s)
+        if self._recorder is not None:
+            self._recorder.close()
         if self._heart is not None:
             self._heart.close()
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from sparkmodel import targets
 from sparkmodel.errors import InvalidOptionError, ResultTypeError
 from sparkmodel.loaders import Resolved
 from sparkmodel.loaders.environment import requirements_of
@@ -108,11 +109,13 @@ def make_spec(
 
 
 def check_follows(options: PoolOptions, source: Source) -> None:
-    """Refuse to follow a source that cannot move.
+    """Refuse to follow a source that cannot move, and to record where nothing can be written.
 
     Raises:
-        InvalidOptionError: `refresh_s` is given for one.
+        InvalidOptionError: `refresh_s` is given for such a source, or a library for `record` is missing.
     """
+    if options.record is not None:
+        targets.check(options.record)
     if options.refresh_s is not None and (source.kind != "mlflow" or source.shipped):
         raise InvalidOptionError(
             "Cannot use option 'refresh_s'",

@@ -24,7 +24,7 @@ MODULES = {
 
 # from the bottom up: a module imports from its own layer and from those before it
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "secret", "version"),
+    ("errors", "secret", "targets", "version"),
     ("options", "params", "schema"),
     ("names",),
     ("binding",),
@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("wire",),
     ("loaders",),
     ("scoring", "spark"),
+    ("records",),
     ("pool",),
     ("cluster",),
     ("keeper",),
@@ -39,7 +40,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("remote",),
     ("control", "model"),
     ("metrics",),
-    ("records",),
     ("api", "doctor", "drop_in", "configure"),
     ("rest",),
     ("serving",),
@@ -56,6 +56,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "options": frozenset(),
     "params": frozenset(),
     "secret": frozenset(),
+    "targets": frozenset(),
     "version": frozenset(),
     "binding": frozenset({"pyarrow"}),
     "cli": frozenset({"typer"}),
@@ -92,6 +93,8 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "model": frozenset({"pyspark"}),
     "names": frozenset(),
     "pool": frozenset({"pyarrow"}),
+    "records": frozenset({"confluent_kafka", "orjson", "psycopg", "pyarrow"}),
+    "records.views": frozenset({"pyspark"}),
     "registration": frozenset({"pyspark"}),
     "registration.apart": frozenset({"cloudpickle"}),
     "registration.calls": frozenset({"pyarrow", "yaml"}),
