@@ -32,7 +32,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["sparkmodel", "sparkmodel.*"]),
-    package_data={"sparkmodel": ["py.typed", "jars/*.jar"]},
+    package_data={"sparkmodel": ["py.typed", "jars/*.jar", "rest/console/static/*"]},
     cmdclass={"build_py": BuildBridgeAndPython},
     entry_points={"console_scripts": ["sparkmodel = sparkmodel.cli:main"]},
     python_requires=">=3.10,<3.14",

@@ -80,7 +80,6 @@ class Worker:
         self._what = f"Cannot score with '{spec.name}'"
         self._model: loaders.LoadedModel | None = None
         self._server: Server | None = None
-        self._observers: list[Observer] = []
         self._recorder: BatchRecorder | None = None
         self._lock = threading.Lock()
 

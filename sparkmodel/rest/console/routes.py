@@ -64,7 +64,7 @@ def routes(gateway: Gateway, live: Live | None = None) -> list[Route]:
             for path in sorted(_FILES.iterdir())
             if path.suffix in _TYPES
         ),
-        flow.route(gateway, "admin", "/admin/live", figures, ("GET",)),
+        flow.route(gateway, "admin", "/admin/live", figures, ("GET",), scope="metrics"),
     ]
 
 

@@ -9,11 +9,11 @@ import re
 import subprocess
 
 import pytest
-from tools.debian import program
 
 from sparkmodel.metrics.exposition import written
 from sparkmodel.metrics.families import families
 from tests.unit.metrics.test_families import told
+from tools.debian import program
 
 ROOT = pathlib.Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
