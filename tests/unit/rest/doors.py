@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import pathlib
 import socket
-from collections.abc import Iterator
+import time
+import uuid
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
@@ -34,6 +37,32 @@ TOKENS = parse(
     ],
     "Cannot read",
 )
+
+
+class Waiting:
+    """A model that answers once it is let go on; it is pickled, so files say so."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = str(folder)
+
+    def __call__(self, x: dict[str, Any]) -> Any:
+        pathlib.Path(self.folder, f"begun-{uuid.uuid4().hex}").touch()
+        until(pathlib.Path(self.folder, "go").exists)
+        return x["x"] * 2
+
+    def begun(self) -> int:
+        return len(list(pathlib.Path(self.folder).glob("begun-*")))
+
+    def go_on(self) -> None:
+        pathlib.Path(self.folder, "go").touch()
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.005)
 
 
 class Doors:
@@ -104,6 +133,14 @@ def answer_of(sock: socket.socket) -> bytes:
         while part := sock.recv(65536):
             parts.append(part)
     return b"".join(parts)
+
+
+def heard(sock: socket.socket, text: bytes) -> bytes:
+    """All that comes until a text does, or the end."""
+    answer = b""
+    while text not in answer and (part := sock.recv(65536)):
+        answer += part
+    return answer
 
 
 def bearer(name: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-import threading
+import pathlib
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ from sparkmodel.rest import admission
 from sparkmodel.rest.admission import Admission
 from sparkmodel.rest.settings import Settings
 from sparkmodel.rest.tokens import parse
-from tests.unit.rest.doors import SECRETS, Doors, answer_of, bearer, raw
+from tests.unit.rest.doors import SECRETS, Doors, Waiting, answer_of, bearer, raw, until
 from tests.unit.rest.toys import ToyPools
 
 Serve = Callable[..., httpx.Client]
@@ -40,16 +40,10 @@ def test_one_that_asks_too_often_is_told_when_to_come_back_and_another_is_served
 
 
 def test_one_that_has_as_many_under_way_as_it_may_is_refused_and_another_is_served(
-    gateway: Serve, pools: ToyPools, doors: Doors
+    gateway: Serve, pools: ToyPools, doors: Doors, tmp_path: pathlib.Path
 ) -> None:
-    begun, go_on = threading.Semaphore(0), threading.Event()
-
-    def predict(x: dict[str, Any]) -> Any:
-        begun.release()
-        assert go_on.wait(30)
-        return x["x"] * 2
-
-    pools.add("wine", predict, max_concurrency=4)
+    model = Waiting(tmp_path)
+    pools.add("wine", model, max_concurrency=4)
     client = gateway(tokens_with("concurrent=2"))
 
     def call(who: str) -> int:
@@ -58,31 +52,24 @@ def test_one_that_has_as_many_under_way_as_it_may_is_refused_and_another_is_serv
     with ThreadPoolExecutor(4) as threads:
         try:
             under_way = [threads.submit(call, "predict") for _ in range(2)]
-            assert all(begun.acquire(timeout=30) for _ in under_way)
+            until(lambda: model.begun() == 2)
             assert call("predict") == 429
             other = threads.submit(call, "wine")
-            assert begun.acquire(timeout=30)
+            until(lambda: model.begun() == 3)
         finally:
-            go_on.set()
+            model.go_on()
         assert [one.result() for one in (*under_way, other)] == [200] * 3
     assert call("predict") == 200
     assert doors.gateway is not None
     assert (doors.gateway.admission.under_way, doors.gateway.admission.held_bytes) == (0, 0)
 
 
-@pytest.mark.usefixtures("doors")
 def test_a_model_with_a_full_queue_refuses_and_the_others_answer(
-    gateway: Serve, pools: ToyPools, monkeypatch: pytest.MonkeyPatch
+    gateway: Serve, pools: ToyPools, doors: Doors, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
     monkeypatch.setattr(admission, "_QUEUED", 1)
-    begun, go_on = threading.Event(), threading.Event()
-
-    def predict(x: dict[str, Any]) -> Any:
-        begun.set()
-        assert go_on.wait(30)
-        return x["x"] * 2
-
-    pools.add("wine", predict)
+    model = Waiting(tmp_path)
+    pools.add("wine", model)
     pools.add("iris", lambda x: x["x"] + 1)
     client = gateway()
 
@@ -92,12 +79,11 @@ def test_a_model_with_a_full_queue_refuses_and_the_others_answer(
     with ThreadPoolExecutor(2) as threads:
         try:
             under_way = [threads.submit(call, "wine") for _ in range(2)]
-            assert begun.wait(30)
-            refused = [call("wine") for _ in range(3)]
-            assert 429 in refused
+            until(lambda: doors.gateway is not None and doors.gateway.admission._scoring["wine"] == 2)
+            assert call("wine") == 429
             assert call("iris") == 200
         finally:
-            go_on.set()
+            model.go_on()
         assert [one.result() for one in under_way] == [200, 200]
     assert call("wine") == 200
 
