@@ -24,10 +24,6 @@ class Caller:
     def __init__(self) -> None:
         self._wire = AioClient()
 
-    def close(self) -> None:
-        """End its threads once they are idle."""
-        self._wire.close()
-
     async def score(
         self, served: Served, asked: Asked, *, timeout_s: float | None = None, hedge: bool = False
     ) -> Scored:
@@ -54,11 +50,12 @@ class Caller:
         client = client_of(caller)
         limit_s = client.limits(caller).timeout_s if timeout_s is None else timeout_s
         call = Call(caller, by_name, limit_s, version=asked.version, is_held=asked.version is not None)
+        call.until = started + limit_s
         chunks: list[pa.Array] = []
         answered: Answered | None = None
         if is_long:
             batches = table.combine_chunks().to_batches(_BATCH_ROWS)
-            chunks = await self._wire.in_thread(lambda: list(client.run(call, batches)))
+            chunks = await self._wire.predict_all(client, call, batches)
         elif table.num_rows:
             (batch,) = table.combine_chunks().to_batches()
             answered = await self._wire.predict(client, call, batch, hedge=hedge)
@@ -67,7 +64,7 @@ class Caller:
         queue_s, predict_s = call.queue_us / 1e6, call.predict_us / 1e6
         return Scored(
             values=pa.chunked_array(chunks, caller.contract.result_type),
-            version=call.version or asked.version or served.version,
+            version=call.answering or asked.version or served.version,
             queue_s=queue_s,
             predict_s=predict_s,
             transfer_s=max(0.0, taken_s - queue_s - predict_s),

@@ -83,7 +83,6 @@ class Gateway:
     def close(self) -> None:
         """End what it started."""
         self.models.close()
-        self._caller.close()
 
     def _left(self, context: Context) -> float | None:
         if context.deadline is None:

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
@@ -22,14 +21,14 @@ from sparkmodel.errors import ProtocolError
 from sparkmodel.wire import aio_exchange as exchange
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.aio_hedging import Hedging
+from sparkmodel.wire.aio_threads import Threads
 from sparkmodel.wire.client import PoolClient
 from sparkmodel.wire.connection import Connection, Silence
-from sparkmodel.wire.directory import Endpoint
 from sparkmodel.wire.losses import History
 from sparkmodel.wire.tickets import Call, Search, Ticket
 
-_THREADS = 64
-_T = TypeVar("_T")
+_LATE_S = 0.9  # beyond the deadline, for the reason why it passed
+_POOLS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,35 +46,16 @@ class Answered:
     hedged: bool = False
 
 
+class _GivenUpError(Exception):
+    """A hedge did not get to another worker, or lost it: it is not worth more."""
+
+
 class AioClient:
-    """Calls pools from one event loop, by the clients that this process has anyway: their connections are shared.
+    """Calls pools from one event loop, by the clients that this process has anyway: their connections are shared."""
 
-    Args:
-        threads: Most calls at a time that are not plain.
-    """
-
-    def __init__(self, threads: int = _THREADS) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sparkmodel-calls")
+    def __init__(self) -> None:
+        self._threads = Threads()
         self._hedging: dict[str, Hedging] = {}
-
-    def close(self) -> None:
-        """End the threads once they are idle."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    async def in_thread(self, work: Callable[[], _T], unwanted: Callable[[], None] = lambda: None) -> _T:
-        """What a thread does, which may block.
-
-        Args:
-            work: What.
-            unwanted: What is done instead if this is cancelled before it has begun; what has begun goes on.
-        """
-        future = self._threads.submit(work)
-        try:
-            return await asyncio.wrap_future(future)
-        except asyncio.CancelledError:
-            if future.cancel():
-                unwanted()
-            raise
 
     async def predict(self, client: PoolClient, call: Call, batch: pa.RecordBatch, *, hedge: bool = False) -> Answered:
         """The predictions for one batch. If this is cancelled, its worker drops what it has not begun.
@@ -101,106 +81,177 @@ class AioClient:
         hedging.note(time.monotonic() - started)
         return answered
 
+    async def predict_all(self, client: PoolClient, call: Call, batches: Sequence[pa.RecordBatch]) -> list[pa.Array]:
+        """The predictions for many batches, some under way at once; cancelled, it ends with those that are.
+
+        Raises:
+            SparkModelError: as the blocking client does.
+        """
+        is_over = threading.Event()
+
+        def run() -> list[pa.Array]:
+            chunks = []
+            for chunk in client.run(call, batches):
+                chunks.append(chunk)
+                if is_over.is_set():
+                    break
+            return chunks
+
+        try:
+            return await self._in_thread(client, call, run, call.until)
+        finally:
+            is_over.set()
+
+    async def _in_thread(
+        self, client: PoolClient, call: Call, work: Callable[[], list[pa.Array]], until: float | None
+    ) -> list[pa.Array]:
+        try:
+            until = None if until is None else until + _LATE_S
+            return await self._threads.run(call.handle.pool.pool_id, work, until)
+        except TimeoutError:
+            raise client.overdue() from None
+
     def _hedging_of(self, pool_id: str) -> Hedging:
         known = self._hedging.get(pool_id)
         if known is None:
-            while len(self._hedging) >= 1000:  # of pools that have ended
+            while len(self._hedging) >= _POOLS:  # of pools that have ended
                 self._hedging.pop(next(iter(self._hedging)))
             known = self._hedging[pool_id] = Hedging()
         return known
 
     async def _hedged(self, client: PoolClient, ticket: Ticket, hedging: Hedging, after_s: float) -> Answered:
         """The answer that comes first; the other worker is told that nobody waits, and drops what it has not begun."""
-        tickets, tasks = [ticket], [asyncio.ensure_future(self._answer(client, ticket))]
+        first = asyncio.ensure_future(self._answer(client, ticket))
+        tasks, call = [first], ticket.call
         try:
             await asyncio.wait(tasks, timeout=after_s)
-            route = ticket.route
-            has_other = not tasks[0].done() and route is not None and client.sender.has_other(ticket)
-            if has_other and not ticket.alone and hedging.take():
-                assert route is not None
-                call = dataclasses.replace(ticket.call, is_held=True, window=deque(), queue_us=0, predict_us=0)
-                history = History(ticket.rows, ticket.history.place)
-                second = dataclasses.replace(ticket, call=call, history=history, route=None, connection=None, waits=0)
-                tickets.append(second)
-                tasks.append(asyncio.ensure_future(self._answer(client, second, {route.endpoint})))
-            waiting = set(tasks)
-            while True:
-                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                best = next((task for task in tasks if task in done and task.exception() is None), None)
-                if best is not None or not waiting:
-                    break
-            best = best or tasks[0]
-            return Answered(best.result(), tickets[tasks.index(best)].call, hedged=len(tasks) > 1)
+            # one that was lost once may be what ends its workers: it has all the trouble it needs
+            is_sound = not (ticket.alone or ticket.guilt or call.lost)
+            if not first.done() and is_sound and client.sender.has_other(ticket) and hedging.take():
+                call = dataclasses.replace(call, is_held=True, window=deque(), queue_us=0, predict_us=0)
+                tasks.append(asyncio.ensure_future(self._hedge(client, ticket, call)))
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if first not in done:
+                try:
+                    return Answered(tasks[1].result(), call, hedged=True)
+                except _GivenUpError:
+                    pass
+            return Answered(await first, ticket.call, hedged=len(tasks) > 1)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)  # each has given back what it had
 
-    async def _answer(self, client: PoolClient, ticket: Ticket, but: Collection[Endpoint] = ()) -> pa.Array:
-        """The answer to a batch.
+    async def _hedge(self, client: PoolClient, ticket: Ticket, call: Call) -> pa.Array:
+        """The same batch at another worker, once."""
+        sender, first = client.sender, ticket.route
+        if first is None:
+            raise _GivenUpError
+        second = dataclasses.replace(
+            ticket, call=call, history=History(ticket.rows, ticket.history.place), route=None, connection=None, waits=0
+        )
+        search = Search(second.budget)
+        search.failed.add(first.endpoint)
+        route = second.route = sender.pick(second, search)
+        if route is None:
+            raise _GivenUpError
+        try:
+            second.connection = sender.idle(route)
+            if second.connection is None:
+                endpoint = route.endpoint
+                second.connection = await self._threads.run(
+                    call.handle.pool.pool_id, lambda: client.locator.connect(endpoint), second.deadline
+                )
+            if not _is_for_loop(second.connection, second):
+                raise _GivenUpError
+            answer, keep = await exchange.score(second.connection, second, second.what)
+            if answer.status != p.OK:
+                raise _GivenUpError
+            return _taken(client, second, second.connection, answer, keep)
+        except (OSError, EOFError, Silence, exchange.NotOpenedError, ProtocolError) as error:
+            raise _GivenUpError from error
+        finally:
+            sender.release(second, keep=False)  # nothing, if it was taken
 
-        Args:
-            client: Of the pool.
-            ticket: Of the batch.
-            but: Workers that it is not to go to first.
-        """
-        connection = _kept(client, ticket, but)
+    async def _answer(self, client: PoolClient, ticket: Ticket) -> pa.Array:
+        """The answer to a batch."""
+        connection = _kept(client, ticket)
         if connection is None:
             return await self._take(client, ticket)
-        sender, what = client.sender, ticket.what
+        sender = client.sender
         try:
-            answer, keep = await exchange.score(connection, ticket, what)
+            answer, keep = await exchange.score(connection, ticket, ticket.what)
         except exchange.NotOpenedError:
             sender.release(ticket, keep=False)  # whoever opens it anew is told why not, and knows what to do
             return await self._take(client, ticket)
         except Silence:
             return await self._take(client, ticket)
         except (OSError, EOFError) as error:
-            if connection.is_sending or connection.is_opening:
-                failed = error
-
-                def again() -> pa.Array:
-                    sender.failed(ticket, failed)
-                    return client.take(ticket)
-
-                return await self.in_thread(again, lambda: sender.release(ticket, keep=False))
-            ticket.read = error
-            return await self._take(client, ticket)
+            is_sent, lost = not (connection.is_sending or connection.is_opening), error
+            if is_sent:
+                ticket.read = lost
+            return await self._take(client, ticket, lambda: None if is_sent else sender.failed(ticket, lost))
         except BaseException:  # cancelled, or not to be trusted any more
             sender.release(ticket, keep=False)
             raise
         if answer.status != p.OK or answer.revision > client.locator.directory.revision:
             ticket.read = answer
             return await self._take(client, ticket)
-        try:
-            values = connection.decode(answer)
-            if len(values) != ticket.rows:
-                raise ProtocolError(what, f"{ticket.rows} rows were asked, {len(values)} were answered")
-        except BaseException:
-            sender.release(ticket, keep=False)
-            raise
-        sender.release(ticket, keep=keep, answer=answer)
-        ticket.call.note(answer)
-        return values
+        return _taken(client, ticket, connection, answer, keep)
 
-    async def _take(self, client: PoolClient, ticket: Ticket) -> pa.Array:
+    async def _take(self, client: PoolClient, ticket: Ticket, before: Callable[[], None] = lambda: None) -> pa.Array:
         """The answer by way of a thread, from where the batch is."""
-        return await self.in_thread(lambda: client.take(ticket), lambda: client.sender.release(ticket, keep=False))
+        has_begun = False
+
+        def work() -> list[pa.Array]:
+            nonlocal has_begun
+            has_begun = True
+            before()
+            return [client.take(ticket)]
+
+        try:
+            (values,) = await self._in_thread(client, ticket.call, work, ticket.deadline)
+            return values
+        finally:
+            if not has_begun:
+                client.sender.release(ticket, keep=False)
 
 
-def _kept(client: PoolClient, ticket: Ticket, but: Collection[Endpoint]) -> Connection | None:
+def _taken(client: PoolClient, ticket: Ticket, connection: Connection, answer: p.Answer, keep: bool) -> pa.Array:
+    """The predictions in an answer; the connection is kept.
+
+    Raises:
+        ProtocolError: they cannot be read, or are too few or too many.
+    """
+    try:
+        values = connection.decode(answer)
+        if len(values) != ticket.rows:
+            raise ProtocolError(ticket.what, f"{ticket.rows} rows were asked, {len(values)} were answered")
+    except BaseException:
+        client.sender.release(ticket, keep=False)
+        raise
+    client.sender.release(ticket, keep=keep, answer=answer)
+    ticket.call.note(answer)
+    return values
+
+
+def _kept(client: PoolClient, ticket: Ticket) -> Connection | None:
     """The connection that a batch can go by at once, with its worker chosen; None if it is not as plain as that."""
     call, sender, search = ticket.call, client.sender, Search(ticket.budget)
     if call.query and call.version is None:
         return None
-    search.failed.update(but)
     route = sender.pick(ticket, search)
     if route is None:
         return None
     ticket.route = route
     is_plain = not (search.doubts and client.locator.router.is_worth_asking(route)) and not sender.is_condemned(ticket)
     connection = ticket.connection = sender.idle(route) if is_plain else None
-    if connection is None or connection.has_tls or len(ticket.payload) > connection.free_bytes:
+    if connection is None or not _is_for_loop(connection, ticket):
         sender.release(ticket, keep=True)
         return None
     return connection
+
+
+def _is_for_loop(connection: Connection, ticket: Ticket) -> bool:
+    """Whether an event loop can send a batch by it."""
+    return not connection.has_tls and len(ticket.payload) <= connection.free_bytes

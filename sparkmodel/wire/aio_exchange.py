@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import socket
 import time
 from types import TracebackType
 from typing import Any
@@ -40,32 +41,30 @@ async def score(connection: Connection, ticket: Ticket, what: str) -> tuple[p.An
         ProtocolError: what came is no answer to this batch.
     """
     with connection.in_loop() as sock:
-        loop = asyncio.get_running_loop()
-        reader = _Reader(sock, loop, what)
-        stream = ticket.call.stream(ticket.schema)
+        peer, stream = _Peer(sock, ticket, what), ticket.call.stream(ticket.schema)
         if not connection.is_open_for(stream):
-            await loop.sock_sendall(sock, b"".join(map(bytes, connection.begin_open(stream))))
-            with _Limit(_patience(ticket)):
-                answer = await reader.answer()
+            await peer.send(connection.begin_open(stream))
+            answer = await peer.answer()
+            while answer.status == p.ALIVE:
+                answer = await peer.answer()
             if answer.status != p.INFO:
                 raise NotOpenedError
             connection.end_open(stream, answer)
-        ticket.call.result_type = connection.result_type
-        await loop.sock_sendall(sock, b"".join(map(bytes, connection.begin_batch(ticket.payload, ticket.budget()))))
+        ticket.call.result_type, ticket.call.answering = connection.result_type, connection.version
+        await peer.send(connection.begin_batch(ticket.payload, ticket.budget()))
         connection.has_sent()
         while True:
             try:
-                with _Limit(_patience(ticket)):
-                    answer = await reader.answer()
+                answer = await peer.answer()
             except TimeoutError:
-                if reader.is_amid:
+                if peer.is_amid:
                     raise
                 raise Silence from None
             about_all = answer.seq == 0 and answer.status in (p.ERROR, p.RETRY)
             if answer.seq != connection.seq and not about_all:
                 raise ProtocolError(what, f"batch {connection.seq} was asked, {answer.seq} was answered")
             if answer.status != p.ALIVE:
-                return answer, not reader.is_amid  # more is the word of a worker that stops
+                return answer, not peer.is_amid  # more is the word of a worker that stops
 
 
 def _patience(ticket: Ticket) -> float:
@@ -75,11 +74,12 @@ def _patience(ticket: Ticket) -> float:
     return min(_QUIET_S, max(_LEAST_S, ticket.deadline - time.monotonic()))
 
 
-class _Reader:
-    """Reads answers; most of them are there with the first piece that is received."""
+class _Peer:
+    """The other side: what it says comes in pieces, most of them whole answers."""
 
-    def __init__(self, sock: Any, loop: asyncio.AbstractEventLoop, what: str) -> None:
-        self._sock, self._loop, self._what = sock, loop, what
+    def __init__(self, sock: socket.socket, ticket: Ticket, what: str) -> None:
+        self._sock, self._ticket, self._what = sock, ticket, what
+        self._loop = asyncio.get_running_loop()
         self._rest = bytearray()
 
     @property
@@ -87,21 +87,50 @@ class _Reader:
         """Whether more has come than whole answers."""
         return bool(self._rest)
 
+    async def send(self, frame: list[Any]) -> None:
+        """Send a request; a peer that does not read is waited for no longer than one that does not speak."""
+        with _Limit(_patience(self._ticket)):
+            await self._loop.sock_sendall(self._sock, b"".join(map(bytes, frame)))
+
     async def answer(self) -> p.Answer:
-        await self._have(p.ANSWER.size)
-        head = p.answer_head(bytes(self._rest[: p.ANSWER.size]), self._what)
-        end = p.ANSWER.size + (head.payload or 0)
-        await self._have(end)
+        """What it says next.
+
+        Raises:
+            TimeoutError: it has said nothing for some seconds, or since the deadline.
+        """
+        with _Limit(_patience(self._ticket)):
+            await self._have(p.ANSWER.size)
+            head = p.answer_head(bytes(self._rest[: p.ANSWER.size]), self._what)
+            end = p.ANSWER.size + (head.payload or 0)
+            await self._have(end)
         payload = bytes(self._rest[p.ANSWER.size : end])
         del self._rest[:end]
         return dataclasses.replace(head, payload=payload)
 
     async def _have(self, size: int) -> None:
         while len(self._rest) < size:
-            part = await self._loop.sock_recv(self._sock, _READ)
+            try:
+                part = self._sock.recv(_READ)
+            except BlockingIOError:
+                # not `sock_recv`: what it has taken from the kernel is lost if it is cancelled in the same moment
+                await self._is_readable()
+                continue
             if not part:
                 raise EOFError("the connection was closed")
             self._rest += part
+
+    async def _is_readable(self) -> None:
+        readable: asyncio.Future[None] = self._loop.create_future()
+
+        def wake() -> None:
+            if not readable.done():
+                readable.set_result(None)
+
+        self._loop.add_reader(self._sock, wake)
+        try:
+            await readable
+        finally:
+            self._loop.remove_reader(self._sock)
 
 
 class _Limit:

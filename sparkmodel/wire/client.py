@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
+from sparkmodel.errors import DeadlineExceededError
 from sparkmodel.wire.clients import Clients
 from sparkmodel.wire.connection import Connection
 from sparkmodel.wire.handle import Credential, Handle, PoolRef
@@ -137,7 +138,15 @@ class PoolClient:
         """A batch that is to be sent, with its deadline from now on."""
         self.used = time.monotonic()
         deadline = None if call.timeout_s is None else self.used + call.timeout_s
+        if call.until is not None:
+            deadline = call.until if deadline is None else min(deadline, call.until)
         return Ticket(call, schema, payload, rows, self._what, deadline, History(rows, call.place(number)))
+
+    def overdue(self) -> DeadlineExceededError:
+        """The error of a call that was not answered in time, and nobody knows why."""
+        return DeadlineExceededError(
+            self._what, "no answer came within the deadline", "raise timeout_s, or add workers"
+        )
 
     def take(self, ticket: Ticket) -> pa.Array:
         """The answer to a batch, from wherever it is: not sent, sent, or lost."""

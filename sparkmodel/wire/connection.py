@@ -69,6 +69,7 @@ class Connection(LoopSide):
         self._what = f"Cannot score with '{name}'"
         self._stream: StreamKey | None = None
         self._result_schema: pa.Schema | None = None
+        self.version: int | None = None  # that answers in the stream that is open
         self._seq = 0
         self._deadline: float | None = None
         self._timeout_s = _CONNECT_S
@@ -194,7 +195,7 @@ class Connection(LoopSide):
             self._limit(timeout_s)
             p.send(self._sock, p.pack_request(p.OPEN, 0, stream.to_json()))
             reply = self._expect_info()
-            self._result_schema = p.schema_from_text(reply["schema"], self._what)
+            self._take_open(reply)
         self._stream, self.is_opening = stream, False
 
     @property

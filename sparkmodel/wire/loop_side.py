@@ -22,6 +22,7 @@ class LoopSide:
     _stream: StreamKey | None
     _result_schema: pa.Schema | None
     _seq: int
+    version: int | None
     _quiet_since: float | None
     _has_own_timeouts: bool
     is_sending: bool
@@ -53,9 +54,13 @@ class LoopSide:
 
     def end_open(self, stream: StreamKey, answer: p.Answer) -> None:
         """Take the answer of an open request."""
-        reply = p.from_json(answer.payload, self._what)
-        self._result_schema = p.schema_from_text(reply["schema"], self._what)
+        self._take_open(p.from_json(answer.payload, self._what))
         self._stream, self.is_opening = stream, False
+
+    def _take_open(self, reply: dict[str, Any]) -> None:
+        """What a worker says of a stream that was opened."""
+        self._result_schema = p.schema_from_text(reply["schema"], self._what)
+        self.version = None if reply.get("version") is None else int(reply["version"])
 
     def begin_batch(self, payload: Any, budget_s: float | None) -> list[Any]:
         """What is to be sent for a batch that needs no leave; `has_sent` says that it has."""

@@ -160,7 +160,7 @@ class Sender:
         if self._thinks_again(route, connection, search, idle is None, limit_s):
             return False
         connection.open(ticket.call.stream(ticket.schema), limit_s)
-        ticket.call.result_type = connection.result_type
+        ticket.call.result_type, ticket.call.answering = connection.result_type, connection.version
         if ticket.bisection is not None:
             ticket.bisection.take(time.monotonic())
         waits = ticket.call.unread() is None

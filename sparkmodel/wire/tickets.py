@@ -35,6 +35,8 @@ class Call:
         timeout_s: Deadline of each batch from when it is sent, None without one.
         partition: Of the Spark task that makes it, None for no task.
         version: What answers it: of a query for good once it is known, else for as long as that version has workers.
+        answering: What its worker said that it is, as the last batch was sent.
+        until: When the whole call ends, by the monotonic clock; None if only its batches do.
         is_held: Whether no other version may answer it, though it is no query.
         queue_us, predict_us: Microseconds that its batches waited in workers, and were in the model, together.
         lost: Times that one of them lost its worker.
@@ -48,6 +50,8 @@ class Call:
     partition: int | None = None
     version: int | None = None
     is_held: bool = False
+    answering: int | None = None
+    until: float | None = None
     queue_us: int = 0
     predict_us: int = 0
     lost: int = 0
