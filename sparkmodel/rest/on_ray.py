@@ -50,6 +50,8 @@ class OnRay:
         """Return when it is closed, or at Ctrl-C, which closes it."""
         try:
             self._over.wait()
+        except KeyboardInterrupt:  # which is how it ends
+            pass
         finally:
             self.close()
 
