@@ -6,11 +6,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from sparkmodel.errors import DeadlineExceededError, ModelNotFoundError, PoolGoneError, suggest
-from sparkmodel.rest import calls
+from sparkmodel.errors import DeadlineExceededError, ModelNotFoundError, PoolGoneError, VersionRetiredError, suggest
 from sparkmodel.rest.access import Access, check_model
 from sparkmodel.rest.admission import Admission
 from sparkmodel.rest.asked import Asked, Context, Scored, Served
+from sparkmodel.rest.calls import Caller
 from sparkmodel.rest.models import Models
 from sparkmodel.rest.settings import Settings
 from sparkmodel.rest.tokens import Token
@@ -33,7 +33,7 @@ class Gateway:
     """
 
     def __init__(self, settings: Settings, tokens: Iterable[Token] = ()) -> None:
-        self.settings, self.models = settings, Models()
+        self.settings, self.models, self._caller = settings, Models(), Caller()
         self.access, self.admission = Access(tokens, host=settings.host), Admission(settings)
         self.tellers: list[Teller] = []
 
@@ -62,15 +62,16 @@ class Gateway:
             return await self._score(context, served, asked)
 
     async def _score(self, context: Context, served: Served, asked: Asked) -> Scored:
+        hedge = self.settings.hedge
         try:
-            context.scored = await calls.score(served, asked, timeout_s=self._left(context), hedge=self.settings.hedge)
-        except PoolGoneError:
+            context.scored = await self._caller.score(served, asked, timeout_s=self._left(context), hedge=hedge)
+        except (PoolGoneError, VersionRetiredError):  # dropped, or moved on, this moment
             self.models.forget(served.name)
             self.admission.forget(served.name)
             again = await self.find(context, served.name, asked.version)  # another pool may have its name already
-            if again.handle.pool.pool_id == served.handle.pool.pool_id:
+            if again.handle.pool.pool_id == served.handle.pool.pool_id and again.version == served.version:
                 raise
-            context.scored = await calls.score(again, asked, timeout_s=self._left(context))
+            context.scored = await self._caller.score(again, asked, timeout_s=self._left(context), hedge=hedge)
         context.version = context.scored.version
         return context.scored
 

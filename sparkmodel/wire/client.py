@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
+from sparkmodel.errors import DeadlineExceededError
 from sparkmodel.wire.clients import Clients
 from sparkmodel.wire.connection import Connection
 from sparkmodel.wire.handle import Credential, Handle, PoolRef
@@ -27,6 +28,8 @@ class PoolClient:
 
     Attributes:
         used: When it was called last, by the monotonic clock.
+        locator: Knows the way to the pool.
+        sender: Puts its batches on the wire.
     """
 
     def __init__(self, pool: PoolRef, credential: Credential) -> None:
@@ -36,10 +39,10 @@ class PoolClient:
             client_context(credential.tls)  # fails here: a connection that fails is taken for a lost worker
         self.used = time.monotonic()
         self._name, self._what = pool.name, f"Cannot score with '{pool.name}'"
-        self._locator = Locator(pool, credential)
-        self._router, self._lock = self._locator.router, self._locator.lock
-        self._sender = Sender(self._locator, self._what)
-        self._receiver = Receiver(self._locator, self._sender, self._what)
+        self.locator = Locator(pool, credential)
+        self._router, self._lock = self.locator.router, self.locator.lock
+        self.sender = Sender(self.locator, self._what)
+        self._receiver = Receiver(self.locator, self.sender, self._what)
 
     def __repr__(self) -> str:
         return f"PoolClient({self._name!r}, {len(self._router.routes)} workers)"
@@ -52,11 +55,11 @@ class PoolClient:
     @property
     def is_dropped(self) -> bool:
         """Whether the pool was found to have ended."""
-        return self._locator.is_dropped
+        return self.locator.is_dropped
 
     def limits(self, handle: Handle) -> Limits:
         """The limits in force for the calls of a handle."""
-        return self._locator.limits(handle)
+        return self.locator.limits(handle)
 
     def predict(
         self,
@@ -80,8 +83,11 @@ class PoolClient:
                 `ready_timeout_s` where there is none.
             partition: Of the Spark task that calls, for the errors that name it.
         """
-        call = Call(caller, by_name, timeout_s, partition)
-        window = call.window
+        return self.run(Call(caller, by_name, timeout_s, partition), batches)
+
+    def run(self, call: Call, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Array]:
+        """The same of a call that was made before, which is told what becomes of it."""
+        caller, window = call.handle, call.window
         try:
             for number, batch in enumerate(batches, 1):
                 for payload, rows in payloads(batch):
@@ -93,7 +99,7 @@ class PoolClient:
         finally:  # the caller stopped early, such as for a LIMIT, or one batch failed
             for ticket in window:
                 if ticket is not None:
-                    self._sender.release(ticket, keep=False)
+                    self.sender.release(ticket, keep=False)
 
     def locate(self) -> None:
         """Reach the pool, or say why not; learns the newest endpoints.
@@ -101,11 +107,11 @@ class PoolClient:
         Raises:
             PoolGoneError: neither a worker nor the master answers.
         """
-        self._locator.reach()
+        self.locator.reach()
 
     def learn(self, pool: PoolRef) -> None:
         """Take the way to the pool from a handle, where it is newer than what is known."""
-        self._locator.learn_pool(pool)
+        self.locator.learn_pool(pool)
 
     def is_quiet(self) -> bool:
         """Whether no batch is under way."""
@@ -124,12 +130,29 @@ class PoolClient:
     def _submit(self, call: Call, schema: pa.Schema, payload: pa.Buffer, rows: int, number: int) -> Ticket | None:
         if not rows:
             return None
+        ticket = self.ticket(call, schema, payload, rows, number)
+        self.sender.send(ticket)
+        return ticket
+
+    def ticket(self, call: Call, schema: pa.Schema, payload: pa.Buffer, rows: int, number: int = 1) -> Ticket:
+        """A batch that is to be sent, with its deadline from now on."""
         self.used = time.monotonic()
         deadline = None if call.timeout_s is None else self.used + call.timeout_s
-        history = History(rows, call.place(number))
-        ticket = Ticket(call, schema, payload, rows, self._what, deadline, history)
-        self._sender.send(ticket)
-        return ticket
+        if call.until is not None:
+            deadline = call.until if deadline is None else min(deadline, call.until)
+        return Ticket(call, schema, payload, rows, self._what, deadline, History(rows, call.place(number)))
+
+    def overdue(self) -> DeadlineExceededError:
+        """The error of a call that was not answered in time, and nobody knows why."""
+        return DeadlineExceededError(
+            self._what, "no answer came within the deadline", "raise timeout_s, or add workers"
+        )
+
+    def take(self, ticket: Ticket) -> pa.Array:
+        """The answer to a batch, from wherever it is: not sent, sent, or lost."""
+        if ticket.connection is None and ticket.guilt is None:
+            self.sender.send(ticket)
+        return self._receiver.collect(ticket)
 
     def _collect(self, ticket: Ticket | None, caller: Handle) -> pa.Array:
         if ticket is None:

@@ -25,6 +25,7 @@ from sparkmodel.wire.capabilities import renewed
 from sparkmodel.wire.directory import Directory, Endpoint
 from sparkmodel.wire.greeting import Step, introduction
 from sparkmodel.wire.handle import Credential
+from sparkmodel.wire.loop_side import LoopSide
 from sparkmodel.wire.pace import Told
 from sparkmodel.wire.sockets import tune
 from sparkmodel.wire.streams import StreamKey
@@ -41,7 +42,7 @@ class Silence(TimeoutError):
     """Nothing of an answer has come for some seconds; it can be waited for further."""
 
 
-class Connection:
+class Connection(LoopSide):
     """A greeted connection. Not safe for several threads at a time.
 
     Args:
@@ -68,6 +69,7 @@ class Connection:
         self._what = f"Cannot score with '{name}'"
         self._stream: StreamKey | None = None
         self._result_schema: pa.Schema | None = None
+        self.version: int | None = None  # that answers in the stream that is open
         self._seq = 0
         self._deadline: float | None = None
         self._timeout_s = _CONNECT_S
@@ -193,7 +195,7 @@ class Connection:
             self._limit(timeout_s)
             p.send(self._sock, p.pack_request(p.OPEN, 0, stream.to_json()))
             reply = self._expect_info()
-            self._result_schema = p.schema_from_text(reply["schema"], self._what)
+            self._take_open(reply)
         self._stream, self.is_opening = stream, False
 
     @property
@@ -228,8 +230,7 @@ class Connection:
                 self._what,
                 f"a batch has {len(payload)} bytes, a worker takes {self._max_batch_bytes}",
             )
-        self._seq = self._seq % 0xFFFFFFFF + 1  # 0 means the connection as a whole
-        self._deadline = None if budget_s is None else time.monotonic() + budget_s
+        self._number(budget_s)
         flags = p.ALONE if alone else 0
         if len(payload) > self._free_bytes:
             self._limit(timeout_s)
@@ -237,7 +238,21 @@ class Connection:
         self._limit(timeout_s, socket.SO_SNDTIMEO)
         self.is_sending, self._quiet_since = True, None
         p.send(self._sock, p.pack_request(p.BATCH, self._seq, payload, self._budget_ms(), flags))
+        self.has_sent()
+
+    def has_sent(self) -> None:
+        """The batch has left."""
         self.is_sending, self.sent = False, time.monotonic()
+
+    @property
+    def free_bytes(self) -> int:
+        """Longest batch that needs no leave."""
+        return self._free_bytes
+
+    def _number(self, budget_s: float | None) -> None:
+        """Begin the next batch."""
+        self._seq = self._seq % 0xFFFFFFFF + 1  # 0 means the connection as a whole
+        self._deadline = None if budget_s is None else time.monotonic() + budget_s
 
     def _ask_leave(self, size: int, waits: bool, flags: int) -> None:
         """Return when the worker has room for a batch."""

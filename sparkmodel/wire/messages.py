@@ -33,7 +33,7 @@ def refuse_bomb(message: Any) -> None:
     if header is None:
         return
     batch, kind = _follow(metadata, header), _field(metadata, _follow(metadata, 0), _KIND)
-    if kind is not None and metadata[kind] == _DICTIONARY:
+    if kind is not None and struct.unpack_from("<B", metadata, kind)[0] == _DICTIONARY:
         data_at = _field(metadata, batch, _DATA)
         if data_at is None:
             raise ValueError("a dictionary of it has no values")

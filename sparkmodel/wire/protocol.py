@@ -168,15 +168,23 @@ def read_answer(sock: socket.socket, what: str, stalled: Stalled | None = None) 
     if not first:
         raise EOFError("the connection was closed")
     rest = ANSWER.size - len(first)
-    header = ANSWER.unpack(first + bytes(receive_exactly(sock, rest, stalled)) if rest else first)
-    if header[0] not in (OK, ERROR, RETRY, ALIVE, INFO):
-        raise ProtocolError(what, f"unknown answer status {header[0]}")
-    status, incarnation, seq, number, queue_us, predict_us, load, length = header
+    head = answer_head(first + bytes(receive_exactly(sock, rest, stalled)) if rest else first, what)
+    return dataclasses.replace(head, payload=receive_exactly(sock, head.payload, stalled)) if head.payload else head
+
+
+def answer_head(header: bytes, what: str) -> Answer:
+    """What the first bytes of an answer say; in the place of its payload there is the length of that.
+
+    Raises:
+        ProtocolError: they are no answer's, or of one that is too long.
+    """
+    status, incarnation, seq, number, queue_us, predict_us, load, length = ANSWER.unpack(header)
+    if status not in (OK, ERROR, RETRY, ALIVE, INFO):
+        raise ProtocolError(what, f"unknown answer status {status}")
     limit = MAX_ANSWER_BYTES if status == OK else MAX_JSON_BYTES
     if length > limit:
         raise ProtocolError(what, f"an answer has {length} bytes, the limit is {limit}")
-    payload = receive_exactly(sock, length, stalled)
-    return Answer(status, seq, Revision(incarnation, number), queue_us, predict_us, load, payload)
+    return Answer(status, seq, Revision(incarnation, number), queue_us, predict_us, load, length or b"")
 
 
 def send(sock: socket.socket, buffers: list[Any]) -> None:

@@ -100,6 +100,7 @@ class Receiver:
         else:
             if error_ is None:
                 self._sender.release(ticket, keep=True, answer=answer)
+                ticket.call.note(answer)
                 return result
             self._put_back(ticket, answer, error_)
         return None
@@ -174,6 +175,7 @@ class Receiver:
         """
         self._sender.release(ticket, keep=False, avoid=True, is_silent=fate is not None)
         self.retries += 1
+        ticket.call.lost += 1
         if fate is None:
             fate = self._fate(ticket, connection)
         history, limits = ticket.history, self._limits(ticket)

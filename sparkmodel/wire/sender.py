@@ -58,16 +58,17 @@ class Sender:
             call.version = self._pinned(ticket, search)
         while True:
             budget_s = ticket.budget()
-            route = self._pick(ticket, search)
+            route = self.pick(ticket, search)
             if route is None:
+                self._check_is_there(call)
                 named = self._ask(ticket, search)
-                if named is not None and not call.query:
+                if named is not None and not call.query and not call.is_held:
                     call.version = named  # no new query may have it, but a plan of before has no other
                 self.pause(ticket)
                 continue
             ticket.route = route
             try:
-                if self._is_condemned(ticket):
+                if self.is_condemned(ticket):
                     self.release(ticket, keep=False)
                     return
                 if self._put(ticket, route, search, budget_s):
@@ -83,10 +84,7 @@ class Sender:
             except (OSError, EOFError, WorkerStoppingError, AuthenticationError) as error:
                 # AuthenticationError: another pool's worker has this port now
                 search.failed.add(route.endpoint)
-                connection = ticket.connection
-                self.release(ticket, keep=False, avoid=True, is_silent=_is_wait(error))  # it was not scored
-                if connection is not None and not _is_wait(error) and self._is_receipt(ticket, connection):
-                    self._count_receipt(ticket, error)
+                self.failed(ticket, error)
             except WrongVersionError:  # nor was this; where the versions are now is known there, or by the master
                 search.failed.add(route.endpoint)
                 assert ticket.connection is not None
@@ -94,6 +92,17 @@ class Sender:
             except BaseException:
                 self.release(ticket, keep=False)
                 raise
+
+    def failed(self, ticket: Ticket, error: Exception) -> None:
+        """A batch did not get to the worker that it was put on the wire to: it was not scored.
+
+        Raises:
+            WorkerLostError: it ends its workers while it is sent.
+        """
+        connection = ticket.connection
+        self.release(ticket, keep=False, avoid=True, is_silent=_is_wait(error))
+        if connection is not None and not _is_wait(error) and self._is_receipt(ticket, connection):
+            self._count_receipt(ticket, error)
 
     def has_other(self, ticket: Ticket) -> bool:
         """Whether another worker than the one that has a batch may get it."""
@@ -142,7 +151,7 @@ class Sender:
 
     def _put(self, ticket: Ticket, route: Route, search: Search, budget_s: float | None) -> bool:
         """Whether the batch has left; if it has not, its worker has told something that others are to be seen for."""
-        idle = self._idle(route)
+        idle = self.idle(route)
         connection = ticket.connection = idle or self._locator.connect(route.endpoint)
         limit_s = self._locator.limits(ticket.call.handle).timeout_s + SILENCE_S
         if self.has_other(ticket):
@@ -151,7 +160,7 @@ class Sender:
         if self._thinks_again(route, connection, search, idle is None, limit_s):
             return False
         connection.open(ticket.call.stream(ticket.schema), limit_s)
-        ticket.call.result_type = connection.result_type
+        ticket.call.result_type, ticket.call.answering = connection.result_type, connection.version
         if ticket.bisection is not None:
             ticket.bisection.take(time.monotonic())
         waits = ticket.call.unread() is None
@@ -179,7 +188,8 @@ class Sender:
         search.asked.add(route.endpoint)
         return True
 
-    def _is_condemned(self, ticket: Ticket) -> bool:
+    def is_condemned(self, ticket: Ticket) -> bool:
+        """Whether a batch is known to end workers of the version that would get it; says why in its guilt."""
         version = ticket.call.version
         told = self._router.directory.condemned
         verdict = self.condemned.find(told, version, ticket.rows, len(ticket.payload), ticket.key)
@@ -204,7 +214,19 @@ class Sender:
         if history.receipts > self._locator.limits(ticket.call.handle).max_retries:
             raise history.lost_on_receipt(self._what, error)
 
-    def _pick(self, ticket: Ticket, search: Search) -> Route | None:
+    def _check_is_there(self, call: Call) -> None:
+        """See that the version that a call is held to is served at all.
+
+        Raises:
+            VersionRetiredError: it is not.
+        """
+        there = [served.version for served in self._locator.directory.served]
+        if call.is_held and there and call.version not in there:
+            raise VersionRetiredError(
+                self._what, f"version {call.version} was asked for, those that have workers are {there}", "call again"
+            )
+
+    def pick(self, ticket: Ticket, search: Search) -> Route | None:
         """The worker for a batch; None if no version that may answer it has one."""
         call = ticket.call
 
@@ -215,7 +237,7 @@ class Sender:
 
         with self._lock:
             route = None if call.version is None else pick(call.version)
-            if route is None and not call.query:
+            if route is None and not call.query and not call.is_held:
                 call.version = self._router.choose(call.digest, search.failed)
                 route = None if call.version is None else pick(call.version)
             if route is not None:
@@ -248,7 +270,7 @@ class Sender:
             )
         return version
 
-    def _idle(self, route: Route) -> Connection | None:
+    def idle(self, route: Route) -> Connection | None:
         """A kept connection that is in order."""
         while True:
             with self._lock:

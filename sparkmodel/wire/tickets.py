@@ -35,6 +35,11 @@ class Call:
         timeout_s: Deadline of each batch from when it is sent, None without one.
         partition: Of the Spark task that makes it, None for no task.
         version: What answers it: of a query for good once it is known, else for as long as that version has workers.
+        answering: What its worker said that it is, as the last batch was sent.
+        until: When the whole call ends, by the monotonic clock; None if only its batches do.
+        is_held: Whether no other version may answer it, though it is no query.
+        queue_us, predict_us: Microseconds that its batches waited in workers, and were in the model, together.
+        lost: Times that one of them lost its worker.
         result_type: Arrow type of one row's answer, once a worker has told it.
         window: Its batches under way, in order; None for an empty one.
     """
@@ -44,6 +49,12 @@ class Call:
     timeout_s: float | None = None
     partition: int | None = None
     version: int | None = None
+    is_held: bool = False
+    answering: int | None = None
+    until: float | None = None
+    queue_us: int = 0
+    predict_us: int = 0
+    lost: int = 0
     result_type: pa.DataType | None = None
     window: deque[Ticket | None] = dataclasses.field(default_factory=deque)
     _stream: StreamKey | None = None
@@ -51,6 +62,11 @@ class Call:
     def unread(self) -> Ticket | None:
         """The oldest batch on its way whose answer was not read, if there is one."""
         return next((ticket for ticket in self.window if ticket and ticket.connection and not ticket.read), None)
+
+    def note(self, answer: p.Answer) -> None:
+        """Add what an answer tells of the time that its batch took."""
+        self.queue_us += answer.queue_us
+        self.predict_us += answer.predict_us
 
     @property
     def query(self) -> str:
@@ -74,7 +90,7 @@ class Call:
     def stream(self, schema: pa.Schema) -> StreamKey:
         """What batches of a schema are sent in; the same one again for as long as the schema stays."""
         if self._stream is None or not schema.equals(self._stream.schema):
-            pin = self.version if self.query else None
+            pin = self.version if self.query or self.is_held else None
             self._stream = StreamKey(schema, self.by_name, self.handle.call.told(), pin, self.digest)
         return self._stream
 

@@ -88,5 +88,5 @@ def test_each_jar_has_coordinates_and_a_checksum(fetch: Any) -> None:
 
 def test_wrong_arguments_are_told_the_right_ones(fetch: Any) -> None:
     for arguments in ([], ["delta"], ["nothing", "here"]):
-        with pytest.raises(SystemExit, match=r"usage: fetch.py delta\|spark41 DIRECTORY"):
+        with pytest.raises(SystemExit, match=r"usage: fetch.py delta\|spark41\|kafka DIRECTORY"):
             fetch.main(arguments)

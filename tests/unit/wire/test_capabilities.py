@@ -162,7 +162,7 @@ def test_a_stream_that_outlives_its_handle_goes_on(serve: Serve) -> None:
             count += 1
             time.sleep(0.05)
         assert count > 10
-        assert client._locator._credential != handle.credential
+        assert client.locator._credential != handle.credential
     with pytest.raises(CredentialExpiredError):
         Connection("toy", workers[0].endpoint, handle.credential)
 
@@ -207,17 +207,17 @@ def test_a_master_that_moves_while_it_is_asked_to_renew_keeps_nobody_waiting(ser
 
         def admit(claims: proofs.Claims, what: str) -> None:
             elsewhere = listing(9, [worker.endpoint], master=("127.0.0.1", 1))
-            client._locator._pool = dataclasses.replace(old.pool, master=("127.0.0.1", 1), directory=elsewhere)
-            client._locator.learn(elsewhere)
+            client.locator._pool = dataclasses.replace(old.pool, master=("127.0.0.1", 1), directory=elsewhere)
+            client.locator.learn(elsewhere)
             raise CredentialExpiredError(what, "what the caller shows expired")
 
         before = serve(moving, admit=admit)
-        client._locator.learn(listing(8, [worker.endpoint], master=before.endpoint))
+        client.locator.learn(listing(8, [worker.endpoint], master=before.endpoint))
         refused: list[str] = []
 
         def connect() -> None:
             with contextlib.suppress(CredentialExpiredError):
-                client._locator.connect(worker.endpoint)
+                client.locator.connect(worker.endpoint)
             refused.append("told so")
 
         caller = threading.Thread(target=connect, daemon=True)
