@@ -94,7 +94,27 @@ def test_digits_notebook_reads_digits_in_sql(tmp_path: pathlib.Path) -> None:
     assert plot.startswith(PNG)
 
 
-@pytest.mark.parametrize("name", ["flights", "digits"])
+@pytest.mark.slow
+def test_wine_notebook_serves_one_pool_over_rest_and_sql(tmp_path: pathlib.Path) -> None:
+    notebook = run("wine", tmp_path, ("call(1000)", "call(200)"))
+    shown = text(notebook)
+    assert "178 wines by SQL, 178 by REST, equal: True" in shown
+    assert re.search(r"^before +300 +0$", shown, re.MULTILINE), shown
+    canary = re.search(r"^canary +(\d+) +(\d+)$", shown, re.MULTILINE)
+    assert canary, shown
+    assert int(canary[1]) > int(canary[2]) > 0
+    assert re.search(r"^promoted +0 +300$", shown, re.MULTILINE), shown
+    # of each source and version how many calls the record has: all wines at once before the others, by SQL and by REST
+    found = re.findall(r"^\d+ +(rest|sql|batch) +(\d) +(\d+) +(\d+) ", shown, re.MULTILINE)
+    rest = {version: (int(calls), int(rows)) for source, version, calls, rows in found if source == "rest"}
+    first, second = int(canary[1]), int(canary[2])
+    assert rest == {"1": (301 + first, 478 + first), "2": (300 + second, 300 + second)}
+    assert sum(int(rows) for source, _, _, rows in found if source != "rest") == 178, shown
+    [plot] = plots(notebook)
+    assert plot.startswith(PNG)
+
+
+@pytest.mark.parametrize("name", ["flights", "digits", "wine"])
 def test_notebook_is_stored_without_outputs(name: str) -> None:
     notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
     nbformat.validate(notebook)
