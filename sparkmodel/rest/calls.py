@@ -58,7 +58,7 @@ class Caller:
         answered: Answered | None = None
         if is_long:
             batches = table.combine_chunks().to_batches(_BATCH_ROWS)
-            chunks = await self._wire.in_thread(lambda: list(client.run(call, batches)))
+            chunks = await self._wire.predict_all(client, call, batches)
         elif table.num_rows:
             (batch,) = table.combine_chunks().to_batches()
             answered = await self._wire.predict(client, call, batch, hedge=hedge)

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
 import pyarrow as pa
 
@@ -29,7 +30,6 @@ from sparkmodel.wire.losses import History
 from sparkmodel.wire.tickets import Call, Search, Ticket
 
 _THREADS = 64
-_T = TypeVar("_T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,20 +62,24 @@ class AioClient:
         """End the threads once they are idle."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def in_thread(self, work: Callable[[], _T], unwanted: Callable[[], None] = lambda: None) -> _T:
-        """What a thread does, which may block.
+    async def predict_all(self, client: PoolClient, call: Call, batches: Iterable[pa.RecordBatch]) -> list[pa.Array]:
+        """The predictions for many batches, or long ones, by way of a thread.
 
-        Args:
-            work: What.
-            unwanted: What is done instead if this is cancelled before it has begun; what has begun goes on.
+        If this is cancelled, what is on the way goes on, and nothing is sent any more.
+
+        Raises:
+            SparkModelError: as the blocking client does.
         """
-        future = self._threads.submit(work)
+        is_unwanted = threading.Event()
+
+        def run() -> list[pa.Array]:
+            wanted = itertools.takewhile(lambda _: not is_unwanted.is_set(), batches)
+            return list(client.run(call, wanted))
+
         try:
-            return await asyncio.wrap_future(future)
-        except asyncio.CancelledError:
-            if future.cancel():
-                unwanted()
-            raise
+            return await asyncio.wrap_future(self._threads.submit(run))
+        finally:
+            is_unwanted.set()
 
     async def predict(self, client: PoolClient, call: Call, batch: pa.RecordBatch, *, hedge: bool = False) -> Answered:
         """The predictions for one batch. If this is cancelled, its worker drops what it has not begun.
@@ -120,7 +124,7 @@ class AioClient:
                 assert route is not None
                 call = dataclasses.replace(ticket.call, is_held=True, window=deque(), queue_us=0, predict_us=0)
                 history = History(ticket.rows, ticket.history.place)
-                second = dataclasses.replace(ticket, call=call, history=history, route=None, connection=None, waits=0)
+                second = Ticket(call, ticket.schema, ticket.payload, ticket.rows, ticket.what, ticket.deadline, history)
                 tickets.append(second)
                 tasks.append(asyncio.ensure_future(self._answer(client, second, {route.endpoint})))
             waiting = set(tasks)
@@ -149,7 +153,7 @@ class AioClient:
             return await self._take(client, ticket)
         sender, what = client.sender, ticket.what
         try:
-            answer, keep = await exchange.score(connection, ticket, what)
+            answer = await exchange.score(connection, ticket, what, client.limits(ticket.call.handle).timeout_s)
         except exchange.NotOpenedError:
             sender.release(ticket, keep=False)  # whoever opens it anew is told why not, and knows what to do
             return await self._take(client, ticket)
@@ -163,7 +167,7 @@ class AioClient:
                     sender.failed(ticket, failed)
                     return client.take(ticket)
 
-                return await self.in_thread(again, lambda: sender.release(ticket, keep=False))
+                return await self._take(client, ticket, again)
             ticket.read = error
             return await self._take(client, ticket)
         except BaseException:  # cancelled, or not to be trusted any more
@@ -179,13 +183,33 @@ class AioClient:
         except BaseException:
             sender.release(ticket, keep=False)
             raise
-        sender.release(ticket, keep=keep, answer=answer)
+        sender.release(ticket, keep=True, answer=answer)
         ticket.call.note(answer)
         return values
 
-    async def _take(self, client: PoolClient, ticket: Ticket) -> pa.Array:
-        """The answer by way of a thread, from where the batch is."""
-        return await self.in_thread(lambda: client.take(ticket), lambda: client.sender.release(ticket, keep=False))
+    async def _take(self, client: PoolClient, ticket: Ticket, take: Callable[[], pa.Array] | None = None) -> pa.Array:
+        """The answer by way of a thread, from where the batch is; none has begun by the deadline if all are busy."""
+        sender = client.sender
+        try:
+            future = self._threads.submit(take or (lambda: client.take(ticket)))
+        except BaseException:  # this is closed
+            sender.release(ticket, keep=False)
+            raise
+        waiting = asyncio.wrap_future(future)
+        try:
+            left_s = None if ticket.deadline is None else max(0.0, ticket.deadline - time.monotonic())
+            await asyncio.wait([waiting], timeout=left_s)
+            if not waiting.done() and future.cancel():
+                sender.release(ticket, keep=False)
+                raise ticket.overdue()
+            return await waiting
+        except asyncio.CancelledError:
+            if future.cancel():
+                sender.release(ticket, keep=False)
+            else:
+                sender.give_up(ticket)
+            waiting.cancel()  # nobody asks for its error
+            raise
 
 
 def _kept(client: PoolClient, ticket: Ticket, but: Collection[Endpoint]) -> Connection | None:
