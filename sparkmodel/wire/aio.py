@@ -29,6 +29,7 @@ from sparkmodel.wire.tickets import Call, Search, Ticket
 
 _LATE_S = 0.9  # beyond the deadline, for the reason why it passed
 _POOLS = 1000
+_THREADS = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,10 +52,14 @@ class _GivenUpError(Exception):
 
 
 class AioClient:
-    """Calls pools from one event loop, by the clients that this process has anyway: their connections are shared."""
+    """Calls pools from one event loop, by the clients that this process has anyway: their connections are shared.
 
-    def __init__(self) -> None:
-        self._threads = Threads()
+    Args:
+        threads: Most calls of one pool at a time that are not plain.
+    """
+
+    def __init__(self, threads: int = _THREADS) -> None:
+        self._threads = Threads(threads)
         self._hedging: dict[str, Hedging] = {}
 
     async def predict(self, client: PoolClient, call: Call, batch: pa.RecordBatch, *, hedge: bool = False) -> Answered:
@@ -147,9 +152,8 @@ class AioClient:
         sender, first = client.sender, ticket.route
         if first is None:
             raise _GivenUpError
-        second = dataclasses.replace(
-            ticket, call=call, history=History(ticket.rows, ticket.history.place), route=None, connection=None, waits=0
-        )
+        history = History(ticket.rows, ticket.history.place)
+        second = Ticket(call, ticket.schema, ticket.payload, ticket.rows, ticket.what, ticket.deadline, history)
         search = Search(second.budget)
         search.failed.add(first.endpoint)
         route = second.route = sender.pick(second, search)
@@ -164,10 +168,10 @@ class AioClient:
                 )
             if not _is_for_loop(second.connection, second):
                 raise _GivenUpError
-            answer, keep = await exchange.score(second.connection, second, second.what)
+            answer = await exchange.score(second.connection, second, second.what, _stall_s(client, second))
             if answer.status != p.OK:
                 raise _GivenUpError
-            return _taken(client, second, second.connection, answer, keep)
+            return _taken(client, second, second.connection, answer)
         except (OSError, EOFError, Silence, exchange.NotOpenedError, ProtocolError) as error:
             raise _GivenUpError from error
         finally:
@@ -180,7 +184,7 @@ class AioClient:
             return await self._take(client, ticket)
         sender = client.sender
         try:
-            answer, keep = await exchange.score(connection, ticket, ticket.what)
+            answer = await exchange.score(connection, ticket, ticket.what, _stall_s(client, ticket))
         except exchange.NotOpenedError:
             sender.release(ticket, keep=False)  # whoever opens it anew is told why not, and knows what to do
             return await self._take(client, ticket)
@@ -197,7 +201,7 @@ class AioClient:
         if answer.status != p.OK or answer.revision > client.locator.directory.revision:
             ticket.read = answer
             return await self._take(client, ticket)
-        return _taken(client, ticket, connection, answer, keep)
+        return _taken(client, ticket, connection, answer)
 
     async def _take(self, client: PoolClient, ticket: Ticket, before: Callable[[], None] = lambda: None) -> pa.Array:
         """The answer by way of a thread, from where the batch is."""
@@ -212,12 +216,16 @@ class AioClient:
         try:
             (values,) = await self._in_thread(client, ticket.call, work, ticket.deadline)
             return values
+        except asyncio.CancelledError:
+            if has_begun:
+                client.sender.give_up(ticket)
+            raise
         finally:
             if not has_begun:
                 client.sender.release(ticket, keep=False)
 
 
-def _taken(client: PoolClient, ticket: Ticket, connection: Connection, answer: p.Answer, keep: bool) -> pa.Array:
+def _taken(client: PoolClient, ticket: Ticket, connection: Connection, answer: p.Answer) -> pa.Array:
     """The predictions in an answer; the connection is kept.
 
     Raises:
@@ -230,9 +238,14 @@ def _taken(client: PoolClient, ticket: Ticket, connection: Connection, answer: p
     except BaseException:
         client.sender.release(ticket, keep=False)
         raise
-    client.sender.release(ticket, keep=keep, answer=answer)
+    client.sender.release(ticket, keep=True, answer=answer)
     ticket.call.note(answer)
     return values
+
+
+def _stall_s(client: PoolClient, ticket: Ticket) -> float:
+    """Longest time without progress amid an answer."""
+    return client.limits(ticket.call.handle).timeout_s
 
 
 def _kept(client: PoolClient, ticket: Ticket) -> Connection | None:

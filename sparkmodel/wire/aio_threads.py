@@ -11,13 +11,17 @@ from collections.abc import Callable
 from typing import TypeVar
 
 _T = TypeVar("_T")
-_AT_ONCE = 64  # of one pool: one that is cold or full does not hold up the others
 
 
 class Threads:
-    """Threads of one event loop. Each ends with what it does, so that nothing is left to be closed."""
+    """Threads of one event loop. Each ends with what it does, so that nothing is left to be closed.
 
-    def __init__(self) -> None:
+    Args:
+        at_once: Most for one pool: one that is cold or full does not hold up the others.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self._at_once = at_once
         self._places: dict[str, asyncio.Semaphore] = {}
         self._under_way: dict[str, int] = {}
 
@@ -33,7 +37,7 @@ class Threads:
             TimeoutError: it is later.
         """
         self._under_way[pool_id] = self._under_way.get(pool_id, 0) + 1
-        places = self._places.setdefault(pool_id, asyncio.Semaphore(_AT_ONCE))
+        places = self._places.setdefault(pool_id, asyncio.Semaphore(self._at_once))
         try:
             task = asyncio.ensure_future(self._run(places, work))
             left_s = None if until is None else max(0.0, until - time.monotonic())

@@ -141,6 +141,13 @@ class Sender:
                 (route.idle if keep and known else drop).append(connection)
         close(drop)
 
+    def give_up(self, ticket: Ticket) -> None:
+        """Nobody waits any more for a batch that another thread is busy with: that one ends as at the deadline."""
+        with self._lock:  # a release meanwhile has no chance to give the connection to somebody else
+            ticket.deadline = time.monotonic()
+            if ticket.connection is not None:
+                ticket.connection.shut()
+
     def pause(self, ticket: Ticket) -> None:
         """Wait a little, longer each time."""
         low, high = _BACKOFF_S

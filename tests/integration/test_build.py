@@ -206,7 +206,7 @@ def test_an_editable_install_builds_the_jar_and_has_the_command(tmp_path: pathli
     assert said == f"{jar}\n"
     assert editable.run("-m", "sparkmodel", "jar").stdout == said
     assert editable.run("-m", "sparkmodel", "--version").stdout == f"sparkmodel {__version__}\n"
-    assert "print the path of the jar" in editable.run("-m", "sparkmodel", "--help").stdout
+    assert "Print the path of the jar" in editable.run("-m", "sparkmodel", "--help").stdout
     assert editable.run("-m", "sparkmodel", check=False).returncode == 2
 
 
