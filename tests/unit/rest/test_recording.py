@@ -91,7 +91,7 @@ def test_a_call_is_recorded_once_whoever_makes_it(pools: ToyPools, tmp_path: pat
     assert all(event["predict_s"] >= 0.002 and event["queue_s"] >= 0 and event["call_s"] is None for event in queries)
     assert [(event["rows"], event["version"], event["outcome"], event["request_id"]) for event in calls] == [
         (3, 1, "ok", "r1"),
-        (1, 1, "MODEL_PREDICTION_FAILED", "r1"),
+        (1, 1, "PREDICT_FAILED", "r1"),
     ]
     # how long it was in the model is told only where the worker's answer says so
     assert calls[0]["call_s"] >= (calls[0]["predict_s"] or 0.002)
