@@ -20,7 +20,18 @@ _AT_THE_END = ("batches", "rows", "errors")
 _OVER, _RESTARTS = 200, "restarts"
 _CAUSE = "restarts by cause: "
 _SERIES, _REFUSED = "series", "refused"
-SUMS = ("loads", "batches", "rows", "errors", "calls", "rows_failed", "predict_s", "wait_s")
+SUMS = (
+    "loads",
+    "batches",
+    "rows",
+    "errors",
+    "calls",
+    "rows_failed",
+    "predict_s",
+    "wait_s",
+    "recorded",
+    "record_dropped",
+)
 
 
 class Counters:

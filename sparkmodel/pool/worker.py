@@ -28,7 +28,7 @@ from sparkmodel.params import from_json
 from sparkmodel.pool.heart import Heart
 from sparkmodel.pool.pulse import Pulse
 from sparkmodel.pool.worker_leases import Leases
-from sparkmodel.records import BatchRecorder
+from sparkmodel.records import BatchRecorder, Counts
 from sparkmodel.scoring.later import finished
 from sparkmodel.scoring.observed import Observer
 from sparkmodel.scoring.outputs import to_array
@@ -182,7 +182,10 @@ class Worker:
         gate = self._server.gate if self._server else None
         directory = self.directory
         revision = directory.revision
+        record = self._recorder.counts() if self._recorder else Counts()
         return self._tally.read(
+            recorded=record.written,
+            record_dropped=record.dropped,
             queued=gate.load if gate else 0,
             inside=len(gate.running()) if gate else 0,
             refused=dict(gate.refused) if gate else {},

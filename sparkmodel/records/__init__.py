@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 import random
@@ -18,7 +19,7 @@ from sparkmodel.records.events import OK, Event, head
 from sparkmodel.records.recorder import Counts, Recorder, Sink
 from sparkmodel.scoring.observed import Observed
 
-__all__ = ["BatchRecorder", "Counts", "Event", "Recorder", "gateway_teller", "opener"]
+__all__ = ["BatchRecorder", "CallRecorder", "Counts", "Event", "Recorder", "opener"]
 
 
 def opener(target: targets.Target) -> Callable[[], Sink]:
@@ -52,6 +53,7 @@ class BatchRecorder:
         self._uri: str | None = None
         self._sample = 0.0
         self._recorder: Recorder | None = None
+        self._before: list[Recorder] = []  # those of other places, which may still write
 
     def configure(self, uri: str | None, sample: float) -> None:
         """Record there from now on; what waits for another place is still written to that one."""
@@ -62,6 +64,7 @@ class BatchRecorder:
         self._recorder = None if uri is None else Recorder(opener(targets.parse(uri)), who=self._worker)
         if old is not None:
             old.end()
+            self._before.append(old)
 
     def __call__(self, observed: Observed) -> None:
         """Take a batch that was answered."""
@@ -88,52 +91,70 @@ class BatchRecorder:
         )
 
     def counts(self) -> Counts:
-        """What became of the events for where it records now."""
-        return self._recorder.counts() if self._recorder is not None else Counts()
+        """What became of all events, of places before too."""
+        parts = [dataclasses.astuple(one.counts()) for one in self._all()]
+        return Counts(*(sum(column) for column in zip(*parts, strict=True)))
 
     def close(self, within_s: float = 5.0) -> None:
         """Write what waits."""
-        if self._recorder is not None:
-            self._recorder.close(within_s)
+        until = time.monotonic() + within_s
+        for one in self._all():
+            one.close(max(0.0, until - time.monotonic()))
+
+    def _all(self) -> list[Recorder]:
+        return self._before + ([self._recorder] if self._recorder is not None else [])
 
 
-def gateway_teller(uri: str, sample: float = 0.0) -> tuple[Callable[[Any], None], Callable[[], None]]:
-    """What a gateway tells of each answered request, and what writes the rest at its end.
+class CallRecorder:
+    """Records what a gateway has answered.
 
     Args:
         uri: Where to record, as the option `record`.
-        sample: Share of the requests whose first rows are recorded.
 
     Raises:
         InvalidOptionError: nothing can be recorded there, or a library is missing.
     """
-    recorder = Recorder(opener(targets.check(uri)), who=f"{socket.gethostname()}/{os.getpid()}")
 
-    def tell(context: Any) -> None:  # a `rest.asked.Context`, which is of a layer above
-        if not context.model or context.protocol == "admin" or not (context.asked or context.condition):
-            return
+    def __init__(self, uri: str) -> None:
+        self._host = f"{socket.gethostname()}/{os.getpid()}"
+        self._recorder = Recorder(opener(targets.check(uri)), who=self._host)
+
+    def tell(self, context: Any, sample: float) -> None:
+        """Take a request that was answered.
+
+        Args:
+            context: A `rest.asked.Context`, which is of a layer above.
+            sample: Share of the requests whose first rows are recorded.
+        """
         scored, asked = context.scored, context.asked
         is_sampled = sample > 0 and asked is not None and random.random() < sample
         values = pa.table({"predictions": scored.values}) if scored is not None and is_sampled else None
-        recorder.put(
+        self._recorder.put(
             Event(
                 at=time.time(),
                 model=context.model,
-                version=scored.version if scored is not None else None,
+                version=scored.version if scored is not None else context.version or None,
                 source="rest",
                 caller=context.principal or None,
                 request_id=context.request_id,
                 rows=context.rows,
                 bytes=asked.table.nbytes if asked is not None else None,
-                queue_s=scored.queue_s if scored is not None else None,
-                predict_s=scored.predict_s if scored is not None else None,
+                # a worker that did not tell its times leaves them at 0
+                queue_s=scored.queue_s if scored is not None and scored.predict_s else None,
+                predict_s=scored.predict_s or None if scored is not None else None,
                 transfer_s=scored.transfer_s if scored is not None else None,
                 call_s=time.monotonic() - context.started,
                 outcome=context.condition or OK,
-                worker=f"{socket.gethostname()}/{os.getpid()}",
+                worker=self._host,
                 inputs=head(asked.table) if is_sampled else None,
                 outputs=head(values),
             )
         )
 
-    return tell, recorder.close
+    def counts(self) -> Counts:
+        """What became of the events."""
+        return self._recorder.counts()
+
+    def close(self, within_s: float = 5.0) -> None:
+        """Write what waits."""
+        self._recorder.close(within_s)

@@ -88,7 +88,8 @@ class Context:
         started: When the request came, by the monotonic clock.
         deadline: When its answer is of no use any more, by the monotonic clock; None without one.
         trace: W3C `traceparent` that came with it.
-        model: Name of the model, once it is known.
+        served: The model, once it is found.
+        model: Its name.
         rows: Of the request.
         scored: What came of it.
         version: Number of the model's version that answers, or would have, once it is known.
@@ -106,6 +107,7 @@ class Context:
     started: float = 0.0
     deadline: float | None = None
     trace: str = ""
+    served: Served | None = None
     model: str = ""
     rows: int = 0
     scored: Scored | None = None

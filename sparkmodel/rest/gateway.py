@@ -12,6 +12,7 @@ from sparkmodel.rest.admission import Admission
 from sparkmodel.rest.asked import Asked, Context, Scored, Served
 from sparkmodel.rest.calls import Caller
 from sparkmodel.rest.models import Models
+from sparkmodel.rest.recording import Recording
 from sparkmodel.rest.settings import Settings
 from sparkmodel.rest.tokens import Token
 
@@ -35,7 +36,8 @@ class Gateway:
     def __init__(self, settings: Settings, tokens: Iterable[Token] = ()) -> None:
         self.settings, self.models, self._caller = settings, Models(), Caller()
         self.access, self.admission = Access(tokens, host=settings.host), Admission(settings)
-        self.tellers: list[Teller] = []
+        self._recording = Recording(settings)
+        self.tellers: list[Teller] = [self._recording]
 
     async def find(self, context: Context, name: str | None, version: int | None = None) -> Served:
         """The model that a request is about; without a name the only one that is served.
@@ -48,7 +50,7 @@ class Gateway:
         name = name or await self._only()
         check_model(context.may_call, name)
         served = await self.models.find(name, version)
-        context.model, context.version = served.name, version or served.version
+        context.served, context.model, context.version = served, served.name, version or served.version
         return served
 
     async def score(self, context: Context, served: Served, asked: Asked) -> Scored:
@@ -83,6 +85,7 @@ class Gateway:
     def close(self) -> None:
         """End what it started."""
         self.models.close()
+        self._recording.close()
 
     def _left(self, context: Context) -> float | None:
         if context.deadline is None:

@@ -40,7 +40,7 @@ def serve(
         model: What `/invocations` calls; None where only one model is served.
         tokens: File with tokens (docs/rest.md); more may be in SPARKMODEL_TOKENS and SPARKMODEL_TOKEN.
         settings: More, as in `sparkmodel.rest.settings.Settings`: `tls_cert`, `tls_key`, `insecure`, `docs`, `console`,
-            `hedge`, `timeout_s`, `max_body_bytes`, `per_s`, `concurrent`, `debug` and others.
+            `hedge`, `record`, `record_sample`, `timeout_s`, `max_body_bytes`, `per_s`, `concurrent` and others.
 
     Returns:
         The server; `close()`, or the end of a `with` block, ends it.

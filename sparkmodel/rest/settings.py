@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import dataclasses
 
+from sparkmodel import targets
+from sparkmodel.errors import InvalidOptionError
+
 MAX_BODY_BYTES = 1 << 26  # as Triton's
 MAX_JSON_DEPTH = 100  # as Triton's
 
@@ -28,6 +31,8 @@ class Settings:
         nan: What NaN and infinities are in JSON answers: `null`, or `literal` as MLflow's server writes them.
         tls_cert: File with the certificate; with it and its key answers are encrypted.
         tls_key: File with its key.
+        record: Where each request for predictions is recorded, as the option of pools; None is where its model says.
+        record_sample: Share of the requests whose first rows are recorded, from 0 to 1, where `record` is given.
         insecure: Whether it may listen beyond loopback without TLS, as behind a proxy that has it.
         debug: Whether errors tell what a model's exception said, which may be what it was given.
         max_under_way: Requests of all callers at once.
@@ -52,6 +57,8 @@ class Settings:
     allow_sources: tuple[str, ...] = ()
     tls_cert: str | None = None
     tls_key: str | None = None
+    record: str | None = None
+    record_sample: float = 0.0
     insecure: bool = False
     debug: bool = False
     max_under_way: int = 2048
@@ -61,3 +68,11 @@ class Settings:
     head_s: float = 10.0
     body_s: float = 30.0
     idle_s: float = 75.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.record_sample <= 1:
+            raise InvalidOptionError("Cannot serve", f"record_sample={self.record_sample} is not from 0 to 1")
+        if self.record is not None:
+            targets.check(self.record)
+        elif self.record_sample:
+            raise InvalidOptionError("Cannot serve", "record_sample is given without record", "give record too")

@@ -40,6 +40,7 @@ class WorkerStats:
         last_error: Of the last batch or row that failed: `time` (seconds since 1970), `message`, `details`.
         series: Histograms of its batches, by source and outcome; see `sparkmodel.scoring.series`.
         refused: Batches that were sent elsewhere, or later, by condition.
+        recorded, record_dropped: Batches that are in the record of calls, and those that should be and are not.
     """
 
     pid: int = 0
@@ -63,6 +64,8 @@ class WorkerStats:
     last_error: dict[str, Any] | None = None
     series: Series = dataclasses.field(default_factory=dict)
     refused: dict[str, int] = dataclasses.field(default_factory=dict)
+    recorded: int = 0
+    record_dropped: int = 0
 
 
 class Tally:
