@@ -35,7 +35,7 @@ def routes(gateway: Gateway) -> list[BaseRoute]:
     """`/openapi.json`, and `/docs`: the page itself tells nothing, and asks for a token where one is needed."""
 
     async def document(request: Request, context: Context) -> Response:
-        served = [one for one in await gateway.models.all() if context.may_call is None or one.name in context.may_call]
+        served = await gateway.models.all(context.may_call)
         paths = {getattr(one, "path", "") for one in request.app.router.routes}
         return Response(orjson.dumps(document_of(served, paths)), media_type="application/json")
 
