@@ -38,14 +38,15 @@ def routes(gateway: Gateway) -> list[Route]:
     gateway.tellers.append(lambda context: count(figures, context))
     threads = ThreadPoolExecutor(1, thread_name_prefix="sparkmodel-scrape")
 
-    async def answer(request: Request, _: Context) -> Response:
+    async def answer(request: Request, context: Context) -> Response:
         part = request.query_params.get("part", "all")
         if part not in _PARTS:
             raise InvalidOptionError("Cannot show metrics", f"there is no part '{part}'", f"ask for {list(_PARTS)}")
 
         def collect() -> tuple[bytes, str]:
             figures.inflight = gateway.admission.under_way
-            return written(_collected(part, figures, reader), request.headers.get("accept", ""))
+            found = _visible(_collected(part, figures, reader), context.may_call)
+            return written(found, request.headers.get("accept", ""))
 
         # a thread of its own: a pool that hangs must not hold up the look-ups of models
         body, media_type = await asyncio.get_running_loop().run_in_executor(threads, collect)
@@ -70,6 +71,16 @@ def count(figures: Figures, context: Context) -> None:
         retries=0 if scored is None else scored.retries,
         hedged=scored is not None and scored.hedged,
     )
+
+
+def _visible(found: Iterable[Metric], only: frozenset[str] | None) -> Iterable[Metric]:
+    """Without what is told of models that a token is not good for."""
+    if only is None:
+        return found
+    seen = list(found)
+    for family in seen:
+        family.samples = [one for one in family.samples if one.labels.get("model", "") in (*only, "")]
+    return seen
 
 
 def _collected(part: str, figures: Figures, reader: Reader) -> Iterable[Metric]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Container
 from concurrent.futures import ThreadPoolExecutor
 
 from sparkmodel.errors import ModelNotFoundError, PoolGoneError, PoolNotReadyError, VersionRetiredError, suggest
@@ -53,13 +54,14 @@ class Models:
             )
         return served
 
-    async def names(self) -> list[str]:
-        """The names of all models."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, pools.names)
+    async def names(self, only: Container[str] | None = None) -> list[str]:
+        """The names of all models, or of those that a token is good for."""
+        names = await asyncio.get_running_loop().run_in_executor(self._threads, pools.names)
+        return [name for name in names if only is None or name in only]
 
-    async def all(self) -> list[Served]:
-        """All models that serve, by name; those that go, or are not ready, are left out."""
-        found = await asyncio.gather(*(self._look(name) for name in await self.names()), return_exceptions=True)
+    async def all(self, only: Container[str] | None = None) -> list[Served]:
+        """All models that serve, or of those that a token is good for; what goes, or is not ready, is left out."""
+        found = await asyncio.gather(*(self._look(name) for name in await self.names(only)), return_exceptions=True)
         for one in found:
             gone = isinstance(one, ModelNotFoundError | PoolGoneError | PoolNotReadyError)
             if isinstance(one, BaseException) and not gone:

@@ -27,6 +27,7 @@ _PLAIN = {
     "/version": "Version of MLflow's protocol",
     "/v2": "Server metadata",
 }
+_PLAIN_ANSWERS = {"/v2": {"type": "object", "required": ["name", "version", "extensions"]}}
 _OPEN = ("/ping", "/health", "/v2/health/live", "/v2/health/ready")
 
 
@@ -34,7 +35,7 @@ def routes(gateway: Gateway) -> list[BaseRoute]:
     """`/openapi.json`, and `/docs`: the page itself tells nothing, and asks for a token where one is needed."""
 
     async def document(request: Request, context: Context) -> Response:
-        served = [one for one in await gateway.models.all() if context.may_call is None or one.name in context.may_call]
+        served = await gateway.models.all(context.may_call)
         paths = {getattr(one, "path", "") for one in request.app.router.routes}
         return Response(orjson.dumps(document_of(served, paths)), media_type="application/json")
 
@@ -61,10 +62,10 @@ def document_of(served: list[Served], paths: set[str]) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for path, summary in _PLAIN.items():
         if path in there:
-            told[path] = {"get": _operation(summary, path, {}, is_open=path in _OPEN)}
+            told[path] = {"get": _operation(summary, path, _PLAIN_ANSWERS.get(path), is_open=path in _OPEN)}
     for path in ("/v2/health/live", "/v2/health/ready"):
         if path in there:
-            told[path] = {"get": _operation("Health", path, {}, is_open=True)}
+            told[path] = {"get": _operation("Health", path, {"type": "object", "required": ["live"]}, is_open=True)}
     for one in served:
         name = one.name
         if "/models/{}/invocations" in there:
@@ -82,12 +83,14 @@ def document_of(served: list[Served], paths: set[str]) -> dict[str, Any]:
     }
 
 
-def _operation(summary: str, operation: str, answer: schemas.Schema, is_open: bool = False) -> dict[str, Any]:
+def _operation(summary: str, operation: str, answer: schemas.Schema | None, is_open: bool = False) -> dict[str, Any]:
+    """One that answers JSON, but where there is no `answer`: MLflow calls its health JSON, and it is none."""
+    content = {} if answer is None else {"content": {"application/json": {"schema": answer}}}
     found: dict[str, Any] = {
         "summary": summary,
         "operationId": re.sub(r"\W+", "_", operation).strip("_"),
         "responses": {
-            "200": {"description": "The answer", "content": {"application/json": {"schema": answer}}},
+            "200": {"description": "The answer", **content},
             "default": {
                 "description": "An error: docs/rest.md has them by status",
                 "content": {"application/json": {"schema": {"type": "object"}}, "text/plain": {}},

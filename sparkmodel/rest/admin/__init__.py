@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sparkmodel.rest import flow
+from sparkmodel.rest.access import check_model
 from sparkmodel.rest.admin.actions import Actions
 from sparkmodel.rest.admin.fields import Fields
 from sparkmodel.rest.admin.looks import Looks
@@ -30,10 +31,12 @@ def routes(gateway: Gateway) -> list[Route]:
     work, looks = Work(), Looks()
     actions = Actions(gateway.settings)
 
-    def look(path: str, see: Callable[[Request], Json], scope: str = "metrics") -> Route:
+    def look(path: str, see: Callable[[Request, Context], Json], scope: str = "metrics") -> Route:
         async def handler(request: Request, context: Context) -> Response:
             context.model = request.path_params.get("name", "")
-            return _json(await work.look(lambda: see(request)))
+            if context.model:
+                check_model(context.may_call, context.model)
+            return _json(await work.look(lambda: see(request, context)))
 
         return flow.route(gateway, "admin", path, handler, ("GET",), scope=scope)
 
@@ -42,6 +45,7 @@ def routes(gateway: Gateway) -> list[Route]:
             body = await read_body(request, gateway.settings)
             fields = Fields(action, loads(body, gateway.settings) if body else {})
             name = request.path_params.get("name") or fields.text("name")
+            check_model(context.may_call, name)
             context.model = name
             told = await work.change(context.principal, name, action, lambda: actions.run(action, name, fields))
             gateway.models.forget(name)
@@ -51,10 +55,10 @@ def routes(gateway: Gateway) -> list[Route]:
 
     one = "/admin/models/{name}"
     return [
-        look("/admin/models", lambda _: looks.all()),
-        look(one, lambda request: looks.one(request.path_params["name"])),
-        look(one + "/events", lambda request: looks.events(request.path_params["name"], work.changes)),
-        look(one + "/logs", lambda request: looks.logs(request.path_params["name"], _lines(request)), "admin"),
+        look("/admin/models", lambda _, context: looks.all(context.may_call)),
+        look(one, lambda request, _: looks.one(request.path_params["name"])),
+        look(one + "/events", lambda request, _: looks.events(request.path_params["name"], work.changes)),
+        look(one + "/logs", lambda request, _: looks.logs(request.path_params["name"], _lines(request)), "admin"),
         change("/admin/models", "register", status=201),
         *(change(f"{one}/{action}", action) for action in ("update", "scale", "rollback", "promote")),
         change(one, "drop", "DELETE"),

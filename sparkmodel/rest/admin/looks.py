@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
@@ -23,9 +23,9 @@ class Looks:
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_LOOKS, thread_name_prefix="sparkmodel-admin-card")
 
-    def all(self) -> Json:
-        """The cards of all models; those that go meanwhile, or still load, are left out."""
-        found = self._threads.map(_look, pools.names())
+    def all(self, only: Container[str] | None = None) -> Json:
+        """The cards of all models, or of some; those that go meanwhile, or still load, are left out."""
+        found = self._threads.map(_look, [name for name in pools.names() if only is None or name in only])
         return {"models": [card for card in found if card is not None]}
 
     def one(self, name: str) -> Json:

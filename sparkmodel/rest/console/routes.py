@@ -51,8 +51,10 @@ def routes(gateway: Gateway, live: Live | None = None) -> list[Route]:
     live = live or Live()
     gateway.tellers.append(live.tell)
 
-    async def figures(request: Request, _: Context) -> Response:
+    async def figures(request: Request, context: Context) -> Response:
         told = live.told(_seconds(request.query_params.get("seconds")))
+        may_see = context.may_call
+        told["models"] = {name: one for name, one in told["models"].items() if may_see is None or name in may_see}
         return Response(orjson.dumps(told), media_type="application/json", headers={"Cache-Control": "no-store"})
 
     return [

@@ -54,10 +54,10 @@ def routes(gateway: Gateway) -> list[Route]:
         return Response(importlib.metadata.version("mlflow"), media_type="application/json")
 
     scoring = ("/invocations", "/models/{name}/invocations", "/models/{name}/versions/{version}/invocations")
-    about = (("/ping", ping), ("/health", ping), ("/version", version))
     return [
         *(route(gateway, _PROTOCOL, path, invoke) for path in scoring),
-        *(route(gateway, _PROTOCOL, path, handler, ("GET",)) for path, handler in about),
+        *(route(gateway, _PROTOCOL, path, ping, ("GET",), scope=None) for path in ("/ping", "/health")),
+        route(gateway, _PROTOCOL, "/version", version, ("GET",)),
     ]
 
 

@@ -83,7 +83,7 @@ def routes(gateway: Gateway) -> list[Route]:
         asked = strict.loads(body, gateway.settings) if body.strip() else {}
         if not isinstance(asked, dict) or not isinstance(asked.get("ready", False), bool):
             raise MalformedRequestError("Cannot read the request", "its body is no object with 'ready', true or false")
-        served, names = await gateway.models.all(), await gateway.models.names()
+        served, names = await gateway.models.all(context.may_call), await gateway.models.names(context.may_call)
         return _json(index_of(served, names, only_ready=asked.get("ready", False)))
 
     async def load(request: Request, context: Context) -> Response:

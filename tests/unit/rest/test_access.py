@@ -10,7 +10,8 @@ import pytest
 
 from sparkmodel.errors import AccessRefusedError
 from sparkmodel.rest.access import Access
-from tests.unit.rest.doors import TOKENS, Doors, bearer
+from sparkmodel.rest.tokens import parse
+from tests.unit.rest.doors import SECRETS, TOKENS, Doors, bearer
 from tests.unit.rest.toys import ToyPools
 
 Serve = Callable[..., httpx.Client]
@@ -22,6 +23,7 @@ MATRIX = {
     "/door/metrics": (401, 403, 403, 200, 200),
     "/door/admin": (401, 403, 403, 403, 200),
 }
+CELLAR, OPERATOR = "cellar-0123456789abcdef", f"operator admin {SECRETS['admin']}"
 SHOWN = (None, "an-unknown-token-of-some-length", "predict", "metrics", "admin")
 
 
@@ -94,3 +96,19 @@ def test_pages_of_elsewhere_are_told_nothing(gateway: Serve) -> None:
     answer = gateway().get("/door/predict", headers={"Origin": "https://evil.example"})
     assert not [name for name in answer.headers if name.startswith("access-control")]
     assert "set-cookie" not in answer.headers
+
+
+def test_lists_show_a_token_only_the_models_that_it_is_good_for(gateway: Serve, pools: ToyPools) -> None:
+    for name in ("wine", "foreign"):
+        pools.add(name, lambda x: x["x"])
+    client = gateway(parse([f"cellar predict,metrics {CELLAR} models=wine", OPERATOR], ""), docs=True)
+    body = {"dataframe_split": {"columns": ["x"], "data": [[1.0]]}}
+    for name in ("wine", "foreign"):
+        assert client.post(f"/models/{name}/invocations", json=body, headers=bearer("admin")).status_code == 200
+    for path in ("/v2/repository/index", "/metrics", "/admin/live", "/openapi.json"):
+        method = "POST" if path.endswith("index") else "GET"
+        seen, all_ = (client.request(method, path, headers=bearer(who)) for who in (CELLAR, "admin"))
+        assert (seen.status_code, all_.status_code) == (200, 200), path
+        assert "foreign" not in seen.text, path
+        assert "foreign" in all_.text or path == "/admin/live", path  # whose last step is not over
+    assert "wine" in client.get("/metrics", headers=bearer(CELLAR)).text

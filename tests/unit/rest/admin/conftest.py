@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -35,13 +36,13 @@ def pools(monkeypatch: pytest.MonkeyPatch) -> Iterator[MasterPools]:
 
 @pytest.fixture
 def admin(pools: MasterPools) -> Iterator[Admin]:
-    """`admin(**settings)` serves; returns a client that may do everything."""
+    """`admin(**settings)` serves; returns a client that may do everything, with `only` to some models."""
     made: list[tuple[Server, httpx.Client]] = []
 
-    def serve_(**settings: Any) -> httpx.Client:
+    def serve_(only: frozenset[str] | None = None, **settings: Any) -> httpx.Client:
         token, text = tokens.made("tester", "admin")
         settled = Settings(port=0, **settings)
-        server = Server(make_app(Gateway(settled, (token,))), settled)
+        server = Server(make_app(Gateway(settled, (dataclasses.replace(token, models=only),))), settled)
         server.start()
         client = httpx.Client(base_url=server.url, timeout=60, headers={"Authorization": f"Bearer {text}"})
         made.append((server, client))

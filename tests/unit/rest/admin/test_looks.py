@@ -86,3 +86,16 @@ def test_types_are_written_as_spark_writes_them(type_: t.DataType) -> None:
 
 def test_a_type_that_spark_has_not_is_none() -> None:
     assert (to_ddl(pa.uint32()), to_ddl(pa.time64("us")), to_ddl(pa.null())) == ("bigint", None, None)
+
+
+def test_a_token_for_some_models_sees_and_changes_no_others(admin: Admin, pools: MasterPools) -> None:
+    for name in ("own", "foreign"):
+        pools.add(name, FactorModel(2.0), signature=X)
+    client = admin(only=frozenset({"own"}))
+    assert [card["name"] for card in client.get("/admin/models").json()["models"]] == ["own"]
+    assert client.get("/admin/models/own").status_code == 200
+    paths = ("/admin/models/foreign", "/admin/models/foreign/events", "/admin/models/foreign/logs")
+    assert [client.get(path).status_code for path in paths] == [403] * 3
+    assert client.delete("/admin/models/foreign").status_code == 403
+    assert client.post("/admin/models", json={"name": "new", "source": "models:/new/1"}).status_code == 403
+    assert pools.find("foreign") is not None
