@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import hypothesis
 import pyarrow as pa
-import pytest
 import schemathesis
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -19,7 +18,6 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from sparkmodel.rest import problems
 from sparkmodel.schema import Column, Signature
 from tests.unit.rest.doors import TOKENS, bearer
 from tests.unit.rest.toys import ToyPools
@@ -95,4 +93,6 @@ def test_what_the_page_tells_of_is_answered_as_it_says(pools: ToyPools, gateway:
     document = client.get("/openapi.json", headers=bearer("predict")).json()
     seen = run(document, str(client.base_url), bearer("predict"), 40)
     import collections
-    for k, v in sorted(collections.Counter(seen).items()): print(k, v)
+
+    for k, v in sorted(collections.Counter(seen).items()):
+        print(k, v)
