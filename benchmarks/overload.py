@@ -83,7 +83,9 @@ def percentiles(taken: list[float]) -> list[float]:
 
 def report(peak: dict[str, Any], over: dict[str, Any]) -> bool:
     """Print the table; whether the goals are met."""
-    print(f"{'':12}{'connections':>12}{'offered/s':>11}{'answered/s':>12}{'p50, p99 ms':>18}{'refused p50, p99 ms':>22}")
+    print(
+        f"{'':12}{'connections':>12}{'offered/s':>11}{'answered/s':>12}{'p50, p99 ms':>18}{'refused p50, p99 ms':>22}"
+    )
     for name, row in (("peak", peak), ("three times", over)):
         answered, refused = (", ".join(map(str, row[key])) or "-" for key in ("answered_ms", "refused_ms"))
         print(
