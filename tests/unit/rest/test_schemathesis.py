@@ -97,7 +97,7 @@ def test_what_the_page_tells_of_is_answered_as_it_says(pools: ToyPools, gateway:
     serve_all(pools)
     client = gateway(TOKENS, docs=True)
     document = client.get("/openapi.json", headers=bearer("predict")).json()
-    seen = set(run(document, str(client.base_url), bearer("predict"), 25))
+    seen = set(run(document, str(client.base_url), bearer("predict"), 15))
     assert {path for path, _ in seen} == document["paths"].keys()
     for name in ("doubles", "mixed", "tensor", "plain"):
         assert {(f"/models/{name}/invocations", 200), (f"/models/{name}/invocations", 400)} <= seen
