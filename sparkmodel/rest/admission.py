@@ -14,7 +14,7 @@ from sparkmodel.rest.asked import Served
 from sparkmodel.rest.settings import Settings
 from sparkmodel.rest.tokens import Token
 
-_QUEUED = 16  # requests that may wait for each call that a worker makes at once: it is their wait that callers feel
+_QUEUED = 64  # requests that may wait for each call that a worker makes at once: it is their wait that callers feel
 _CALLERS = 10_000  # that are known at a time
 _WHAT = "Cannot take the request"
 

@@ -25,7 +25,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 Open = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # playwright has a loop of its own in this thread meanwhile
 def chromium() -> Iterator[Browser]:
     """A headless Chromium."""
     tool = runpy.run_path(str(ROOT / "tools" / "chromium.py"))
@@ -38,7 +38,7 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served() -> Iterator[tuple[FakeGateway, str]]:
     """The gateway, and where it is."""
     pools, patch = ToyPools(), pytest.MonkeyPatch()

@@ -37,11 +37,7 @@ def scored(pools: ToyPools, name: str, table: pa.Table, **asked: Any) -> Scored:
     served = served_of(pools.find(name))  # type: ignore[arg-type]
 
     async def main() -> Scored:
-        caller = Caller()
-        try:
-            return await caller.score(served, Asked(table=table, **asked), timeout_s=60)
-        finally:
-            caller.close()
+        return await Caller().score(served, Asked(table=table, **asked), timeout_s=60)
 
     try:
         return asyncio.run(main())

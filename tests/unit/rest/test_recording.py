@@ -24,6 +24,7 @@ from sparkmodel.rest.server import Server
 from sparkmodel.rest.settings import Settings
 from sparkmodel.schema import Column, Signature
 from sparkmodel.wire.client import client_of
+from tests.unit.pool.toys import eventually
 from tests.unit.rest.toys import ToyPool, ToyPools
 
 SIGNATURE = Signature(
@@ -116,14 +117,19 @@ def test_first_rows_are_recorded_where_they_were_asked_for(pools: ToyPools, tmp_
 def test_stats_say_what_became_of_each_batch(pools: ToyPools, tmp_path: pathlib.Path) -> None:
     pool = pools.add("double", double, signature=SIGNATURE, record=f"parquet:{tmp_path}/a")
     worker: Worker = pool.workers[0][0]
+    told = worker._recorder
+    assert told is not None
     for _ in range(20):
         on_the_wire(pool, [1.0])
+    eventually(lambda: told.counts().observed == 20)  # a worker tells of a batch once it has answered it
     (tmp_path / "file").touch()  # no directory can be made in it
     for directory in (f"{tmp_path}/file/b", f"{tmp_path}/c"):
         options = dataclasses.replace(worker.spec.options, record=f"parquet:{directory}")
         worker.configure(dataclasses.replace(worker.spec, options=options))
+        before = told.counts().observed
         for _ in range(10):
             on_the_wire(pool, [1.0])
+        eventually(lambda before=before: told.counts().observed == before + 10)
     pool.close()
     stats = pool.stats()
     assert stats["batches"] == stats["recorded"] + stats["record_dropped"] == 40

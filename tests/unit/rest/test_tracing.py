@@ -54,12 +54,13 @@ def test_nothing_is_done_where_nobody_said_where_spans_go(monkeypatch: pytest.Mo
     for name in tracing._SETTINGS:
         monkeypatch.delenv(name, raising=False)
     gateway = Gateway(Settings())
+    before = len(gateway.tellers)
     tracing.join(gateway)
-    assert gateway.tellers == []
+    assert len(gateway.tellers) == before
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "none")
     tracing.join(gateway)
-    assert gateway.tellers == []
+    assert len(gateway.tellers) == before
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
     tracing.join(gateway)
-    assert len(gateway.tellers) == 1
+    assert len(gateway.tellers) == before + 1
     gateway.close()
