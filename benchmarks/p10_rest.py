@@ -129,8 +129,14 @@ def _free_port() -> int:
 def _running(command: list[str], log: pathlib.Path, **environment: str) -> Iterator[None]:
     """A process with all that it starts, ended with the context."""
     with log.open("wb") as output:
+        # MLflow calls uvicorn by its name
+        path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]])
         process = subprocess.Popen(
-            command, stdout=output, stderr=output, start_new_session=True, env={**os.environ, **environment}
+            command,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            env={**os.environ, "PATH": path, **environment},
         )
     try:
         yield
