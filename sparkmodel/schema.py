@@ -29,6 +29,15 @@ class Column:
     required: bool = True
     shape: tuple[int, ...] | None = None
 
+    @property
+    def row_type(self) -> pa.DataType | None:
+        """Type of one row's value, also of a tensor: lists for its axes but the first, which is the batch."""
+        type_ = self.type
+        if type_ is not None:
+            for _ in (self.shape or ())[1:]:
+                type_ = pa.list_(type_)
+        return type_
+
     def __str__(self) -> str:
         kind = f"tensor({self.type}, {list(self.shape)})" if self.shape else str(self.type or "any")
         return f"{self.name} {kind}" if self.name else kind

@@ -66,10 +66,7 @@ def card_of(
 
 
 def _input(column: Column) -> dict[str, Any]:
-    type_ = column.type
-    if type_ is not None:
-        for _ in (column.shape or ())[1:]:  # the type is one element's, the first axis the batch
-            type_ = pa.list_(type_)
+    type_ = column.row_type
     return {
         "name": column.name,
         "type": None if type_ is None else _ddl(type_),

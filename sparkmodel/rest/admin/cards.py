@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-import pyarrow as pa
-
 from sparkmodel.control.sql_options import settings_of
 from sparkmodel.keeper.pools import Pool
 from sparkmodel.options import workers_text
@@ -102,10 +100,7 @@ def _canary(directory: Directory, version: int) -> Json | None:
 
 
 def _input(column: Column) -> Json:
-    type_ = column.type
-    if type_ is not None:
-        for _ in (column.shape or ())[1:]:  # the type is one element's, the first axis the batch
-            type_ = pa.list_(type_)
+    type_ = column.row_type
     return {
         "name": column.name,
         "type": None if type_ is None else to_ddl(type_),
