@@ -24,11 +24,19 @@ def extend_path(paths: Iterable[str]) -> None:
 
 
 def arrive(modules: Mapping[str, OwnModule]) -> None:
-    """Import modules of these names from these texts from now on; what was imported from others is forgotten."""
-    _known.update(modules)
+    """Import modules of these names from these texts from now on; what was imported from others is forgotten.
+
+    What this process has imported from its own file, with the same text, stays that file's: a driver that unpickles its
+    own model is to see the next edit.
+    """
     for name in sorted(modules, reverse=True):  # submodules before their packages
-        if name in sys.modules and not _is_same(sys.modules[name], modules[name]):
+        here = sys.modules.get(name)
+        if here is not None and not _is_same(here, modules[name]):
             del sys.modules[name]
+        elif here is not None and modules[name].source is not None and not isinstance(here.__loader__, _Text):
+            _known.pop(name, None)
+            continue
+        _known[name] = modules[name]
     if _texts not in sys.meta_path:
         sys.meta_path.insert(0, _texts)
         sys.meta_path.append(_spaces)

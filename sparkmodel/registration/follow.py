@@ -14,6 +14,7 @@ from weakref import WeakSet
 from sparkmodel.keeper.pools import Pool
 from sparkmodel.spark import functions, registered
 from sparkmodel.spec import ModelSpec, answer_type
+from sparkmodel.wire.client import client_of
 from sparkmodel.wire.handle import Handle
 
 
@@ -39,6 +40,7 @@ def join(follower: Follower) -> None:
 def follow(pool: Pool) -> None:
     """Tell the functions of this process's sessions, and its models, what the pool serves now."""
     (spec, version), handle = pool.spec(), pool.handle()
+    client_of(handle)  # it learns the way: who calls next, by whatever handle, goes to what serves now
     for follower in list(_followers):
         if follower.handle.pool.pool_id == handle.pool.pool_id:
             follower.follow(spec, version, handle)

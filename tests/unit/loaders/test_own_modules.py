@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from sparkmodel.errors import ModelLoadError
-from sparkmodel.loaders import resolve
+from sparkmodel.loaders import arrivals, resolve
 from sparkmodel.loaders.edits import edited
 from sparkmodel.loaders.own_modules import own_modules, own_path
 from sparkmodel.loaders.pickling import dumps
@@ -54,7 +54,10 @@ def home(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ho
     before = set(sys.modules)
     (tmp_path / "home").mkdir()
     monkeypatch.syspath_prepend(tmp_path / "home")
+    known = dict(arrivals._known)
     yield Home(tmp_path / "home")
+    arrivals._known.clear()
+    arrivals._known.update(known)
     for name in set(sys.modules) - before:
         del sys.modules[name]
 
@@ -199,6 +202,19 @@ def test_what_travels_is_left_alone_where_it_is_already(home: Home) -> None:
     assert b"own_modules" in payload
     assert type(pickle.loads(payload)) is module.Model
     assert b"own_modules" not in dumps(models.FactorModel(3))  # cloudpickle was told to take it by value
+
+
+def test_where_it_is_already_an_edit_counts(home: Home) -> None:
+    home.write("mymodel.py", "class Model:\n    def predict(self, x):\n        return x\n")
+    payload = dumps(home.module("mymodel").Model())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "meta_path", list(sys.meta_path))
+        pickle.loads(payload)
+        home.write("mymodel.py", "class Model:\n    def predict(self, x):\n        return x + 1\n")
+        assert importlib.reload(sys.modules["mymodel"]).Model().predict(1) == 2
+        del sys.modules["mymodel"]
+        assert home.module("mymodel").Model().predict(1) == 2
+        assert pickle.loads(payload).predict(1) == 1, "what came is another text than what is here now"
 
 
 def test_a_constant_that_was_set_from_outside_counts_a_counter_does_not(home: Home, tmp_path: pathlib.Path) -> None:

@@ -12,6 +12,7 @@ import sparkmodel as sm
 from sparkmodel.cluster.pools import Pool
 from sparkmodel.errors import InvalidOptionError
 from sparkmodel.model import Model
+from sparkmodel.wire.client import client_of
 from sparkmodel.wire.directory import Directory, Revision, Served
 from sparkmodel.wire.handle import Handle
 from tests.models import DoubleModel
@@ -55,6 +56,16 @@ def test_each_change_is_an_intent() -> None:
     ]
     assert (pool.last.max_error_rate, pool.last.keep_old) == (0.1, 5)
     assert all(intent.by and intent.spec is None for intent, _ in pool.changes)
+
+
+def test_after_a_change_all_callers_of_this_process_know_what_serves_now() -> None:
+    """A gateway in a notebook keeps a handle of before, and may have asked for nothing since."""
+    pool = pool_of(X)
+    model = model_of(pool)
+    before = client_of(pool.handle())
+    pool.revision = Revision(1, 4)
+    model.promote()
+    assert before.locator.directory.revision == pool.revision
 
 
 def test_the_present_source_is_looked_at_as_the_pool_was_then() -> None:

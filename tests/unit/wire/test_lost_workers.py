@@ -200,10 +200,12 @@ def test_a_stopped_worker_holds_no_call_for_long_although_nobody_judges(serve: S
         directory = listing(1, (endpoint, serve(toy).endpoint))
         client = pool(master_endpoint=dead_endpoint(), directory=directory, max_retries=0, max_in_flight=8)
         batches = [numbers(float(i)) for i in range(16)]
-        assert len(list(client.predict(batches, False))) == 16
+        routes = client._router.routes
+        while not routes[endpoint].idle:  # without a kept connection it would only fail to be connected
+            assert len(list(client.predict(batches, False))) == 16
+            for route in routes.values():
+                route.load, route.seconds = 0, None  # so that both get some
         os.kill(process.pid, signal.SIGSTOP)
-        for route in client._router.routes.values():
-            route.load, route.seconds = 0, None  # so that both get some
         started = time.monotonic()
         answers = [array.to_pylist() for array in client.predict(batches, False)]
         took = time.monotonic() - started
