@@ -17,6 +17,7 @@ from sparkmodel.spark.forward import source_of
 from sparkmodel.wire.client import client_of
 from tests.unit.rest.toys import ToyPool
 from tests.unit.wire.test_handle import WHOLE
+from tests.unit.wire.toys import wait_until
 
 
 def double(frame: Any) -> Any:
@@ -50,6 +51,7 @@ def test_batches_of_several_sources_are_joined_and_counted_each_by_its_own(pool:
     with ThreadPoolExecutor(4) as threads:
         calls = [threads.submit(call, pool, source, 1.0, 2.0) for source in ("rest", "sql", "batch", "")]
         assert [one.result(30) for one in calls] == [[2.0, 4.0]] * 4
+    wait_until(lambda: sum(counted(pool).values()) >= 4, "a batch is counted once its caller has its answer")
     assert counted(pool) == {"rest ok": 1, "sql ok": 1, "batch ok": 1, "other ok": 1}
     assert pool.workers[0][0].stats().batches < 4, "joined"
 
@@ -57,6 +59,7 @@ def test_batches_of_several_sources_are_joined_and_counted_each_by_its_own(pool:
 def test_a_word_that_is_not_known_makes_no_series_of_its_own(pool: ToyPool) -> None:
     for number in range(5):
         call(pool, f"made up {number}", 1.0)
+    wait_until(lambda: sum(counted(pool).values()) >= 5, "all are counted")
     assert counted(pool) == {"other ok": 5}
 
 
@@ -71,6 +74,7 @@ def test_observers_hear_of_what_was_scored_and_of_what_failed(pool: ToyPool, cap
         assert call(pool, "python", 3.0) == [6.0]
         with pytest.raises(PredictError):
             call(pool, "stream", -1.0)
+        wait_until(lambda: len(heard) >= 2, "both are told of")
     scored, failed = heard
     assert (scored.model, scored.version, scored.source, scored.condition) == ("double", 1, "python", "")
     assert (scored.batch.to_pylist(), scored.result.column(0).to_pylist()) == ([{"x": 3.0}], [6.0])  # type: ignore[union-attr]

@@ -25,6 +25,7 @@ from sparkmodel.schema import Column, Signature
 from tests.unit.metrics.asked import asked
 from tests.unit.metrics.figures import shown
 from tests.unit.rest.toys import ToyPools
+from tests.unit.wire.toys import wait_until
 
 Serve = Callable[..., httpx.Client]
 
@@ -60,10 +61,16 @@ def told(client: httpx.Client, part: str = "all") -> dict[str, dict[str, float]]
     return shown(answer.text)
 
 
+def settled(client: httpx.Client, calls: int) -> dict[str, dict[str, float]]:
+    """What is told once so many calls are counted: a worker counts a batch when it has answered it."""
+    wait_until(lambda: sum(told(client).get("sparkmodel_requests_total", {}).values()) >= calls, "they are counted")
+    return told(client)
+
+
 def test_calls_are_counted_by_model_version_source_and_outcome(served: httpx.Client) -> None:
     assert call(served, 1, 2, 3).status_code == 200
     assert call(served, -1).status_code == 500
-    seen = told(served)
+    seen = settled(served, 2)
     ok = "model=double,outcome=ok,source=rest,version=1"
     failed = "model=double,outcome=PREDICT_FAILED,source=rest,version=1"
     assert seen["sparkmodel_requests_total"] == {ok: 1, failed: 1}
@@ -165,7 +172,7 @@ def test_without_a_token_where_one_is_needed_the_answer_says_how_to_show_one(poo
 
 def test_figures_of_workers_that_ended_stay(served: httpx.Client, pools: ToyPools) -> None:
     call(served, 1, 2)
-    before = told(served)["sparkmodel_rows_total"]
+    before = settled(served, 1)["sparkmodel_rows_total"]
     pool = pools.by_name["double"]
     pool.end()
     after = told(served)["sparkmodel_rows_total"]
@@ -174,7 +181,7 @@ def test_figures_of_workers_that_ended_stay(served: httpx.Client, pools: ToyPool
 
 def test_every_rule_and_panel_asks_for_what_is_shown(served: httpx.Client) -> None:
     call(served, 1)
-    names = set(told(served)) | EMPTY_AT_FIRST
+    names = set(settled(served, 1)) | EMPTY_AT_FIRST
     root = pathlib.Path(__file__).parents[3] / "deploy"
     for file in ("grafana/sparkmodel.json", "prometheus/alerts.yml"):
         wanted = asked(root / file)
