@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +34,11 @@ class Served:
     def name(self) -> str:
         """The model's name."""
         return self.spec.name
+
+    @functools.cached_property
+    def caller(self) -> Handle:
+        """Its client for calls of a gateway that say nothing else."""
+        return self.handle.calling(source="rest")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -40,11 +40,13 @@ class Caller:
             SparkModelError: with the condition that says why.
         """
         started = time.monotonic()
-        caller = for_call(served.handle, served.spec, asked.params).calling(source="rest")
+        caller = served.caller
+        if asked.params:
+            caller = for_call(caller, served.spec, asked.params)
         table, by_name = asked.table, asked.by_name
         if not by_name and (names := caller.contract.names_of(table.schema)):
             table, by_name = table.rename_columns(list(names)), True
-        is_long = table.num_rows > _BATCH_ROWS or table.nbytes > PIECE_BYTES
+        is_long = table.num_rows > _BATCH_ROWS or table.get_total_buffer_size() > PIECE_BYTES
         if is_long and asked.version is None:  # more than one message, by one version
             caller = caller.calling(query=f"rest:{uuid.uuid4().hex}")
         client = client_of(caller)

@@ -11,10 +11,12 @@ import pyarrow as pa
 
 from sparkmodel.errors import SchemaMismatchError
 from sparkmodel.names import missing, places
-from sparkmodel.rest.mlflow.leaves import array_of
+from sparkmodel.rest.mlflow.leaves import array_of, doubles_of
 from sparkmodel.schema import Column, is_list
 from sparkmodel.scoring.guesses import guess_column
 from sparkmodel.spec import ModelSpec
+
+_DOUBLE = pa.float64().id
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,8 @@ def table_of(spec: ModelSpec, given: Columns) -> tuple[pa.Table, bool]:
     by_name = given.names is not None and all(column.name is not None for column in inputs)
     found = _by_name(what, given, inputs) if by_name else _by_position(what, given, inputs)
     names = [str(column.name) if column.name is not None else str(i) for i, (_, column) in enumerate(found)]
-    arrays = [
+    doubles = found and all(column.type is not None and column.type.id == _DOUBLE for _, column in found)
+    arrays = (doubles_of([values for values, _ in found]) if doubles else None) or [
         fitted(spec, what, name, values, column.type) for name, (values, column) in zip(names, found, strict=True)
     ]
     return pa.table(arrays, names=names), by_name
@@ -55,6 +58,8 @@ def table_of(spec: ModelSpec, given: Columns) -> tuple[pa.Table, bool]:
 
 def _by_name(what: str, given: Columns, inputs: Sequence[Column]) -> list[tuple[list[Any], Column]]:
     names = given.names or ()
+    if len(names) == len(inputs) and all(column.name == name for column, name in zip(inputs, names, strict=True)):
+        return list(zip(given.values, inputs, strict=True))
     found = []
     for column in inputs:
         at = places(str(column.name), names)

