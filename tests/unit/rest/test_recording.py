@@ -94,8 +94,12 @@ def test_a_call_is_recorded_once_whoever_makes_it(pools: ToyPools, tmp_path: pat
         (3, 1, "ok", "r1"),
         (1, 1, "PREDICT_FAILED", "r1"),
     ]
-    # how long it was in the model is told only where the worker's answer says so
-    assert calls[0]["call_s"] >= (calls[0]["predict_s"] or 0.002)
+    told = ("queue_s", "predict_s", "transfer_s")
+    assert calls[0]["predict_s"] >= 0.002
+    assert calls[0]["queue_s"] >= 0
+    assert calls[0]["call_s"] >= sum(calls[0][name] for name in told)
+    assert [calls[1][name] for name in told] == [None, None, None]
+    assert calls[1]["call_s"] > 0
     assert {event["model"] for event in events} == {"double"}
     assert all(event["inputs"] is event["outputs"] is None for event in events)  # no sample was asked for
 
