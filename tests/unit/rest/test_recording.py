@@ -104,6 +104,19 @@ def test_a_call_is_recorded_once_whoever_makes_it(pools: ToyPools, tmp_path: pat
     assert all(event["inputs"] is event["outputs"] is None for event in events)  # no sample was asked for
 
 
+def test_a_long_request_has_the_time_of_all_its_batches(pools: ToyPools, tmp_path: pathlib.Path) -> None:
+    pool = pools.add("double", double, workers=2, signature=SIGNATURE, record=f"parquet:{tmp_path}")
+    server, client = serving()
+    assert post(client, *[1.0] * 40_000).status_code == 200
+    end(server, client)
+    pool.close()
+    (call,) = read(tmp_path)
+    assert call["rows"] == 40_000
+    assert call["predict_s"] >= 4 * 0.002  # of 10,000 rows each
+    assert call["queue_s"] >= 0
+    assert call["transfer_s"] >= 0
+
+
 def test_first_rows_are_recorded_where_they_were_asked_for(pools: ToyPools, tmp_path: pathlib.Path) -> None:
     pool = pools.add("double", double, signature=SIGNATURE, record=f"parquet:{tmp_path}", record_sample=1)
     server, client = serving()
