@@ -19,6 +19,7 @@ import pyarrow as pa
 from benchmarks.traffic_calls import calls
 from sparkmodel import targets
 from sparkmodel.records import BatchRecorder, Counts, Event, Recorder, opener, views
+from sparkmodel.records.events import OK
 from sparkmodel.scoring.observed import Observed
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def record(events: Iterable[Event], directory: pathlib.Path) -> Counts:
             workers[event.model] = BatchRecorder(("127.0.0.1", 1 + len(workers)))
             workers[event.model].configure(uri, 0.0)
         workers[event.model](_observed(event, rows))
-    recorders = [gateway, *workers.values()]
+    recorders: list[Recorder | BatchRecorder] = [gateway, *workers.values()]
     for recorder in recorders:
         recorder.close(_CLOSE_S)
     parts = [recorder.counts() for recorder in recorders]
@@ -87,7 +88,7 @@ def _observed(event: Event, rows: pa.RecordBatch) -> Observed:
         source=event.source,
         queue_s=event.queue_s or 0.0,
         predict_s=event.predict_s or 0.0,
-        condition="" if event.outcome == "ok" else event.outcome,
+        condition="" if event.outcome == OK else event.outcome,
         batch=rows.slice(0, event.rows),
     )
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from sparkmodel.records import Event
+from sparkmodel.records.events import OK
 
 DAY = calendar.timegm((2026, 11, 28, 0, 0, 0))
 HOUR_S = 3600.0
@@ -90,41 +91,61 @@ def calls(seed: int, hours: tuple[float, float] = HOURS) -> list[Event]:
 
 
 def _of_model(random: np.random.Generator, traffic: Traffic, hours: tuple[float, float]) -> Iterator[Event]:
-    parts = [("rest", _requests(random, traffic, hours), 1, traffic.predict_s)]
-    for jobs in traffic.jobs:
-        begin, end = max(hours[0], jobs.hours[0]), min(hours[1], jobs.hours[1])
-        times = _at_random(random, begin, end, 1 / jobs.every_s)
-        parts.append((jobs.source, times, jobs.rows, jobs.predict_s))
-    asked = sorted((at, source, rows, median) for source, times, rows, median in parts for at in times.tolist())
+    """The events of one model, in the order in which they were asked for."""
+    asked = _asked(random, traffic, hours)
     took = np.exp(random.normal(0.0, traffic.spread, len(asked)))
     took *= np.where(random.random(len(asked)) < _STRAGGLERS, 2 + random.pareto(1.5, len(asked)), 1.0)
     # reading the request and writing the answer; the way to the worker and back
     around = np.exp(random.normal(np.log([[0.0004], [0.0005]]), 0.4, (2, len(asked))))
     luck = random.random(len(asked))
-    rows_asked = random.geometric(0.5, len(asked))
     free = [0.0] * traffic.workers  # when each worker is done
-    for i, (at, source, rows, median) in enumerate(asked):
-        version, predict_s = 1, median * float(took[i])
+    for number, (at, source, rows, median) in enumerate(asked):
+        version, predict_s = 1, median * float(took[number])
         if traffic.slow is not None and traffic.slow[0] <= at / HOUR_S < traffic.slow[1]:
             version, predict_s = 2, predict_s * traffic.slow[2]
         queue_s = max(at, heapq.heappop(free)) - at
         heapq.heappush(free, at + queue_s + predict_s)
-        fails = luck[i] < _FAILURES * (20 if version == 2 else 1)
-        known = {"model": traffic.model, "version": version, "source": source}
-        if source != "rest":
-            times = {"queue_s": queue_s, "predict_s": predict_s}
-            outcome = "PREDICT_FAILED" if fails else "ok"
-            yield Event(at=DAY + at + queue_s + predict_s, rows=rows, outcome=outcome, **known, **times)
-            continue
-        own_s, transfer_s = around[:, i].tolist()
-        call_s = own_s + transfer_s + queue_s + predict_s
-        known |= {"rows": int(rows_asked[i]), "request_id": f"{traffic.model}-{i}"}
-        if call_s > _DEADLINE_S or fails:
-            outcome, call_s = ("DEADLINE_EXCEEDED", _DEADLINE_S) if call_s > _DEADLINE_S else ("PREDICT_FAILED", call_s)
-            yield Event(at=DAY + at + call_s, call_s=call_s, outcome=outcome, **known)
-        else:
-            times = {"queue_s": queue_s, "predict_s": predict_s, "transfer_s": transfer_s, "call_s": call_s}
-            yield Event(at=DAY + at + call_s, **known, **times)
+        event = Event(
+            at=DAY + at + queue_s + predict_s,
+            model=traffic.model,
+            version=version,
+            source=source,
+            rows=rows,
+            queue_s=queue_s,
+            predict_s=predict_s,
+            outcome="PREDICT_FAILED" if luck[number] < _FAILURES * (20 if version == 2 else 1) else OK,
+        )
+        yield (
+            event if source != "rest" else _of_gateway(event, f"{traffic.model}-{number}", *around[:, number].tolist())
+        )
+
+
+def _of_gateway(event: Event, request_id: str, own_s: float, transfer_s: float) -> Event:
+    """What a gateway makes of what its worker has done; of a failure it is not told how long that took."""
+    assert event.queue_s is not None
+    assert event.predict_s is not None
+    call_s, outcome = own_s + transfer_s + event.queue_s + event.predict_s, event.outcome
+    if call_s > _DEADLINE_S:
+        call_s, outcome = _DEADLINE_S, "DEADLINE_EXCEEDED"
+    at = event.at - event.queue_s - event.predict_s + call_s
+    event = dataclasses.replace(event, at=at, request_id=request_id, call_s=call_s, outcome=outcome)
+    if outcome != OK:
+        return dataclasses.replace(event, queue_s=None, predict_s=None)
+    return dataclasses.replace(event, transfer_s=transfer_s)
+
+
+def _asked(
+    random: np.random.Generator, traffic: Traffic, hours: tuple[float, float]
+) -> list[tuple[float, str, int, float]]:
+    """When what is asked, of how many rows, and the median of what that takes; in this order."""
+    requests = _requests(random, traffic, hours).tolist()
+    rows = random.geometric(0.5, len(requests)).tolist()
+    asked = [(at, "rest", count, traffic.predict_s) for at, count in zip(requests, rows, strict=True)]
+    for jobs in traffic.jobs:
+        begin, end = max(hours[0], jobs.hours[0]), min(hours[1], jobs.hours[1])
+        times = _at_random(random, begin, end, 1 / jobs.every_s).tolist()
+        asked += [(at, jobs.source, jobs.rows, jobs.predict_s) for at in times]
+    return sorted(asked)
 
 
 def _requests(random: np.random.Generator, traffic: Traffic, hours: tuple[float, float]) -> np.ndarray:

@@ -66,7 +66,7 @@ def quantiles(rows: Sequence[Any], path: pathlib.Path) -> None:
             f" {_ms(1e3 * worst.p50_s)}"
         )
 
-    title = "A median tells of the slow version, and nothing of the batch job: p95 to p999 do"
+    title = "A median tells of the slow version, hardly of the batch job: p95 to p999 do"
     _draw(rows, panel, title, "milliseconds of a request", path)
 
 

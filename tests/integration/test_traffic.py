@@ -86,7 +86,7 @@ def test_call_time_against_prediction_time_is_what_numpy_says(session: SparkSess
 
 
 def test_quantiles_by_model_and_hour_are_what_numpy_says(session: SparkSession, events: list[Event]) -> None:
-    shift = KOLKATA_S if "Kolkata" in session.conf.get("spark.sql.session.timeZone") else 0
+    shift = KOLKATA_S if "Kolkata" in str(session.conf.get("spark.sql.session.timeZone")) else 0
     rows = asked(session, traffic.QUANTILES, "hour")
     expected = parts(events, lambda at: at - (at + shift) % 3600)
     assert rows.keys() == expected.keys()
