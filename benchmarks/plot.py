@@ -7,15 +7,12 @@ import pathlib
 import textwrap
 from collections.abc import Sequence
 
-import matplotlib
-
-matplotlib.use("Agg")  # no display is needed
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
+from benchmarks import style
 from benchmarks.common import Measure, Result
 
-_OURS, _OTHERS = "#1f6f8b", "#b8b8b8"
 _UNITS = {"s": "seconds", "ms": "milliseconds, logarithmic scale", "loads": "model loads", "MB": "megabytes"}
 
 
@@ -28,8 +25,7 @@ def draw(path: pathlib.Path, results: Sequence[Result]) -> None:
     for axis, result in zip(axes[:, 0], results, strict=True):
         _panel(axis, result)
     figure.suptitle("Lower is better; bars are medians, whiskers the least and the greatest run", fontsize=10)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    style.save(figure, path)
 
 
 def _panel(axis: Axes, result: Result) -> None:
@@ -38,8 +34,8 @@ def _panel(axis: Axes, result: Result) -> None:
     # a value computed over all calls can lie outside of its runs' values
     below = [max(0.0, value - min(m.runs)) for value, m in zip(values, measures, strict=True)]
     above = [max(0.0, max(m.runs) - value) for value, m in zip(values, measures, strict=True)]
-    colours = [_OURS if measure.is_ours else _OTHERS for measure in measures]
-    axis.barh([m.name for m in measures], values, xerr=(below, above), color=colours, ecolor="#444444", capsize=2)
+    colours = [style.OURS if measure.is_ours else style.OTHERS for measure in measures]
+    axis.barh([m.name for m in measures], values, xerr=(below, above), color=colours, ecolor=style.INK, capsize=2)
     unit = measures[0].unit
     if unit == "ms":
         axis.set_xscale("log")
@@ -51,13 +47,12 @@ def _panel(axis: Axes, result: Result) -> None:
             xytext=(5, 0),
             textcoords="offset points",
             va="center",
-            fontsize=8,
+            fontsize=style.SMALL,
         )
     axis.invert_yaxis()
     axis.set_title("\n".join(textwrap.wrap(f"{result.id}: {result.title}", 90)), loc="left", fontsize=10)
-    axis.set_xlabel(_UNITS[unit], fontsize=8)
-    axis.tick_params(labelsize=8)
-    axis.spines[["top", "right"]].set_visible(False)
+    axis.set_xlabel(_UNITS[unit], fontsize=style.SMALL)
+    style.plain(axis)
 
 
 def _label(measure: Measure, value: float) -> str:

@@ -39,6 +39,16 @@ def double(frame: Any) -> Any:
     return frame["x"] * 2
 
 
+TOOK: list[float] = []
+
+
+def timed(frame: Any) -> Any:
+    began = time.monotonic()
+    values = double(frame)
+    TOOK.append(time.monotonic() - began)
+    return values
+
+
 def read(directory: pathlib.Path) -> list[dict[str, Any]]:
     found = [row for file in directory.rglob("*.parquet") for row in pq.ParquetFile(file).read().to_pylist()]
     return sorted(found, key=lambda row: row["time"])
@@ -51,9 +61,9 @@ def on_the_wire(pool: ToyPool, *batches: list[float]) -> list[float]:
     return [value for chunk in chunks for value in chunk.to_pylist()]
 
 
-def post(client: httpx.Client, *values: float) -> httpx.Response:
+def post(client: httpx.Client, *values: float, path: str = "double") -> httpx.Response:
     body = {"dataframe_split": {"columns": ["x"], "data": [[value] for value in values]}}
-    return client.post("/models/double/invocations", json=body, headers={"X-Request-Id": "r1"})
+    return client.post(f"/models/{path}/invocations", json=body, headers={"X-Request-Id": "r1"})
 
 
 def serving(**settings: Any) -> tuple[Server, httpx.Client]:
@@ -94,10 +104,30 @@ def test_a_call_is_recorded_once_whoever_makes_it(pools: ToyPools, tmp_path: pat
         (3, 1, "ok", "r1"),
         (1, 1, "PREDICT_FAILED", "r1"),
     ]
-    # how long it was in the model is told only where the worker's answer says so
-    assert calls[0]["call_s"] >= (calls[0]["predict_s"] or 0.002)
+    told = ("queue_s", "predict_s", "transfer_s")
+    assert calls[0]["predict_s"] >= 0.002
+    assert calls[0]["queue_s"] >= 0
+    assert calls[0]["call_s"] >= sum(calls[0][name] for name in told)
+    assert [calls[1][name] for name in told] == [None, None, None]
+    assert calls[1]["call_s"] > 0
     assert {event["model"] for event in events} == {"double"}
     assert all(event["inputs"] is event["outputs"] is None for event in events)  # no sample was asked for
+
+
+def test_a_long_request_has_the_time_of_all_its_batches(pools: ToyPools, tmp_path: pathlib.Path) -> None:
+    pool = pools.add("double", timed, workers=2, signature=SIGNATURE, record=f"parquet:{tmp_path}")
+    server, client = serving()
+    TOOK.clear()
+    long = post(client, *[1.0] * 40_000, path="double/versions/1")  # a pool without a master gives no version
+    assert long.status_code == 200
+    end(server, client)
+    pool.close()
+    (call,) = read(tmp_path)
+    assert call["rows"] == 40_000
+    assert len(TOOK) == 4  # 10,000 rows each
+    assert call["predict_s"] >= sum(TOOK) - 1e-5  # the wire has whole microseconds
+    assert call["queue_s"] >= 0
+    assert call["transfer_s"] >= 0
 
 
 def test_first_rows_are_recorded_where_they_were_asked_for(pools: ToyPools, tmp_path: pathlib.Path) -> None:
