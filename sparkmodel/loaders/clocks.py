@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from sparkmodel.schema import is_list
+from sparkmodel.zones import local_timestamp
 
 
 def wall_clock(array: pa.Array, *, in_object: bool = False) -> pa.Array:
@@ -21,7 +22,7 @@ def wall_clock(array: pa.Array, *, in_object: bool = False) -> pa.Array:
     """
     type_ = array.type
     if pa.types.is_timestamp(type_):
-        clock = pa.compute.local_timestamp(array) if type_.tz is not None else array
+        clock = local_timestamp(array) if type_.tz is not None else array
         return clock.cast(pa.timestamp("us")) if in_object else _in_nanoseconds(clock)
     if not has_timestamp(type_):
         return array

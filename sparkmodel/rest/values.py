@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute
 
 from sparkmodel.schema import is_list
+from sparkmodel.zones import local_timestamp
 
 Reader = Callable[[Any], Any]
 
@@ -82,8 +82,8 @@ def _record(readers: dict[str, Reader], value: dict[str, Any]) -> dict[str, Any]
 
 
 def _wall_clock(time_zone: str, value: datetime.datetime) -> str:
-    shown = pa.scalar(value, pa.timestamp("us", time_zone))
-    return str(pa.compute.local_timestamp(shown).as_py().isoformat())
+    shown = pa.array([value], pa.timestamp("us", time_zone))
+    return str(local_timestamp(shown)[0].as_py().isoformat())
 
 
 def _same(value: Any) -> Any:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute
 
+from sparkmodel.zones import assume_timezone, local_timestamp
+
 
 def date_to_timestamp(array: pa.Array, type_: pa.DataType, time_zone: str | None) -> pa.Array:
     """Midnight on the wall clock."""
@@ -26,8 +28,7 @@ def between_clocks(array: pa.Array, type_: pa.DataType, time_zone: str | None) -
     if array.type.tz and not type_.tz:
         array = _on_wall(array, time_zone)
     elif type_.tz and not array.type.tz:
-        # an hour that comes twice is taken the second time, as PySpark does; one that never comes is moved on
-        array = pa.compute.assume_timezone(array, time_zone or "UTC", ambiguous="latest", nonexistent="latest")
+        array = assume_timezone(array, time_zone or "UTC")
     return array.cast(type_)
 
 
@@ -36,4 +37,4 @@ def _on_wall(array: pa.Array, time_zone: str | None) -> pa.Array:
         return array
     if time_zone:
         array = array.cast(pa.timestamp(array.type.unit, time_zone))
-    return pa.compute.local_timestamp(array)
+    return local_timestamp(array)

@@ -24,7 +24,7 @@ MODULES = {
 
 # from the bottom up: a module imports from its own layer and from those before it
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "secret", "targets", "version"),
+    ("errors", "secret", "targets", "version", "zones"),
     ("options", "params", "schema"),
     ("names",),
     ("binding",),
@@ -112,6 +112,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "spark": frozenset({"pyarrow", "pyspark"}),
     "spec": frozenset({"pyarrow"}),
     "wire": frozenset({"pyarrow"}),
+    "zones": frozenset({"pyarrow"}),
 }
 
 
