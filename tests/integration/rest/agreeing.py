@@ -16,13 +16,30 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import tritonclient.http as triton
 
 ROWS = 1000
 ZONE = "America/New_York"  # of the session: instants are shown by the clock there
-TEXTS = ["", "a,b", 'say "no"', "two\nlines", "a\r\nb", "é漢🎉", " padded ", "007", "1e5", "true", "2024-01-01", "\\", "'"]
+TEXTS = [
+    "",
+    "a,b",
+    'say "no"',
+    "two\nlines",
+    "a\r\nb",
+    "é漢🎉",
+    " padded ",
+    "007",
+    "1e5",
+    "true",
+    "2024-01-01",
+    "\\",
+    "'",
+]
+GAP = datetime.datetime(2024, 3, 10, 2, 30)  # no clock there shows it
+TWICE = datetime.datetime(2024, 11, 3, 5, 30, tzinfo=datetime.UTC)  # half past one, as an hour later
 EDGES: dict[str, tuple[pa.DataType, list[Any]]] = {
     "b": (pa.bool_(), [True, False]),
     "i8": (pa.int8(), [-(2**7), 2**7 - 1]),
@@ -34,8 +51,8 @@ EDGES: dict[str, tuple[pa.DataType, list[Any]]] = {
     "s": (pa.string(), TEXTS),
     "x": (pa.binary(), [b"", b"\0", b"\xff,\n\""]),
     "day": (pa.date32(), [datetime.date(1970, 1, 1), datetime.date(9999, 12, 31), datetime.date(1583, 1, 1)]),
-    "wall": (pa.timestamp("us"), [datetime.datetime(2024, 3, 10, 2, 30), datetime.datetime(1969, 12, 31, 23, 59, 59, 1)]),
-    "at": (pa.timestamp("us", "UTC"), [datetime.datetime(2024, 11, 3, hour, 30, tzinfo=datetime.UTC) for hour in (5, 6)]),
+    "wall": (pa.timestamp("us"), [GAP, datetime.datetime(1969, 12, 31, 23, 59, 59, 1)]),
+    "at": (pa.timestamp("us", "UTC"), [TWICE, TWICE + datetime.timedelta(hours=1)]),
     "dec": (pa.decimal128(20, 2), [decimal.Decimal("999999999999999999.99"), decimal.Decimal("-0.01")]),
     "ad": (pa.list_(pa.float64()), [[-0.0, 0.1, 5e-324], [math.nan, -math.inf, 1e308]]),
 }  # fmt: skip
@@ -103,14 +120,22 @@ def as_json(value: Any, *, line_ends: bool = True) -> Any:
         return (base64.encodebytes if line_ends else base64.b64encode)(value).decode()
     if isinstance(value, datetime.datetime) and value.tzinfo:
         value = value.astimezone(zoneinfo.ZoneInfo(ZONE)).replace(tzinfo=None)
-    return str(value) if isinstance(value, decimal.Decimal) else value if not hasattr(value, "isoformat") else value.isoformat()
+    return (
+        str(value)
+        if isinstance(value, decimal.Decimal)
+        else value
+        if not hasattr(value, "isoformat")
+        else value.isoformat()
+    )
+
+
+_GAPS = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}  # have NULL
 
 
 def as_csv(table: pa.Table) -> bytes:
-    """As pandas writes it: integers with gaps in its nullable types, NULL and NaN as nothing."""
-    frame = table.to_pandas(types_mapper={pa.int32(): "Int32", pa.int64(): "Int64", pa.bool_(): "boolean"}.get)  # type: ignore[arg-type]
-    frame = frame.astype({name: object for name in ("x", "wall") if name in frame})
-    for name in {"x", "wall"} & set(frame):
+    """As pandas writes it: NULL and NaN as nothing, floats by their shortest digits, base64 and ISO 8601."""
+    frame = table.to_pandas(types_mapper=_GAPS.get)
+    for name in {"x", "wall"} & set(table.column_names):
         frame[name] = [as_json(value, line_ends=False) for value in table[name].to_pylist()]
     return bytes(frame.to_csv(index=False).encode())
 
@@ -136,47 +161,72 @@ BODIES: dict[str, tuple[str, Callable[[pa.Table], bytes]]] = {
     "csv": ("text/csv", as_csv),
     "parquet": ("application/vnd.apache.parquet", as_parquet),
     "json": ("application/json", lambda table: json.dumps({"inputs": as_inputs(table)}).encode()),
+    "tensors": ("application/json", lambda table: json.dumps(as_tensors(table)).encode()),
     "arrow": ("application/vnd.apache.arrow.stream", as_arrow),
 }
 
 
 def as_inputs(table: pa.Table) -> dict[str, list[Any]]:
     """Columns as MLflow's `inputs`; NaN and the infinities as Python writes them."""
-    return {name: [one if isinstance(one, float) else as_json(one) for one in table[name].to_pylist()] for name in table.column_names}
+    return {
+        name: [one if isinstance(one, float) else as_json(one) for one in table[name].to_pylist()]
+        for name in table.column_names
+    }
 
 
 def events(text: str) -> list[tuple[str, Any]]:
     """Kind and data of each event."""
-    told = [dict(line.split(": ", 1) for line in block.splitlines() if line[0] != ":") for block in text.split("\n\n")[:-1]]
+    told = [
+        dict(line.split(": ", 1) for line in block.splitlines() if line[0] != ":") for block in text.split("\n\n")[:-1]
+    ]
     return [(one["event"], json.loads(one["data"])) for one in told if one]
 
 
-DATATYPES = {"b": "BOOL", "i8": "INT8", "i16": "INT16", "i": "INT32", "l": "INT64", "f": "FP32", "d": "FP64", "ad": "FP64"}
+DATATYPES = {
+    "b": "BOOL", "i8": "INT8", "i16": "INT16", "i": "INT32", "l": "INT64", "f": "FP32", "d": "FP64", "ad": "FP64",
+}  # fmt: skip
 
 
-def infer(url: str, name: str, table: pa.Table, *, as_bytes: bool, raw: bool) -> dict[str, Any]:
-    """By Triton's client: values by output.
-
-    Args:
-        url: Of the gateway, without its scheme.
-        name: Of the model.
-        table: The rows.
-        as_bytes: Whether tensors go as bytes, else as JSON.
-        raw: Whether they are wanted as bytes, else as JSON.
-    """
+def by_bytes(url: str, name: str, table: pa.Table) -> dict[str, list[Any]]:
+    """What Triton's client gets for tensors as bytes, both ways: values by output."""
     inputs = []
     for column in table.column_names:
         values = table[column].to_pylist()
         if column in DATATYPES:
-            given = np.array(values, triton.InferInput and table[column].type.to_pandas_dtype() if column != "ad" else float)
+            given = np.array(values, table[column].type.to_pandas_dtype() if column != "ad" else float)
         else:
-            given = np.array([value if isinstance(value, bytes | str) else as_json(value) for value in values], object)
+            given = np.array([value if isinstance(value, bytes) else as_json(value) for value in values], object)
         one = triton.InferInput(column, list(given.shape), DATATYPES.get(column, "BYTES"))
-        one.set_data_from_numpy(given, binary_data=as_bytes)
+        one.set_data_from_numpy(given, binary_data=True)
         inputs.append(one)
-    wanted = [triton.InferRequestedOutput(column, binary_data=raw) for column in table.column_names]
-    result = triton.InferenceServerClient(url, network_timeout=60).infer(name, inputs, outputs=wanted)
-    return {column: result.as_numpy(column) for column in table.column_names}
+    wanted = [triton.InferRequestedOutput(column, binary_data=True) for column in table.column_names]
+    result = triton.InferenceServerClient(url.removeprefix("http://"), network_timeout=60).infer(
+        name, inputs, outputs=wanted
+    )
+    return {column: result.as_numpy(column).tolist() for column in table.column_names}
+
+
+def as_tensors(table: pa.Table) -> dict[str, Any]:
+    """A request of the Open Inference Protocol in JSON."""
+    inputs = []
+    for column in table.column_names:
+        data = [one if isinstance(one, float) else as_json(one, line_ends=False) for one in table[column].to_pylist()]
+        shape = [len(data), *([len(data[0])] if isinstance(data[0], list) else [])]
+        one = {"name": column, "datatype": DATATYPES.get(column, "BYTES"), "shape": shape, "data": data}
+        inputs.append({**one, "parameters": {"content_type": "base64"}} if column == "x" else one)
+    return {"inputs": inputs, "outputs": [{"name": column} for column in table.column_names]}
+
+
+def of_tensors(outputs: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Values by output, with the lists that its shape says."""
+    found = {}
+    for one in outputs:
+        rows_, *rest = one["shape"]
+        step = rest[0] if rest else 1
+        data = one["data"]
+        assert len(data) == rows_ * step
+        found[one["name"]] = [data[i : i + step] for i in range(0, len(data), step)] if rest else data
+    return found
 
 
 def post(client: httpx.Client, path: str, kind: str, table: pa.Table, **headers: str) -> httpx.Response:
