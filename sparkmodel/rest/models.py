@@ -69,8 +69,12 @@ class Models:
         return [one for one in found if isinstance(one, Served)]
 
     def forget(self, name: str) -> None:
-        """Look at a model anew when it is called next: its pool has ended, or another one has its name."""
+        """Look at a model anew when it is called next: its pool has moved or ended, or another one has its name.
+
+        A look that is under way may have seen what was before.
+        """
         self._known.pop(name, None)
+        self._looking.pop(name, None)
 
     def close(self) -> None:
         """End the threads."""
@@ -86,10 +90,12 @@ class Models:
         return looking
 
     def _seen(self, name: str, done: asyncio.Future[Served]) -> None:
-        self._looking.pop(name, None)
+        error = None if done.cancelled() else done.exception()
+        if self._looking.get(name) is not done:  # forgotten meanwhile
+            return
+        del self._looking[name]
         if done.cancelled():
             return
-        error = done.exception()
         if error is None:
             self._known[name] = time.monotonic(), done.result()
         elif isinstance(error, ModelNotFoundError | PoolGoneError):
