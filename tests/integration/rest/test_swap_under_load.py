@@ -158,7 +158,10 @@ def test_swap_canary_and_a_dead_worker_cost_no_answer_and_each_says_its_version(
     assert set(versions(load.stage())) == {2}
 
     card = admin.get(f"/admin/models/{NAME}").json()
-    os.kill(card["workers_now"][0]["pid"], signal.SIGKILL)
+    worker = card["workers_now"][0]["pid"]
+    os.kill(worker, signal.SIGSTOP)
+    time.sleep(0.5)  # requests have come there, and wait
+    os.kill(worker, signal.SIGKILL)
     assert set(versions(load.stage())) == {2}
     wait_until(lambda: admin.get(f"/admin/models/{NAME}").json()["restarts"] == card["restarts"] + 1)
     assert set(versions(load.stage())) == {2}
