@@ -21,6 +21,7 @@ import pyarrow.compute
 
 from sparkmodel.schema import is_list
 from sparkmodel.scoring.values import from_values
+from sparkmodel.zones import assume_timezone, local_timestamp
 
 _DOUBLE, _FLOATS = pa.float64(), {float}
 
@@ -169,7 +170,7 @@ def _times(values: list[Any], type_: pa.DataType, time_zone: str) -> pa.Array:
     found = next((array for array in made if array is not None), None)
     if found is None:
         raise ValueError("not all are times in ISO 8601, such as 2026-01-31T12:00:00")
-    return pa.compute.assume_timezone(found, type_.tz) if type_.tz else found
+    return assume_timezone(found, type_.tz) if type_.tz else found
 
 
 def _in_unit(texts: pa.Array, unit: str, zone: str) -> pa.Array | None:
@@ -183,7 +184,7 @@ def _in_unit(texts: pa.Array, unit: str, zone: str) -> pa.Array | None:
         instants = pa.compute.if_else(has_offset, texts, None).cast(pa.timestamp(unit, zone))
     except pa.ArrowInvalid:
         return None
-    return pa.compute.coalesce(plain, pa.compute.local_timestamp(instants))
+    return pa.compute.coalesce(plain, local_timestamp(instants))
 
 
 def _shown(value: Any) -> str:

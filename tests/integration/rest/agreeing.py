@@ -37,6 +37,8 @@ TEXTS = [
     "2024-01-01",
     "\\",
     "'",
+    "NA",
+    "null",
 ]
 GAP = datetime.datetime(2024, 3, 10, 2, 30)  # no clock there shows it
 TWICE = datetime.datetime(2024, 11, 3, 5, 30, tzinfo=datetime.UTC)  # half past one, as an hour later
