@@ -12,6 +12,7 @@ import binascii
 import datetime
 import decimal
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -144,8 +145,17 @@ def _bytes(value: Any) -> bytes:
         raise ValueError(f"{_shown(value)} is not base64: {error}") from error
 
 
+def _date(value: Any) -> datetime.date:
+    at = datetime.datetime.fromisoformat(_text(value))
+    if at.time() != datetime.time():
+        raise ValueError(f"{_shown(value)} has a time of day, which a date would lose")
+    return at.date()
+
+
 def _number(value: Any) -> Any:
-    """A decimal's text; floats are taken as they are written."""
+    """A decimal's text; floats are taken as they are written, if they keep all digits that may have been written."""
+    if isinstance(value, float) and len(decimal.Decimal(repr(value)).as_tuple().digits) > sys.float_info.dig:
+        raise ValueError(f"{value!r} may have had more digits than a number keeps: send a decimal as text")
     try:
         return decimal.Decimal(value) if isinstance(value, str) else value
     except decimal.InvalidOperation as error:
@@ -155,7 +165,7 @@ def _number(value: Any) -> Any:
 _LEAVES: tuple[tuple[Callable[[pa.DataType], bool], Callable[[Any], Any]], ...] = (
     (pa.types.is_binary, _bytes),
     (pa.types.is_large_binary, _bytes),
-    (pa.types.is_date, lambda value: datetime.date.fromisoformat(_text(value)[:10])),
+    (pa.types.is_date, _date),
     (pa.types.is_timestamp, lambda value: datetime.datetime.fromisoformat(_text(value))),  # inside of objects
     (pa.types.is_time, lambda value: datetime.time.fromisoformat(_text(value))),
     (pa.types.is_decimal, _number),
