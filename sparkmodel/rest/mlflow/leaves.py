@@ -7,16 +7,17 @@ an error.
 
 from __future__ import annotations
 
+import array
 import base64
 import binascii
 import datetime
 import decimal
 import functools
+import itertools
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
@@ -65,7 +66,7 @@ def doubles_of(columns: Sequence[list[Any]]) -> list[pa.Array] | None:
     if any(set(map(type, values)) != _FLOATS for values in columns):
         return None
     rows = len(columns[0])
-    block = pa.py_buffer(np.array(columns, np.float64).tobytes())
+    block = pa.py_buffer(array.array("d", itertools.chain.from_iterable(columns)).tobytes())
     size = rows * 8
     return [pa.Array.from_buffers(_DOUBLE, rows, [None, block.slice(i * size, size)], 0) for i in range(len(columns))]
 
@@ -162,7 +163,15 @@ def _number(value: Any) -> Any:
         raise ValueError(f"{_shown(value)} is no decimal") from error
 
 
+def _whole(value: Any) -> Any:
+    """A number for a column of whole ones; from 2^53 on, one that is written with a fraction may have lost digits."""
+    if isinstance(value, float) and not -(2**53) < value < 2**53:
+        raise ValueError(f"{_shown(value)} is no whole number that is exact: write it without a fraction")
+    return value
+
+
 _LEAVES: tuple[tuple[Callable[[pa.DataType], bool], Callable[[Any], Any]], ...] = (
+    (pa.types.is_integer, _whole),
     (pa.types.is_binary, _bytes),
     (pa.types.is_large_binary, _bytes),
     (pa.types.is_date, _date),

@@ -60,6 +60,8 @@ REFUSED: list[tuple[pa.DataType, Any]] = [
     (pa.float32(), 1e39),
     (pa.float64(), "1.5"),
     (pa.float64(), 2**53 + 1),
+    (pa.int64(), 9007199254740993.0),
+    (pa.int64(), -1e18),
     (pa.float64(), [1.5]),
     (pa.string(), 7),
     (pa.string(), {}),
