@@ -6,8 +6,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Container
+from collections.abc import Callable, Container
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from sparkmodel.errors import ModelNotFoundError, PoolGoneError, PoolNotReadyError, VersionRetiredError, suggest
 from sparkmodel.keeper import pools
@@ -16,6 +17,8 @@ from sparkmodel.wire.client import client_of
 
 _FRESH_S = 1.0  # what is known of a model is used so long
 _LOOKS = 8
+
+T = TypeVar("T")
 
 
 class Models:
@@ -80,7 +83,7 @@ class Models:
         """Look at a model; all who want to at the same time look once."""
         looking = self._looking.get(name)
         if looking is None:
-            looking = asyncio.get_running_loop().run_in_executor(self._threads, self._read, name)
+            looking = asyncio.get_running_loop().run_in_executor(self._threads, ask, name, served_of)
             self._looking[name] = looking
             looking.add_done_callback(lambda done: self._seen(name, done))
         return looking
@@ -95,15 +98,22 @@ class Models:
         elif isinstance(error, ModelNotFoundError | PoolGoneError):
             self.forget(name)
 
-    def _read(self, name: str) -> Served:
+
+def ask(name: str, see: Callable[[pools.Pool], T]) -> T:
+    """What somebody sees of a model's pool. Asks the keeper: not for the event loop.
+
+    Raises:
+        ModelNotFoundError: there is none of that name; it says which there are.
+    """
+    try:
         try:
-            return served_of(pools.find(name))
+            return see(pools.find(name))
         except PoolGoneError:  # dropped this moment: there is none of that name, or another one already
-            return served_of(pools.find(name))
-        except ModelNotFoundError as error:
-            raise ModelNotFoundError(
-                f"Cannot find model '{name}'", "no model of that name is served", suggest(name, pools.names())
-            ) from error
+            return see(pools.find(name))
+    except ModelNotFoundError as error:
+        raise ModelNotFoundError(
+            f"Cannot find model '{name}'", "no model of that name is served", suggest(name, pools.names())
+        ) from error
 
 
 def served_of(pool: pools.Pool) -> Served:
