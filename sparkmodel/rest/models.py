@@ -32,6 +32,7 @@ class Models:
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, Served]] = {}
         self._looking: dict[str, asyncio.Future[Served]] = {}
+        self._named: tuple[float, asyncio.Future[list[str]] | None] = 0.0, None
 
     async def find(self, name: str, version: int | None = None) -> Served:
         """A model by its name.
@@ -46,7 +47,7 @@ class Models:
         """
         at, served = self._known.get(name, (0.0, None))
         if served is None or (version is not None and version not in served.versions):
-            served = await self._look(name)
+            served = await asyncio.shield(self._look(name))  # others wait for it too, and may do so for longer
         elif time.monotonic() - at > _FRESH_S:
             self._look(name)  # for the next ones
         if version is not None and version not in served.versions:
@@ -62,9 +63,25 @@ class Models:
         names = await asyncio.get_running_loop().run_in_executor(self._threads, pools.names)
         return [name for name in names if only is None or name in only]
 
+    async def check(self) -> None:
+        """Whether somebody can say which models there are; asked once a second, however many want to know.
+
+        Raises:
+            SparkModelError: nobody can.
+        """
+        at, names = self._named
+        if names is None or (names.done() and time.monotonic() - at > _FRESH_S):
+            names = asyncio.get_running_loop().run_in_executor(self._threads, pools.names)
+            names.add_done_callback(
+                lambda done: done.cancelled() or done.exception()
+            )  # nobody may wait for it any more
+            self._named = time.monotonic(), names
+        await asyncio.shield(names)
+
     async def all(self, only: Container[str] | None = None) -> list[Served]:
         """All models that serve, or of those that a token is good for; what goes, or is not ready, is left out."""
-        found = await asyncio.gather(*(self._look(name) for name in await self.names(only)), return_exceptions=True)
+        looks = [asyncio.shield(self._look(name)) for name in await self.names(only)]
+        found = await asyncio.gather(*looks, return_exceptions=True)
         for one in found:
             gone = isinstance(one, ModelNotFoundError | PoolGoneError | PoolNotReadyError)
             if isinstance(one, BaseException) and not gone:

@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
-from sparkmodel.errors import PoolGoneError
+from sparkmodel.errors import PoolGoneError, RayUnavailableError
+from sparkmodel.rest import models
+from tests.unit.rest.doors import until
 from tests.unit.rest.toys import ToyPool, ToyPools
 
 Serve = Callable[..., httpx.Client]
@@ -54,3 +59,72 @@ def test_another_that_has_its_name_already_answers(
     client = gateway()
     dropped(lambda data: data["x"] * 3)
     assert client.post("/models/wine/invocations", json=BODY).json() == {"predictions": [6.0]}
+
+
+class Slow:
+    """Answers which models there are once it is let go on, and counts how often it is asked."""
+
+    def __init__(self, pools: ToyPools) -> None:
+        self.asked, self.go_on = 0, threading.Event()
+        self.error: Exception | None = None
+        self._pools = pools
+
+    def names(self) -> list[str]:
+        self.asked += 1
+        assert self.go_on.wait(60)
+        if self.error is not None:
+            raise self.error
+        return self._pools.names()
+
+    def find(self, name: str) -> ToyPool:
+        self.names()
+        return self._pools.find(name)
+
+
+@pytest.fixture
+def slow(pools: ToyPools, monkeypatch: pytest.MonkeyPatch) -> Slow:
+    keeper = Slow(pools)
+    monkeypatch.setattr(models, "pools", keeper)
+    return keeper
+
+
+def test_many_probes_are_one_question_a_second(slow: Slow, gateway: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = gateway()
+
+    def probe(_: int = 0) -> int:
+        return client.get("/v2/health/ready").status_code
+
+    with ThreadPoolExecutor(20) as threads:
+        probes = threads.map(probe, range(20))
+        until(lambda: slow.asked == 1)
+        assert client.get("/v2/health/live").status_code == 200
+        slow.go_on.set()
+        assert list(probes) == [200] * 20
+    assert (probe(), slow.asked) == (200, 1), "it is known for a second"
+    monkeypatch.setattr(models, "_FRESH_S", 0.0)
+    slow.error = RayUnavailableError("Cannot reach Ray", "it is away")
+    assert (probe(), slow.asked) == (503, 2)
+    monkeypatch.setattr(models, "_FRESH_S", 60.0)
+    assert (probe(), slow.asked) == (503, 2), "nor is it asked more often while it is away"
+    monkeypatch.setattr(models, "_FRESH_S", 0.0)
+    slow.error = None
+    assert probe() == 200
+
+
+def test_one_that_leaves_does_not_end_the_look_of_the_others(slow: Slow, pools: ToyPools) -> None:
+    pools.add("wine", lambda data: data["x"])
+
+    async def look() -> None:
+        known = models.Models()
+        for see in (lambda: known.find("wine"), known.all, known.check):
+            slow.go_on.clear()
+            leaving, staying = asyncio.ensure_future(see()), asyncio.ensure_future(see())
+            await asyncio.sleep(0.05)
+            leaving.cancel()
+            slow.go_on.set()
+            await staying
+            assert leaving.cancelled()
+            known.forget("wine")
+        known.close()
+
+    asyncio.run(look())
