@@ -71,7 +71,10 @@ class Doors:
             try:
                 self._gateway.access.check_host(Headers(scope=scope).get("host", ""))
             except AccessRefusedError as error:
-                await failed(context_of(Request(scope), "", ""), error)(scope, receive, send)
+                context = context_of(Request(scope), "", "")
+                response = failed(context, error)
+                response.headers["X-Request-Id"] = context.request_id
+                await response(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
