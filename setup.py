@@ -34,7 +34,7 @@ setup(
     packages=find_packages(include=["sparkmodel", "sparkmodel.*"]),
     package_data={"sparkmodel": ["py.typed", "jars/*.jar", "rest/console/static/*"]},
     cmdclass={"build_py": BuildBridgeAndPython},
-    entry_points={"console_scripts": ["sparkmodel = sparkmodel.cli:main"]},
+    entry_points={"console_scripts": ["sparkmodel = sparkmodel.__main__:main"]},
     python_requires=">=3.10,<3.14",
     install_requires=[
         "cloudpickle>=3",

@@ -14,6 +14,7 @@ from sparkmodel.commands import (
     describe,
     doctor,
     drop,
+    hints,
     jar,
     logs,
     models,
@@ -37,7 +38,7 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except (CommandError, SparkModelError) as error:
-            print(error, file=sys.stderr)
+            print(hints.in_commands(str(error)), file=sys.stderr)
             raise typer.Exit(error.code if isinstance(error, CommandError) else REFUSED) from error
         except KeyboardInterrupt as error:
             raise typer.Exit(INTERRUPTED) from error

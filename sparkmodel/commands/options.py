@@ -45,6 +45,45 @@ MaxErrorRate = Annotated[
         help="Share of the canary's batches that may fail before it is rolled back by itself.", show_default=False
     ),
 ]
+AllowNewInputs = Annotated[
+    bool,
+    typer.Option("--allow-new-inputs", help="Its inputs or its result may differ: queries that run keep the old one."),
+]
+Options = Annotated[
+    list[str] | None,
+    typer.Option("--option", "-o", metavar="KEY=VALUE", help="A pool option; may be repeated.", show_default=False),
+]
+Params = Annotated[
+    list[str] | None,
+    typer.Option("--param", "-p", metavar="KEY=VALUE", help="An inference parameter; may be repeated."),
+]
+Config = Annotated[
+    list[str] | None, typer.Option("--config", metavar="KEY=VALUE", help="An entry of MLflow's model_config.")
+]
+ResultType = Annotated[str | None, typer.Option(help="Type of one prediction in SQL's words, such as double.")]
+Method = Annotated[str | None, typer.Option(help="The model's method, such as predict_proba.")]
+
+
+def of_model(
+    option: Sequence[str] | None,
+    param: Sequence[str] | None,
+    config: Sequence[str] | None,
+    result_type: str | None,
+    method: str | None,
+) -> dict[str, Any]:
+    """What is said of a model that is registered, as fields of the admin route's body; only what is given.
+
+    Raises:
+        UsageError: a pair is none, or there is one twice.
+    """
+    fields = {
+        "options": pairs("--option", option or ()),
+        "params": pairs("--param", param or ()),
+        "model_config": pairs("--config", config or ()),
+        "result_type": result_type,
+        "method": method,
+    }
+    return {key: value for key, value in fields.items() if value not in (None, {})}
 
 
 def pairs(option: str, texts: Sequence[str]) -> dict[str, Any]:

@@ -17,18 +17,11 @@ _SOURCE = Annotated[str, typer.Argument(help="MLflow URI: models:/wine@champion,
 def register(
     name: _NEW,
     source: _SOURCE,
-    option: Annotated[
-        list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE", help="A pool option; may be repeated.")
-    ] = None,
-    param: Annotated[
-        list[str] | None,
-        typer.Option("--param", "-p", metavar="KEY=VALUE", help="An inference parameter; may be repeated."),
-    ] = None,
-    config: Annotated[
-        list[str] | None, typer.Option("--config", metavar="KEY=VALUE", help="An entry of MLflow's model_config.")
-    ] = None,
-    result_type: Annotated[str | None, typer.Option(help="Type of one prediction in SQL's words.")] = None,
-    method: Annotated[str | None, typer.Option(help="The model's method, such as predict_proba.")] = None,
+    option: options.Options = None,
+    param: options.Params = None,
+    config: options.Config = None,
+    result_type: options.ResultType = None,
+    method: options.Method = None,
     url: options.Url = None,
     json: options.Json = False,
 ) -> None:
@@ -36,13 +29,5 @@ def register(
 
     Example: sparkmodel register wine models:/wine@champion -o workers=2 -o num_cpus=0.5
     """
-    fields = {
-        "name": name,
-        "source": source,
-        "options": options.pairs("--option", option or ()),
-        "params": options.pairs("--param", param or ()),
-        "model_config": options.pairs("--config", config or ()),
-        "result_type": result_type,
-        "method": method,
-    }
+    fields = {"name": name, "source": source, **options.of_model(option, param, config, result_type, method)}
     change(url, "registering", name, "/admin/models", fields, is_json=json)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sparkmodel.cluster.common import NAMESPACE
+from sparkmodel.commands import options
 from sparkmodel.commands.failing import UsageError
 
 
@@ -23,6 +24,11 @@ def serve(
         list[str] | None,
         typer.Option(metavar="NAME=URI", help="Register this model first, unless it is served; may be repeated."),
     ] = None,
+    option: options.Options = None,
+    param: options.Params = None,
+    config: options.Config = None,
+    result_type: options.ResultType = None,
+    method: options.Method = None,
     tokens: Annotated[str | None, typer.Option(metavar="FILE", help="Who may call what; see docs/rest.md.")] = None,
     tls_cert: Annotated[str | None, typer.Option(metavar="FILE", help="Certificate, in PEM.")] = None,
     tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="Its key, in PEM.")] = None,
@@ -43,6 +49,9 @@ def serve(
 
     Example: sparkmodel serve --model wine=models:/wine@champion
 
+    A model that does not say what it returns: sparkmodel serve --model wine=wine.pkl -o trust_pickle=true
+    --result-type double. -o is for each --model, --result-type and the like for the only one.
+
     For others: sparkmodel serve --host 0.0.0.0 --tokens tokens.json --tls-cert cert.pem --tls-key key.pem
     """
     import importlib
@@ -53,6 +62,11 @@ def serve(
         if not (name and sign and uri) or name in wanted:
             raise UsageError(f"--model takes name=URI, each name once, not '{text}'")
         wanted[name] = uri
+    more = options.of_model(option, param, config, result_type, method)
+    if more and not wanted:
+        raise UsageError(f"{_said(more)} goes with --model")
+    if more.keys() - {"options"} and len(wanted) > 1:
+        raise UsageError(f"{_said(more)} goes with one --model: register the others with 'sparkmodel register'")
     settings: dict[str, Any] = {
         "tls_cert": tls_cert,
         "tls_key": tls_key,
@@ -72,7 +86,7 @@ def serve(
         )
         return
     if wanted:
-        _register(address, namespace, wanted)
+        _register(address, namespace, wanted, more)
     starts.serve(
         host,
         port,
@@ -103,11 +117,17 @@ def _serve_on_ray(
     on_ray.serve_on_ray(settled, address=address, namespace=namespace, tokens=known).run()
 
 
-def _register(address: str | None, namespace: str, wanted: dict[str, str]) -> None:
+def _register(address: str | None, namespace: str, wanted: dict[str, str], more: dict[str, Any]) -> None:
     """Serve models that are not served yet, without Spark, and show how far that is."""
     from sparkmodel.keeper import connection
     from sparkmodel.rest.admin.start import register
 
     connection.connect(address, namespace)
     for name, uri in wanted.items():
-        register(name, uri)
+        register(name, uri, more)
+
+
+def _said(more: dict[str, Any]) -> str:
+    """An option of the command that was given."""
+    words = {"options": "--option", "params": "--param", "model_config": "--config", "method": "--method"}
+    return words.get(sorted(more.keys() - {"options"} or more)[0], "--result-type")

@@ -19,6 +19,7 @@ def update(
     ] = None,
     traffic: options.Traffic = None,
     max_error_rate: options.MaxErrorRate = None,
+    allow_new_inputs: options.AllowNewInputs = False,
     url: options.Url = None,
     json: options.Json = False,
 ) -> None:
@@ -28,5 +29,10 @@ def update(
 
     Then sparkmodel promote wine, or sparkmodel rollback wine.
     """
-    fields = {"source": source, "traffic": traffic, "max_error_rate": max_error_rate}
+    fields = {
+        "source": source,
+        "traffic": traffic,
+        "max_error_rate": max_error_rate,
+        "allow_new_inputs": allow_new_inputs or None,
+    }
     change(url, "updating", name, path_of(name, "update"), fields, is_json=json)

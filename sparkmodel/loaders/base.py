@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -39,3 +41,36 @@ class LoadedModel:
     feature_names: Sequence[str] | None = None
     names_are_all: bool = True
     example: Any = None
+
+
+def with_keywords(
+    predict: Callable[..., Any], own: Callable[..., Any] | None = None
+) -> Callable[[Mapping[str, Any]], Calls]:
+    """Makes calls of a function whose params are keyword arguments.
+
+    Args:
+        predict: The function, whose first argument are the rows.
+        own: Of the model, where `predict` only prepares its rows.
+    """
+
+    def calls(params: Mapping[str, Any]) -> Calls:
+        if not params:
+            return Calls(predict)
+        _check_keywords(own or predict, params)
+        return Calls(functools.partial(predict, **params))
+
+    return calls
+
+
+def _check_keywords(predict: Callable[..., Any], params: Mapping[str, Any]) -> None:
+    """Refuse what a function would refuse when it is called, which would look like a fault of the model's.
+
+    Raises:
+        TypeError: it has no such argument.
+    """
+    try:
+        # a decorator may take what the function that it wraps does not
+        signature = inspect.signature(predict, follow_wrapped=False)
+    except (TypeError, ValueError):  # written in C, it may not say what it takes
+        return
+    signature.bind(None, **params)

@@ -18,7 +18,7 @@ from typing import Any
 
 from sparkmodel.errors import ModelLoadError, SparkModelError
 from sparkmodel.loaders.arrivals import extend_path
-from sparkmodel.loaders.base import Calls, LoadedModel
+from sparkmodel.loaders.base import LoadedModel, with_keywords
 from sparkmodel.loaders.boosters import is_xgboost_booster, on_matrix
 from sparkmodel.loaders.names import names_of
 from sparkmodel.loaders.texts import on_texts, takes_texts
@@ -151,16 +151,19 @@ def wrap(target: Any, method: str | None = None) -> LoadedModel:
     predict = getattr(target, method or "predict", None if method else target)
     if not callable(predict):
         raise TypeError(f"{type(target).__name__} has no {method or 'predict'} method and is not callable")
+    own = predict
     if not method and is_xgboost_booster(target):
         predict = on_matrix(predict, target)
     elif takes_texts(target):
         predict = on_texts(predict, target)
-    return _of(predict, target, names_are_all=not isinstance(target, functools.partial))
+    return _of(predict, target, own, names_are_all=not isinstance(target, functools.partial))
 
 
-def _of(predict: Callable[..., Any], model: Any, *, names_are_all: bool) -> LoadedModel:
+def _of(
+    predict: Callable[..., Any], model: Any, own: Callable[..., Any] | None = None, *, names_are_all: bool
+) -> LoadedModel:
     return LoadedModel(
-        lambda params: Calls(functools.partial(predict, **params) if params else predict),
+        with_keywords(predict, own),
         feature_names=names_of(model),
         names_are_all=names_are_all,
     )

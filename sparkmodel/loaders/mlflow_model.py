@@ -21,7 +21,7 @@ import mlflow
 from mlflow.models.utils import _enforce_params_schema
 
 from sparkmodel.errors import ModelNotFoundError
-from sparkmodel.loaders.base import Calls, LoadedModel
+from sparkmodel.loaders.base import Calls, LoadedModel, with_keywords
 from sparkmodel.loaders.chats import chat_of, load_chat, signature_of_chat
 from sparkmodel.loaders.examples import example_of
 from sparkmodel.loaders.files import is_file_name
@@ -212,11 +212,10 @@ def open_pyfunc(model: Any, spec: ModelSpec) -> LoadedModel:
         predict = getattr(raw, spec.method, None)
         if not callable(predict):
             raise TypeError(f"{type(raw).__name__} has no method '{spec.method}'")
+        own = predict
         if takes_texts(raw):
             predict = on_texts(predict, raw)
-        return LoadedModel(
-            lambda params: Calls(functools.partial(predict, **params) if params else predict), feature_names=names
-        )
+        return LoadedModel(with_keywords(predict, own), feature_names=names)
     chat, signature = chat_of(_loader_of(model.metadata)), model.metadata.signature
     if chat is not None and signature is not None:  # its example is MLflow's own, and an answer may cost money
         return load_chat(chat, signature.inputs.input_names(), model._predict_fn, spec.result_type)

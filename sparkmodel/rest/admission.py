@@ -7,6 +7,7 @@ import dataclasses
 import math
 import time
 from collections import Counter, OrderedDict
+from contextvars import ContextVar
 from types import TracebackType
 
 from sparkmodel.errors import TooManyRequestsError
@@ -108,10 +109,11 @@ class Admission:
 
 
 class Ticket:
-    """One request that was let in; what it takes is given back at its end."""
+    """One request that was let in; what it takes is given back at its end, or at that of its answer if that is kept."""
 
     def __init__(self, admission: Admission, caller: _Caller) -> None:
         self._admission, self._caller, self._held = admission, caller, 0
+        self._is_kept = False
 
     def hold(self, size: int) -> None:
         """Take so many bytes of the request's body into memory, beside those that it has.
@@ -125,13 +127,32 @@ class Ticket:
         admission.held_bytes += size
         self._held += size
 
-    def __enter__(self) -> Ticket:
+    def keep(self) -> Ticket:
+        """Have the place beyond the end of the `with` block, until `leave`."""
+        self._is_kept = True
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def leave(self) -> None:
+        """Give it back."""
         self._caller.under_way -= 1
         self._admission.under_way -= 1
         self._admission.held_bytes -= self._held
+
+    def __enter__(self) -> Ticket:
+        _ticket.set(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if not self._is_kept:
+            self.leave()
+
+
+_ticket: ContextVar[Ticket] = ContextVar("ticket")
+
+
+def current() -> Ticket:
+    """That of the request which this task answers."""
+    return _ticket.get()
 
 
 class Scoring:

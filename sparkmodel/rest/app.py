@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 
@@ -25,11 +26,14 @@ from sparkmodel.version import __version__
 
 def make_app(gateway: Gateway) -> FastAPI:
     """The ASGI application of a gateway, for uvicorn and for Ray Serve."""
+    spans = tracing.join(gateway)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         gateway.close()
+        if spans is not None:
+            await asyncio.to_thread(spans.close)
 
     async def unrouted(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -47,7 +51,6 @@ def make_app(gateway: Gateway) -> FastAPI:
         openapi_url=None,
         exception_handlers={HTTPException: unrouted},
     )
-    tracing.join(gateway)
     app.add_middleware(Doors, gateway=gateway)
     for make_routes in PROTOCOLS:
         app.router.routes.extend(make_routes(gateway))
@@ -68,7 +71,10 @@ class Doors:
             try:
                 self._gateway.access.check_host(Headers(scope=scope).get("host", ""))
             except AccessRefusedError as error:
-                await failed(context_of(Request(scope), "", ""), error)(scope, receive, send)
+                context = context_of(Request(scope), "", "")
+                response = failed(context, error)
+                response.headers["X-Request-Id"] = context.request_id
+                await response(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

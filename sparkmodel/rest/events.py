@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from sparkmodel.errors import SparkModelError, TooManyRequestsError
 from sparkmodel.rest import problems
+from sparkmodel.rest.admission import Ticket, current
 from sparkmodel.rest.asked import Asked, Context, Scored, Served
 from sparkmodel.rest.gateway import Gateway
 
@@ -53,6 +54,7 @@ async def answer_events(gateway: Gateway, context: Context, served: Served, aske
     stream = _Stream(gateway, context, served, asked, encode)
     await stream.begin()
     context.streaming = True
+    stream.ticket = current().keep()  # which it gives back at its end
     return _Events(stream, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
 
@@ -73,7 +75,13 @@ class _Events(StreamingResponse):
 
 
 class _Stream:
-    """The chunks of one request, scored one after the other."""
+    """The chunks of one request, scored one after the other.
+
+    Attributes:
+        ticket: Of the request, if it is to be given back when this ends.
+    """
+
+    ticket: Ticket | None = None
 
     def __init__(self, gateway: Gateway, context: Context, served: Served, asked: Asked, encode: Encode) -> None:
         self._gateway, self._context, self._served = gateway, context, served
@@ -114,6 +122,8 @@ class _Stream:
 
     def end(self) -> None:
         """Stop what is under way, and tell of the request."""
+        if self.ticket is not None:
+            self.ticket.leave()
         if self._task is not None:
             self._task.cancel()
         context = self._context

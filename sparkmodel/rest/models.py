@@ -6,8 +6,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Container
+from collections.abc import Callable, Container
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from sparkmodel.errors import ModelNotFoundError, PoolGoneError, PoolNotReadyError, VersionRetiredError, suggest
 from sparkmodel.keeper import pools
@@ -16,6 +17,8 @@ from sparkmodel.wire.client import client_of
 
 _FRESH_S = 1.0  # what is known of a model is used so long
 _LOOKS = 8
+
+T = TypeVar("T")
 
 
 class Models:
@@ -29,6 +32,7 @@ class Models:
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, Served]] = {}
         self._looking: dict[str, asyncio.Future[Served]] = {}
+        self._named: tuple[float, asyncio.Future[list[str]] | None] = 0.0, None
 
     async def find(self, name: str, version: int | None = None) -> Served:
         """A model by its name.
@@ -43,7 +47,7 @@ class Models:
         """
         at, served = self._known.get(name, (0.0, None))
         if served is None or (version is not None and version not in served.versions):
-            served = await self._look(name)
+            served = await asyncio.shield(self._look(name))  # others wait for it too, and may do so for longer
         elif time.monotonic() - at > _FRESH_S:
             self._look(name)  # for the next ones
         if version is not None and version not in served.versions:
@@ -59,9 +63,25 @@ class Models:
         names = await asyncio.get_running_loop().run_in_executor(self._threads, pools.names)
         return [name for name in names if only is None or name in only]
 
+    async def check(self) -> None:
+        """Whether somebody can say which models there are; asked once a second, however many want to know.
+
+        Raises:
+            SparkModelError: nobody can.
+        """
+        at, names = self._named
+        if names is None or (names.done() and time.monotonic() - at > _FRESH_S):
+            names = asyncio.get_running_loop().run_in_executor(self._threads, pools.names)
+            names.add_done_callback(
+                lambda done: done.cancelled() or done.exception()
+            )  # nobody may wait for it any more
+            self._named = time.monotonic(), names
+        await asyncio.shield(names)
+
     async def all(self, only: Container[str] | None = None) -> list[Served]:
         """All models that serve, or of those that a token is good for; what goes, or is not ready, is left out."""
-        found = await asyncio.gather(*(self._look(name) for name in await self.names(only)), return_exceptions=True)
+        looks = [asyncio.shield(self._look(name)) for name in await self.names(only)]
+        found = await asyncio.gather(*looks, return_exceptions=True)
         for one in found:
             gone = isinstance(one, ModelNotFoundError | PoolGoneError | PoolNotReadyError)
             if isinstance(one, BaseException) and not gone:
@@ -84,7 +104,7 @@ class Models:
         """Look at a model; all who want to at the same time look once."""
         looking = self._looking.get(name)
         if looking is None:
-            looking = asyncio.get_running_loop().run_in_executor(self._threads, self._read, name)
+            looking = asyncio.get_running_loop().run_in_executor(self._threads, ask, name, served_of)
             self._looking[name] = looking
             looking.add_done_callback(lambda done: self._seen(name, done))
         return looking
@@ -101,15 +121,22 @@ class Models:
         elif isinstance(error, ModelNotFoundError | PoolGoneError):
             self.forget(name)
 
-    def _read(self, name: str) -> Served:
+
+def ask(name: str, see: Callable[[pools.Pool], T]) -> T:
+    """What somebody sees of a model's pool. Asks the keeper: not for the event loop.
+
+    Raises:
+        ModelNotFoundError: there is none of that name; it says which there are.
+    """
+    try:
         try:
-            return served_of(pools.find(name))
+            return see(pools.find(name))
         except PoolGoneError:  # dropped this moment: there is none of that name, or another one already
-            return served_of(pools.find(name))
-        except ModelNotFoundError as error:
-            raise ModelNotFoundError(
-                f"Cannot find model '{name}'", "no model of that name is served", suggest(name, pools.names())
-            ) from error
+            return see(pools.find(name))
+    except ModelNotFoundError as error:
+        raise ModelNotFoundError(
+            f"Cannot find model '{name}'", "no model of that name is served", suggest(name, pools.names())
+        ) from error
 
 
 def served_of(pool: pools.Pool) -> Served:

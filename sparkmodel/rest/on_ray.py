@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import ray
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sparkmodel.cluster import connection
 from sparkmodel.errors import InvalidOptionError, RayUnavailableError
@@ -149,12 +151,31 @@ def _deployment(
         settled, tokens = dataclasses.replace(settings, **_opened()), known()
         check_doors(settled, tokens)
         keeper.ensure(None, namespace)
-        return make_app(Gateway(settled, tokens))
+        app = make_app(Gateway(settled, tokens))
+        app.add_middleware(_ProxysId)
+        return app
 
     serve = _serve()
     options = {"max_ongoing_requests": _ONGOING, "ray_actor_options": {"num_cpus": 0.1}, **options}
     made: Application = serve.deployment(serve.ingress(build)(), name="gateway", **options).bind()
     return made
+
+
+class _ProxysId:
+    """Leaves `X-Request-Id` to Ray Serve, whose proxy adds it to each answer, be it there or not."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+
+        async def send_without(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                del MutableHeaders(scope=message)["X-Request-Id"]
+            await send(message)
+
+        await self._app(scope, receive, send_without)
 
 
 def _start(serve: Any, settings: Settings) -> None:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from sparkmodel.rest import schemas
+from sparkmodel.rest import refusals, schemas
 from sparkmodel.rest.asked import Context, Served
 from sparkmodel.rest.docs_page import PAGE
 from sparkmodel.rest.flow import route
@@ -21,13 +21,17 @@ from sparkmodel.schema import Column
 from sparkmodel.version import __version__
 
 _PLACE = re.compile(r"\{[^}]*\}")
-_PLAIN = {
-    "/ping": "Liveness",
-    "/health": "Health",
-    "/version": "Version of MLflow's protocol",
-    "/v2": "Server metadata",
-}
-_PLAIN_ANSWERS = {"/v2": {"type": "object", "required": ["name", "version", "extensions"]}}
+_OIP_SERVER = {"type": "object", "required": ["name", "version", "extensions"]}
+_OIP_HEALTH = {"type": "object", "required": ["live"]}
+# path, what it is, protocol, schema of the answer, errors
+_PLAIN: tuple[tuple[str, str, str, schemas.Schema | None, tuple[int, ...]], ...] = (
+    ("/ping", "Liveness", "mlflow", None, refusals.PROBE),
+    ("/health", "Health", "mlflow", None, refusals.PROBE),
+    ("/version", "Version of MLflow's protocol", "mlflow", None, refusals.CLOSED),
+    ("/v2", "Server metadata", "oip", _OIP_SERVER, refusals.CLOSED),
+    ("/v2/health/live", "Liveness", "oip", _OIP_HEALTH, refusals.OPEN),
+    ("/v2/health/ready", "Readiness", "oip", _OIP_HEALTH, refusals.PROBE),
+)
 _OPEN = ("/ping", "/health", "/v2/health/live", "/v2/health/ready")
 
 
@@ -60,12 +64,9 @@ def document_of(served: list[Served], paths: set[str]) -> dict[str, Any]:
     """
     there = {_PLACE.sub("{}", path) for path in paths}
     told: dict[str, Any] = {}
-    for path, summary in _PLAIN.items():
+    for path, summary, protocol, answer, errors in _PLAIN:
         if path in there:
-            told[path] = {"get": _operation(summary, path, _PLAIN_ANSWERS.get(path), is_open=path in _OPEN)}
-    for path in ("/v2/health/live", "/v2/health/ready"):
-        if path in there:
-            told[path] = {"get": _operation("Health", path, {"type": "object", "required": ["live"]}, is_open=True)}
+            told[path] = {"get": _operation(summary, path, protocol, answer, errors, is_open=path in _OPEN)}
     for one in served:
         name = one.name
         if "/models/{}/invocations" in there:
@@ -73,35 +74,48 @@ def document_of(served: list[Served], paths: set[str]) -> dict[str, Any]:
         if "/v2/models/{}/infer" in there:
             told[f"/v2/models/{name}/infer"] = {"post": _infer(one)}
         if "/v2/models/{}" in there:
-            told[f"/v2/models/{name}"] = {"get": _operation(f"Metadata of {name}", f"meta_{name}", {"type": "object"})}
+            about = _operation(f"Metadata of {name}", f"meta_{name}", "oip", {"type": "object"}, refusals.MODEL)
+            told[f"/v2/models/{name}"] = {"get": about}
     return {
         "openapi": "3.1.0",
         "info": {"title": "sparkmodel", "version": __version__},
         "security": [{}, {"bearer": []}],
         "paths": told,
-        "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}},
+        "components": {
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "responses": refusals.components(),
+        },
     }
 
 
-def _operation(summary: str, operation: str, answer: schemas.Schema | None, is_open: bool = False) -> dict[str, Any]:
+def _operation(
+    summary: str,
+    operation: str,
+    protocol: str,
+    answer: schemas.Schema | None,
+    errors: tuple[int, ...],
+    is_open: bool = False,
+) -> dict[str, Any]:
     """One that answers JSON, but where there is no `answer`: MLflow calls its health JSON, and it is none."""
     content = {} if answer is None else {"content": {"application/json": {"schema": answer}}}
     found: dict[str, Any] = {
         "summary": summary,
         "operationId": re.sub(r"\W+", "_", operation).strip("_"),
-        "responses": {
-            "200": {"description": "The answer", **content},
-            "default": {
-                "description": "An error: docs/rest.md has them by status",
-                "content": {"application/json": {"schema": {"type": "object"}}, "text/plain": {}},
-            },
-        },
+        "responses": {"200": {"description": "The answer", **content}, **refusals.references(protocol, errors)},
     }
     return {**found, "security": []} if is_open else found
 
 
-def _call(one: Served, kind: str, body: schemas.Schema, answer: schemas.Schema, example: Any) -> dict[str, Any]:
-    operation = _operation(f"{kind}: {one.name}", f"{kind}_{one.name}", answer)
+def _call(
+    one: Served,
+    kind: str,
+    protocol: str,
+    body: schemas.Schema,
+    answer: schemas.Schema,
+    example: Any,
+    errors: tuple[int, ...],
+) -> dict[str, Any]:
+    operation = _operation(f"{kind}: {one.name}", f"{kind}_{one.name}", protocol, answer, errors)
     if one.spec.comment:
         operation["description"] = one.spec.comment
     content = {"application/json": {"schema": body, "example": example}}
@@ -145,7 +159,7 @@ def _invocations(one: Served) -> dict[str, Any]:
             for form, schema in forms.items()
         ]
     }
-    return _call(one, "Predict (MLflow)", body, answer, _example(one, inputs))
+    return _call(one, "Predict (MLflow)", "mlflow", body, answer, _example(one, inputs), refusals.CALL)
 
 
 def _example(one: Served, inputs: tuple[Column, ...]) -> Any:
@@ -195,7 +209,7 @@ def _infer(one: Served) -> dict[str, Any]:
         },
     }
     example = {"inputs": [_tensor(name, i) for name, i in zip(names, inputs, strict=True)]}
-    return _call(one, "Infer (Open Inference Protocol)", body, answer, example)
+    return _call(one, "Infer (Open Inference Protocol)", "oip", body, answer, example, refusals.EXTENSIBLE)
 
 
 def _tensor(name: str, column: Column) -> dict[str, Any]:

@@ -93,6 +93,23 @@ def body_of(protocol: str, error: e.SparkModelError, request_id: str) -> dict[st
     return {"condition": error.condition, "message": text, "request_id": request_id}
 
 
+def schema_of(protocol: str, status: int) -> dict[str, object]:
+    """JSON Schema of what `body_of` gives."""
+    message, text = {"type": "string", "pattern": r"^\[[A-Z0-9_]+\] Cannot "}, {"type": "string"}
+    if protocol in ("oip", "tensorflow"):
+        return _object({"error": message})
+    if protocol != "mlflow":
+        return _object({"condition": text, "message": message, "request_id": text})
+    codes = {_MLFLOW.get(status, "INTERNAL_ERROR"), *(["INVALID_PARAMETER_VALUE"] if status == REQUEST else [])}
+    more = {"sqlstate": text, "error_class": text} if status == REQUEST else {}
+    return _object({"error_code": {"enum": sorted(codes)}, "message": message, "request_id": text}, **more)
+
+
+def _object(required: dict[str, object], **more: object) -> dict[str, object]:
+    fields = {**required, **more}
+    return {"type": "object", "required": [*required], "properties": fields, "additionalProperties": False}
+
+
 def unrouted(protocol: str, text: str) -> dict[str, object]:
     """What the body says where no route is, or none for the method; as FastAPI does, and so MLflow's server."""
     return {"error": text} if protocol == "oip" else {"detail": text}

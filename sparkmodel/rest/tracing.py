@@ -21,11 +21,19 @@ _STAGES = ("transfer", "queue", "predict")
 _SETTINGS = ("OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
-def join(gateway: Gateway) -> None:
-    """Have the gateway write spans, if the environment, or a provider that is set already, says where to."""
-    provider = _provider()
-    if provider is not None:
-        gateway.tellers.append(Spans(provider).write)
+def join(gateway: Gateway) -> Spans | None:
+    """Have the gateway write spans, if the environment, or a provider that is set already, says where to.
+
+    Returns:
+        What writes them; whoever ends the gateway closes it.
+    """
+    given = _given()
+    provider = given or _made()
+    if provider is None:
+        return None
+    spans = Spans(provider, is_own=given is None)
+    gateway.tellers.append(spans.write)
+    return spans
 
 
 class Spans:
@@ -33,9 +41,11 @@ class Spans:
 
     Args:
         provider: OpenTelemetry's `TracerProvider`.
+        is_own: Whether it ends with this.
     """
 
-    def __init__(self, provider: Any) -> None:
+    def __init__(self, provider: Any, is_own: bool = False) -> None:
+        self._provider, self._is_own = provider, is_own
         self._api = importlib.import_module("opentelemetry.trace")
         propagation = importlib.import_module("opentelemetry.trace.propagation.tracecontext")
         self._parents = propagation.TraceContextTextMapPropagator()
@@ -74,15 +84,24 @@ class Spans:
                 inside.end(at)
         span.end(end)
 
+    def close(self) -> None:
+        """Send what was not sent yet, which may last: not for the event loop."""
+        if self._is_own:
+            self._provider.shutdown()
 
-def _provider() -> Any:
-    """What spans are written with; None where nobody has said so, or nothing is installed for it."""
+
+def _given() -> Any:
+    """What whoever serves, such as a notebook, writes spans with; None if there is none."""
     try:
         api = importlib.import_module("opentelemetry.trace")
     except ImportError:
         return None
-    if not isinstance(api.get_tracer_provider(), api.ProxyTracerProvider):
-        return api.get_tracer_provider()  # of whoever serves, such as a notebook
+    provider = api.get_tracer_provider()
+    return None if isinstance(provider, api.ProxyTracerProvider) else provider
+
+
+def _made() -> Any:
+    """What the environment says that spans are written with; None where it says nothing, or nothing is installed."""
     asked = os.environ.get("OTEL_TRACES_EXPORTER", "")
     if asked == "none" or not any(os.environ.get(name) for name in _SETTINGS):
         return None

@@ -102,7 +102,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "remote": frozenset({"pyarrow"}),
     "rest": frozenset({"fastapi", "orjson", "pyarrow", "starlette", "uvicorn"}),
     "rest.metrics": frozenset({"prometheus_client", "starlette"}),
-    "rest.on_ray": frozenset({"fastapi", "ray"}),
+    "rest.on_ray": frozenset({"fastapi", "ray", "starlette"}),
     "rest.oip.packed": frozenset({"numpy", "pyarrow"}),
     "rest.oip.tensors": frozenset({"numpy", "orjson", "pyarrow"}),
     "rest.strict": frozenset({"numpy", "orjson"}),

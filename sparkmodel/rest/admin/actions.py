@@ -8,8 +8,6 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sparkmodel.control.sql_options import Settings as Options
-from sparkmodel.errors import InvalidOptionError
 from sparkmodel.keeper import pools
 from sparkmodel.options import check_name, check_workers, parse_workers
 from sparkmodel.pool.intents import Intent
@@ -21,7 +19,7 @@ from sparkmodel.registration.settle import Asked, asked_again
 from sparkmodel.rest.admin.cards import card_of
 from sparkmodel.rest.admin.fields import Fields
 from sparkmodel.rest.admin.sources import check_options, check_source
-from sparkmodel.rest.admin.specs import spec_of
+from sparkmodel.rest.admin.specs import wanted_of
 from sparkmodel.rest.settings import Settings
 from sparkmodel.spec import ModelSpec
 
@@ -58,24 +56,10 @@ class Actions:
         """Serve a model under a name that nobody has."""
         check_name(name)
         source = check_source(name, fields.text("source"), self._allowed)
-        options = fields.mapping("options")
-        given = fields.given("params", "result_type", "method", "model_config")
-        if twice := sorted(options.keys() & given.keys()):
-            raise InvalidOptionError(f"Cannot use option '{twice[0]}'", "it is given twice", "give it once")
-        check_options(options, self._allowed)
-        settings = Options().with_options({**options, **given})
+        check_options(fields.mapping("options"), self._allowed)
+        asked, make = wanted_of(name, source, fields)
         if find(name) is not None:
             raise pools.name_taken(name)  # before anything is fetched
-        make = functools.partial(
-            spec_of,
-            name,
-            options=settings.pool,
-            result_type=settings.result_type,
-            params=settings.params,
-            model_config=settings.model_config,
-            method=settings.method,
-        )
-        asked = Asked(source=source, trust_pickle=settings.pool.trust_pickle)
         with plan_apart(name, asked, make) as planned:
             return card_of(serve(planned, progress=False))
 

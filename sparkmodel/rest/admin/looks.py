@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
-from sparkmodel.errors import ModelNotFoundError, PoolGoneError, PoolNotReadyError, suggest
+from sparkmodel.errors import ModelNotFoundError, PoolGoneError, PoolNotReadyError
 from sparkmodel.keeper import pools
 from sparkmodel.keeper.pools import Pool
 from sparkmodel.rest.admin.cards import card_of, details_of, iso, problem_of, without_values
+from sparkmodel.rest.models import ask
 
 Json = dict[str, Any]
 _LOOKS = 16  # pools that are asked at a time
@@ -30,7 +31,7 @@ class Looks:
 
     def one(self, name: str) -> Json:
         """All that is known of a model."""
-        return _asked(name, details_of)
+        return ask(name, details_of)
 
     def events(self, name: str, changes: Iterable[Mapping[str, Any]]) -> Json:
         """What has happened to a model, newest first: changes, versions, deaths of workers, errors.
@@ -46,7 +47,7 @@ class Looks:
             found.sort(key=lambda event: event["seconds"], reverse=True)
             return {"events": [{"time": iso(event.pop("seconds")), **event} for event in found]}
 
-        return _asked(name, read)
+        return ask(name, read)
 
     def logs(self, name: str, lines: int) -> Json:
         """What is known of a model's errors: the last one with its details, and how workers ended, newest last.
@@ -62,19 +63,7 @@ class Looks:
                 texts += [str(error["message"]), *str(error.get("details") or "").splitlines()]
             return {"lines": texts[-lines:]}
 
-        return _asked(name, read)
-
-
-def _asked(name: str, ask: Callable[[Pool], Json]) -> Json:
-    try:
-        try:
-            return ask(pools.find(name))
-        except PoolGoneError:  # ended just now: there is none of that name, or another one already
-            return ask(pools.find(name))
-    except ModelNotFoundError as error:
-        raise ModelNotFoundError(
-            f"Cannot find model '{name}'", "no model of that name is served", suggest(name, pools.names())
-        ) from error
+        return ask(name, read)
 
 
 def _look(name: str) -> Json | None:

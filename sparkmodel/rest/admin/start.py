@@ -3,23 +3,29 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Mapping
+from typing import Any
 
-from sparkmodel.options import PoolOptions, check_name
+from sparkmodel.options import check_name
 from sparkmodel.registration.apart import plan_apart
 from sparkmodel.registration.serve import find, serve
-from sparkmodel.registration.settle import Asked
-from sparkmodel.rest.admin.specs import spec_of
+from sparkmodel.rest.admin.fields import Fields
+from sparkmodel.rest.admin.specs import wanted_of
 
 
-def register(name: str, source: str) -> None:
-    """Serve a model with the default options, unless one of that name is served; shows how far it is on terminals.
+def register(name: str, source: str, more: Mapping[str, Any]) -> None:
+    """Serve a model, unless one of that name is served; shows how far it is on terminals.
+
+    Args:
+        name: The model's name.
+        source: Where it is.
+        more: Other fields of the body of a registration.
 
     Raises:
         SparkModelError: it cannot be served.
     """
     if find(check_name(name)) is not None:
         return
-    make = functools.partial(spec_of, name, options=PoolOptions(), result_type=None)
-    with plan_apart(name, Asked(source=source), make) as planned:
+    asked, make = wanted_of(name, source, Fields("register", more))
+    with plan_apart(name, asked, make) as planned:
         serve(planned)

@@ -41,7 +41,7 @@ def routes(gateway: Gateway) -> list[Route]:
         return _json({"live": True})
 
     async def ready(request: Request, context: Context) -> Response:
-        await gateway.models.names()  # 503 while nobody can say which models there are
+        await gateway.models.check()  # 503 while nobody can say which models there are
         return _json({"live": True, "ready": True})
 
     async def about(request: Request, context: Context) -> Response:

@@ -71,6 +71,7 @@ def test_a_cluster_serves_what_was_registered_there_and_after_ctrl_c_others_may_
     def predictions() -> Any:
         answer = client.post("/models/triple/invocations", json={"inputs": {"x": [1.0, 2.0]}})
         assert answer.status_code == 200, answer.text
+        assert len(answer.headers.get_list("X-Request-Id")) == 1
         return answer.json()["predictions"]
 
     try:

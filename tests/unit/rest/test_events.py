@@ -116,3 +116,29 @@ def test_a_request_is_told_of_once_when_its_stream_ends(leaves: bool, pools: Toy
     assert context.rows == len(values)
     assert context.scored is not None
     assert (len(context.scored.values) < len(values)) is leaves
+
+
+@pytest.mark.parametrize("last", [0, -1, None])
+def test_a_stream_has_its_place_until_it_ends_however_it_ends(last: int | None, pools: ToyPools) -> None:
+    pools.add("m", Echo(), signature=SIGNATURE, result_type=pa.int64())
+    settings = Settings(port=0, concurrent=1)
+    gateway = Gateway(settings)
+    values = [-2] * 30_000 + [last or 0]
+    one = {"name": "a", "datatype": "INT64", "shape": [len(values)], "data": values}
+    server = Server(make_app(gateway), settings)
+    server.start()
+    with server, httpx.Client(base_url=server.url, timeout=60) as client:
+        headers = {"Accept": "text/event-stream"}
+        with client.stream("POST", "/v2/models/m/infer", json={"inputs": [one]}, headers=headers) as response:
+            pieces = response.iter_bytes()
+            next(pieces)
+            assert gateway.admission.under_way == 1
+            assert gateway.admission.held_bytes > len(values)
+            assert ask(client, [1]).status_code == 429
+            if last is not None:
+                assert (b"event: end" if last == 0 else b"event: error") in b"".join(pieces)
+        eventually(lambda: gateway.admission.under_way == 0)
+        assert gateway.admission.held_bytes == 0
+        assert ask(client, [1]).status_code == 200
+        assert ask(client, [-1]).status_code == 500, "which is no stream"
+        eventually(lambda: gateway.admission.under_way == 0)

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import pathlib
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import FastAPI
+from ray.serve._private.http_util import RequestIdMiddleware
 
 from sparkmodel.errors import InvalidOptionError
 from sparkmodel.keeper import connection as keeper
@@ -81,3 +84,17 @@ def test_tokens_may_be_in_a_file_and_the_certificate_is_ray_serves(
         replica({"tokens": str(file)}, "0.0.0.0", "cert.pem")
     file.chmod(0o600)
     assert replica({"tokens": str(file)}, "0.0.0.0", "cert.pem")
+
+
+@pytest.mark.parametrize("given", [{}, {"X-Request-Id": "r7"}, {"X-Request-Id": "r" * 200}])
+def test_the_proxys_request_id_is_the_only_one(given: dict[str, str], replica: Callable[..., FastAPI]) -> None:
+    app = RequestIdMiddleware(replica({}))
+
+    async def ask(path: str) -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
+            return await client.get(path, headers=given)
+
+    for path, status in (("/v2/health/live", 200), ("/nowhere", 404)):
+        answer = asyncio.run(ask(path))
+        assert (answer.status_code, len(answer.headers.get_list("x-request-id"))) == (status, 1)
+        assert answer.headers["x-request-id"] == given.get("X-Request-Id", answer.headers["x-request-id"])

@@ -10,20 +10,26 @@ from typing import Any
 import httpx
 import hypothesis
 import pyarrow as pa
+import pytest
 import schemathesis
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
+    response_headers_conformance,
     response_schema_conformance,
     status_code_conformance,
 )
 
+from sparkmodel.errors import RayUnavailableError
 from sparkmodel.schema import Column, Signature
 from tests.unit.rest.doors import TOKENS, bearer
 from tests.unit.rest.toys import ToyPools
 
 Serve = Callable[..., httpx.Client]
-CHECKS = [not_a_server_error, response_schema_conformance, status_code_conformance, content_type_conformance]
+CHECKS = [
+    *(not_a_server_error, response_schema_conformance, status_code_conformance, content_type_conformance),
+    response_headers_conformance,
+]
 
 
 def signature(**types: Any) -> Signature:
@@ -115,3 +121,83 @@ def test_what_the_page_tells_of_is_answered_as_it_says(pools: ToyPools, gateway:
         answer = httpx.post(f"{client.base_url}/models/{name}/invocations", json=body, headers=bearer("predict"))
         assert answer.status_code == 200, answer.text
         schema[f"/models/{name}/invocations"]["POST"].validate_response(answer)
+
+
+INVOKE, INFER = "/models/doubles/invocations", "/v2/models/doubles/infer"
+TENSORS = [{"name": n, "datatype": "FP64", "shape": [1], "data": [1.0]} for n in ("alcohol", "ash")]
+SHORT = {"X-Sparkmodel-Timeout-Ms": "0.0001"}
+# how a request to which of the two goes wrong, and the settings that make it so
+WRONG: dict[int, list[tuple[str, dict[str, Any], dict[str, Any]]]] = {
+    400: [(INVOKE, {"json": {}}, {}), (INFER, {"json": {"inputs": []}}, {}), (INFER, {"content": b"{"}, {})],
+    401: [(INVOKE, {"headers": {"Authorization": ""}}, {}), (INFER, {"headers": {"Authorization": ""}}, {})],
+    403: [
+        *((path, {"headers": bearer("metrics")}, {}) for path in (INVOKE, INFER)),
+        *((path, {"headers": {"Host": "elsewhere.example"}}, {}) for path in (INVOKE, INFER, "/v2/health/live")),
+    ],
+    413: [(path, {"json": {"a": "long"}}, {"max_body_bytes": 8}) for path in (INVOKE, INFER)],
+    415: [(path, {"content": b"{}", "headers": {"Content-Encoding": "br"}}, {}) for path in (INVOKE, INFER)],
+    429: [(path, {"json": {}}, {"max_under_way": 0}) for path in (INVOKE, INFER)],
+    501: [(INFER, {"json": {"inputs": TENSORS, "parameters": {"sequence_id": 1}}}, {})],
+    504: [
+        (INVOKE, {"json": GOOD["doubles"], "headers": SHORT}, {}),
+        (INFER, {"json": {"inputs": TENSORS}, "headers": SHORT}, {}),
+    ],
+}
+
+
+@pytest.mark.parametrize("status", WRONG)
+def test_each_error_is_one_that_the_page_tells_of(status: int, pools: ToyPools, gateway: Serve) -> None:
+    serve_all(pools)
+    schema = page_of(gateway)
+    for path, request, settings in WRONG[status]:
+        client = gateway(TOKENS, **settings)
+        headers = {**bearer("predict"), **request.get("headers", {})}
+        method = "GET" if "health" in path else "POST"
+        answer = client.request(method, path, **{**request, "headers": headers})
+        assert answer.status_code == status, answer.text
+        fits(schema[path][method], answer)
+
+
+def test_errors_without_a_model_or_a_ray_are_told_of_too(
+    pools: ToyPools, gateway: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve_all(pools)
+    schema, client = page_of(gateway), gateway(TOKENS)
+
+    def check(status: int) -> None:
+        for method, path in (
+            ("POST", INVOKE),
+            ("POST", INFER),
+            ("GET", INFER.removesuffix("/infer")),
+            ("GET", "/ping"),
+        ):
+            answer = client.request(method, path, headers={**bearer("predict"), "Content-Type": "application/json"})
+            assert answer.status_code == status, answer.text
+            fits(schema[path][method], answer)
+
+    names = list(pools.by_name)
+    gone = [pools.by_name.pop(name) for name in names]
+    check(404)
+    pools.by_name.update(zip(names, gone, strict=True))
+
+    def away(*_: Any) -> Any:
+        raise RayUnavailableError("Cannot reach Ray", "it is away")
+
+    monkeypatch.setattr(pools, "find", away)
+    monkeypatch.setattr(pools, "names", away)
+    check(503)
+    answer = client.get("/v2/health/ready")
+    assert answer.status_code == 503
+    fits(schema["/v2/health/ready"]["GET"], answer)
+
+
+def page_of(gateway: Serve) -> Any:
+    """What the page says, of a gateway that has one."""
+    return schemathesis.openapi.from_dict(
+        gateway(TOKENS, docs=True).get("/openapi.json", headers=bearer("predict")).json()
+    )
+
+
+def fits(operation: Any, answer: httpx.Response) -> None:
+    """Whether an answer is one that the page tells of, the error that it may be included."""
+    operation.Case().validate_response(answer, checks=CHECKS[1:])

@@ -1,22 +1,98 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Spans of requests, by OpenTelemetry's own SDK."""
+"""Spans of requests, by OpenTelemetry's own SDK, and on their way to a collector."""
 
 from __future__ import annotations
 
+import http.server
+import importlib.util
+import os
+import sys
+import threading
 import time
+import types
+import urllib.request
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+import httpx
 import pyarrow as pa
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from sparkmodel.rest import tracing
+from sparkmodel.rest.app import make_app
 from sparkmodel.rest.asked import Context, Scored
 from sparkmodel.rest.gateway import Gateway
+from sparkmodel.rest.server import Server
 from sparkmodel.rest.settings import Settings
+from tests.unit.rest.toys import ToyPools
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+OTLP = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
+
+
+class OverHttp(SpanExporter):
+    """What the package of OTLP over HTTP does, where it is not installed: each batch is a POST of protobuf."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        asked = ExportTraceServiceRequest()
+        resource = asked.resource_spans.add()
+        for key, value in spans[0].resource.attributes.items():
+            resource.resource.attributes.add(key=key).value.string_value = str(value)
+        for span in spans:
+            one = resource.scope_spans.add().spans.add(name=span.name, kind=span.kind.value + 1)
+            one.trace_id = span.context.trace_id.to_bytes(16, "big")
+            one.span_id = span.context.span_id.to_bytes(8, "big")
+            one.parent_span_id = span.parent.span_id.to_bytes(8, "big") if span.parent else b""
+            for key, value in (span.attributes or {}).items():
+                one.attributes.add(key=key).value.string_value = str(value)
+        url = f"{os.environ['OTEL_EXPORTER_OTLP_ENDPOINT']}/v1/traces"
+        headers = {"Content-Type": "application/x-protobuf"}
+        urllib.request.urlopen(urllib.request.Request(url, asked.SerializeToString(), headers), timeout=30).close()
+        return SpanExportResult.SUCCESS
+
+
+class Collector(http.server.BaseHTTPRequestHandler):
+    """Keeps the spans that it is sent."""
+
+    server: Any
+
+    def do_POST(self) -> None:
+        assert (self.path, self.headers["Content-Type"]) == ("/v1/traces", "application/x-protobuf")
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+            self.server.resources.append({one.key: one.value.string_value for one in resource.resource.attributes})
+            self.server.spans += [span for scope in resource.scope_spans for span in scope.spans]
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing is logged."""
+
+
+@pytest.fixture
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Where the environment says that spans go: `spans` and `resources` are what came."""
+    server: Any = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    server.spans, server.resources = [], []
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    for name in tracing._SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    if importlib.util.find_spec("opentelemetry.exporter.otlp") is None:
+        stand_in: Any = types.ModuleType(OTLP)
+        stand_in.OTLPSpanExporter = OverHttp
+        monkeypatch.setitem(sys.modules, OTLP, stand_in)
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
 def written(context: Context) -> list[object]:
@@ -61,6 +137,40 @@ def test_nothing_is_done_where_nobody_said_where_spans_go(monkeypatch: pytest.Mo
     tracing.join(gateway)
     assert len(gateway.tellers) == before
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
-    tracing.join(gateway)
+    spans = tracing.join(gateway)
     assert len(gateway.tellers) == before + 1
+    assert spans is not None
+    spans.close()
     gateway.close()
+
+
+def test_a_request_to_a_gateway_reaches_the_collector(pools: ToyPools, collector: Any) -> None:
+    pools.add("m", lambda data: data["x"] * 2)
+    settings = Settings(port=0)
+    with Server(make_app(Gateway(settings)), settings) as server:
+        server.start()
+        answer = httpx.post(
+            f"{server.url}/models/m/invocations",
+            json={"dataframe_split": {"columns": ["x"], "data": [[2.0]]}},
+            headers={"traceparent": f"00-{TRACE}-{PARENT}-01", "X-Request-Id": "r7"},
+            timeout=60,
+        )
+        assert (answer.status_code, answer.json()) == (200, {"predictions": [4.0]})
+        assert httpx.get(f"{server.url}/health", timeout=60).status_code == 200, "which is no request for a model"
+    spans = {span.name: span for span in collector.spans}  # all of them: it is closed
+    request = spans.pop("sparkmodel /models/{name}/invocations")
+    assert sorted(spans) == ["predict", "queue", "transfer"]
+    assert {span.trace_id.hex() for span in collector.spans} == {TRACE}
+    assert (request.parent_span_id.hex(), request.kind) == (PARENT, 2), "a server's"
+    assert {span.parent_span_id for span in spans.values()} == {request.span_id}
+    assert {one.key: one.value.string_value for one in request.attributes}["sparkmodel.request_id"] == "r7"
+    assert {one["service.name"] for one in collector.resources} == {"sparkmodel-gateway"}
+    assert not [thread for thread in threading.enumerate() if "BatchSpan" in thread.name]
+
+
+def test_without_the_package_of_the_exporter_there_are_no_traces_and_it_is_said(
+    collector: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, OTLP, None)  # type: ignore[arg-type]
+    assert tracing.join(Gateway(Settings())) is None
+    assert "install 'sparkmodel[tracing]'" in caplog.text

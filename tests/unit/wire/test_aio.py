@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 
 from sparkmodel.cluster.identity import make_identity
 from sparkmodel.errors import DeadlineExceededError, PredictError, VersionRetiredError
+from sparkmodel.wire.connection import Connection
+from sparkmodel.wire.locator import Locator
 from sparkmodel.wire.server import Server
 from sparkmodel.wire.tls import Identity
 from tests.unit.wire.loops import LOOPS, ask, becomes, score, wire
@@ -162,6 +165,29 @@ def test_callers_learn_new_workers_from_answers(serve: Serve, pool: Pool, run: R
 
     run(main())
     assert (old.seen, new.seen) == ([1, 2], [3, 4])
+
+
+def test_no_loop_waits_for_what_is_new_about_a_pool(
+    serve: Serve, pool: Pool, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, asking, refresh = ToyService(), list[bool](), Locator.refresh
+    server = serve(service)
+    client = pool(server)
+
+    def asked(locator: Locator, connection: Connection) -> bool:
+        asking.append(threading.current_thread() is threading.main_thread())
+        return refresh(locator, connection)
+
+    monkeypatch.setattr(Locator, "refresh", asked)
+
+    async def main() -> None:
+        async with wire() as aio:
+            assert await score(aio, client, 1) == [2]
+            service.directory = listing(2, (server.endpoint,), "ready", 2)
+            assert await score(aio, client, 2) == [4]
+
+    run(main())
+    assert asking == [False]
 
 
 @pytest.mark.parametrize("warm", [True, False], ids=["by the loop", "by a thread"])
