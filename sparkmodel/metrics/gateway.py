@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
@@ -26,7 +26,7 @@ class Figures:
         self.inflight = 0
         self._requests: dict[tuple[str, str, str], int] = {}  # model, version, outcome
         self._seconds: dict[tuple[str, str], _Histogram] = {}
-        self._transfer: dict[tuple[str, str], _Histogram] = {}
+        self._stages: dict[tuple[str, str, str, str], _Histogram] = {}  # the labels of its family
         self._retries: dict[str, int] = {}
         self._hedges: dict[str, int] = {}
         self._unknown: dict[str, int] = {}
@@ -39,7 +39,7 @@ class Figures:
         outcome: str,
         seconds: float,
         *,
-        transfer_s: float | None = None,
+        stages: Mapping[str, float] | None = None,
         retries: int = 0,
         hedged: bool = False,
     ) -> None:
@@ -50,7 +50,8 @@ class Figures:
             version: That answered, or was to.
             outcome: `ok` or the condition of the error.
             seconds: From its first byte to its answer.
-            transfer_s: Of the way to workers and back; None where it did not get there.
+            stages: Of these, those that a gateway knows: `wait` for its turn, `transfer` to workers and back; None
+                where it did not get there.
             retries: Times that a worker was lost on the way.
             hedged: Whether it went to a second worker.
         """
@@ -64,8 +65,8 @@ class Figures:
         self._seconds.setdefault((model, label), _Histogram()).add(seconds)
         self._retries[model] = self._retries.get(model, 0) + retries
         self._hedges[model] = self._hedges.get(model, 0) + hedged
-        if transfer_s is not None:
-            self._transfer.setdefault((model, label), _Histogram()).add(transfer_s)
+        for stage, taken in (stages or {}).items():
+            self._stages.setdefault((model, label, _SOURCE, stage), _Histogram()).add(taken)
 
     def families(self, stages: HistogramMetricFamily) -> Iterable[Metric]:
         """The gateway's own families; what it knows of the way is added to `stages`."""
@@ -83,8 +84,8 @@ class Figures:
         )
         for labels, one in list(self._seconds.items()):
             add_histogram(seconds, labels, EDGES_S, one.counts, one.total)
-        for labels, one in list(self._transfer.items()):
-            add_histogram(stages, [*labels, _SOURCE, "transfer"], EDGES_S, one.counts, one.total)
+        for of_stage, one in list(self._stages.items()):
+            add_histogram(stages, of_stage, EDGES_S, one.counts, one.total)
         retries = CounterMetricFamily(
             "sparkmodel_retries", "Batches that were sent again as their worker was lost", labels=["model", "source"]
         )
@@ -104,7 +105,7 @@ class Figures:
             del self._known[old]
             self._requests = {key: count for key, count in self._requests.items() if key[0] != old}
             self._seconds = {key: one for key, one in self._seconds.items() if key[0] != old}
-            self._transfer = {key: one for key, one in self._transfer.items() if key[0] != old}
+            self._stages = {key: one for key, one in self._stages.items() if key[0] != old}
             for counts in (self._retries, self._hedges):
                 counts.pop(old, None)
 

@@ -140,7 +140,7 @@ class CallRecorder:
                 rows=context.rows,
                 bytes=asked.table.nbytes if asked is not None else None,
                 # a worker that did not tell its times leaves them at 0
-                queue_s=scored.queue_s if scored is not None and scored.predict_s else None,
+                queue_s=scored.wait_s + scored.queue_s if scored is not None and scored.predict_s else None,
                 predict_s=scored.predict_s or None if scored is not None else None,
                 transfer_s=scored.transfer_s if scored is not None else None,
                 call_s=time.monotonic() - context.started,

@@ -55,7 +55,7 @@ class Event:
         query: What the batch is a part of.
         rows: Of the call; or how many events are missing, where the outcome is `DROPPED`.
         bytes: Of its columns.
-        queue_s: Seconds that it waited in workers.
+        queue_s: Seconds that it waited in workers, or in the gateway for them.
         predict_s: Seconds in the model.
         transfer_s: Seconds between gateway and workers.
         call_s: Seconds from the request to its answer.

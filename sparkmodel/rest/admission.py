@@ -12,10 +12,12 @@ from types import TracebackType
 
 from sparkmodel.errors import TooManyRequestsError
 from sparkmodel.rest.asked import Served
+from sparkmodel.rest.gates import Gate
 from sparkmodel.rest.settings import Settings
 from sparkmodel.rest.tokens import Token
 
 _QUEUED = 64  # requests that may wait for each call that a worker makes at once: it is their wait that callers feel
+_AHEAD = 4  # of these, so many are sent before it is their turn, so that no worker waits for the gateway
 _CALLERS = 10_000  # that are known at a time
 _WHAT = "Cannot take the request"
 
@@ -37,6 +39,7 @@ class Admission:
         self._callers: OrderedDict[str, _Caller] = OrderedDict()
         self._scoring: Counter[str] = Counter()
         self._room: dict[str, int] = {}
+        self._gates: dict[str, Gate] = {}
         self.under_way = self.held_bytes = 0
 
     def enter(self, caller: str, token: Token | None, model: str = "") -> Ticket:
@@ -79,11 +82,14 @@ class Admission:
         room = self._room[served.name] = room_of(served)
         if self._scoring[served.name] >= room:
             raise self._full(served.name)
-        return Scoring(self._scoring, served.name)
+        gate = self._gates.setdefault(served.name, Gate())
+        gate.most = most_sent(served)
+        return Scoring(self._scoring, served.name, gate)
 
     def forget(self, name: str) -> None:
         """A model is no more."""
         self._room.pop(name, None)
+        self._gates.pop(name, None)  # what is beyond it, or waits, has it still
 
     def _full(self, model: str) -> TooManyRequestsError:
         fact = f"model '{model}' has {self._room[model]} under way, as many as its workers can take"
@@ -156,10 +162,14 @@ def current() -> Ticket:
 
 
 class Scoring:
-    """One request on its way to a model."""
+    """One request on its way to a model.
 
-    def __init__(self, counts: Counter[str], name: str) -> None:
-        self._counts, self._name = counts, name
+    Attributes:
+        gate: Where it waits for its turn to be sent.
+    """
+
+    def __init__(self, counts: Counter[str], name: str, gate: Gate) -> None:
+        self._counts, self._name, self.gate = counts, name, gate
 
     def __enter__(self) -> Scoring:
         self._counts[self._name] += 1
@@ -176,7 +186,17 @@ def room_of(served: Served) -> int:
 
     Where small requests are joined, as many more as fill a batch twice.
     """
+    return _beside_calls(served, _QUEUED)
+
+
+def most_sent(served: Served) -> int:
+    """How many of them may be on their way to the workers, or there, at a time."""
+    return _beside_calls(served, _AHEAD)
+
+
+def _beside_calls(served: Served, waiting: int) -> int:
+    """As many as the workers' calls, and so many more for each of these."""
     options = served.spec.options
     workers = sum(len(one.endpoints) for one in served.handle.pool.directory.served) or 1
-    waiting = max(_QUEUED, 2 * (options.batch_size or 0))
+    waiting = max(waiting, 2 * (options.batch_size or 0))
     return workers * min(options.max_concurrency + options.max_queued, options.max_concurrency * (1 + waiting))

@@ -68,6 +68,7 @@ class Scored:
         queue_s: Seconds that its batches waited in workers, together.
         predict_s: Seconds that they were in the model, together.
         transfer_s: Seconds of the way between gateway and workers, together.
+        wait_s: Seconds that they waited in the gateway for their turn to be sent.
         retries: Times that a worker was lost on the way.
         hedged: Whether it was sent to a second worker.
     """
@@ -77,6 +78,7 @@ class Scored:
     queue_s: float = 0.0
     predict_s: float = 0.0
     transfer_s: float = 0.0
+    wait_s: float = 0.0
     retries: int = 0
     hedged: bool = False
 

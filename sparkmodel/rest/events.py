@@ -175,6 +175,7 @@ def _together(scored: list[Scored]) -> Scored:
         queue_s=sum(one.queue_s for one in scored),
         predict_s=sum(one.predict_s for one in scored),
         transfer_s=sum(one.transfer_s for one in scored),
+        wait_s=sum(one.wait_s for one in scored),
         retries=sum(one.retries for one in scored),
         hedged=any(one.hedged for one in scored),
     )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterable
 
@@ -60,22 +61,30 @@ class Gateway:
             SparkModelError: with the condition that says why.
         """
         context.asked, context.rows = asked, asked.table.num_rows
-        with self.admission.scoring(served):
-            return await self._score(context, served, asked)
+        until = self._until(context, served)
+        with self.admission.scoring(served) as place:
+            try:
+                wait_s = await place.gate.enter(until - time.monotonic())
+            except TimeoutError:
+                fact = "the deadline passed while others were before it"
+                raise DeadlineExceededError(f"Cannot score with '{context.model}'", fact, "add workers") from None
+            with place.gate:
+                scored = await self._score(context, served, asked, until)
+        context.scored = dataclasses.replace(scored, wait_s=wait_s) if wait_s else scored
+        context.version = scored.version
+        return context.scored
 
-    async def _score(self, context: Context, served: Served, asked: Asked) -> Scored:
+    async def _score(self, context: Context, served: Served, asked: Asked, until: float) -> Scored:
         hedge = self.settings.hedge
         try:
-            context.scored = await self._caller.score(served, asked, timeout_s=self._left(context), hedge=hedge)
+            return await self._caller.score(served, asked, timeout_s=_left(context, until), hedge=hedge)
         except (PoolGoneError, VersionRetiredError):  # dropped, or moved on, this moment
             self.models.forget(served.name)
             self.admission.forget(served.name)
             again = await self.find(context, served.name, asked.version)  # another pool may have its name already
             if again.handle.pool.pool_id == served.handle.pool.pool_id and again.version == served.version:
                 raise
-            context.scored = await self._caller.score(again, asked, timeout_s=self._left(context), hedge=hedge)
-        context.version = context.scored.version
-        return context.scored
+            return await self._caller.score(again, asked, timeout_s=_left(context, until), hedge=hedge)
 
     def tell(self, context: Context) -> None:
         """Tell of a request that is answered."""
@@ -87,15 +96,10 @@ class Gateway:
         self.models.close()
         self._recording.close()
 
-    def _left(self, context: Context) -> float | None:
-        if context.deadline is None:
-            return self.settings.timeout_s
-        left = context.deadline - time.monotonic()
-        if left <= 0:
-            raise DeadlineExceededError(
-                f"Cannot score with '{context.model}'", "the deadline passed before it was sent", "allow more time"
-            )
-        return left
+    def _until(self, context: Context, served: Served) -> float:
+        if context.deadline is not None:
+            return context.deadline
+        return time.monotonic() + (self.settings.timeout_s or served.handle.call.limits.timeout_s)
 
     async def _only(self) -> str:
         if self.settings.only is not None:
@@ -108,3 +112,12 @@ class Gateway:
             f"{len(names)} models are served, and none was named",
             suggest("", names, "call /models/{name}/invocations") if names else "register one",
         )
+
+
+def _left(context: Context, until: float) -> float:
+    left = until - time.monotonic()
+    if left <= 0:
+        raise DeadlineExceededError(
+            f"Cannot score with '{context.model}'", "the deadline passed before it was sent", "allow more time"
+        )
+    return left

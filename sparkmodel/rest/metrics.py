@@ -67,7 +67,7 @@ def count(figures: Figures, context: Context) -> None:
         context.version or 0,
         context.condition or OK,
         time.monotonic() - context.started,
-        transfer_s=None if scored is None else scored.transfer_s,
+        stages=None if scored is None else {"wait": scored.wait_s, "transfer": scored.transfer_s},
         retries=0 if scored is None else scored.retries,
         hedged=scored is not None and scored.hedged,
     )

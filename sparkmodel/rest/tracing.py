@@ -17,7 +17,7 @@ from sparkmodel.rest.asked import Context
 from sparkmodel.rest.gateway import Gateway
 
 _log = logging.getLogger(__name__)
-_STAGES = ("transfer", "queue", "predict")
+_STAGES = ("wait", "transfer", "queue", "predict")
 _SETTINGS = ("OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
@@ -76,7 +76,7 @@ class Spans:
             span.set_status(self._api.Status(self._api.StatusCode.ERROR, context.condition))
         if context.scored is not None:
             scored, at = context.scored, end
-            took = [scored.transfer_s, scored.queue_s, scored.predict_s]
+            took = [scored.wait_s, scored.transfer_s, scored.queue_s, scored.predict_s]
             at -= min(end - start, int(sum(took) * 1e9))  # one after the other, before the answer
             for stage, seconds in zip(_STAGES, took, strict=True):
                 inside = self._tracer.start_span(stage, context=self._api.set_span_in_context(span), start_time=at)

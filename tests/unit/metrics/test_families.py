@@ -117,7 +117,7 @@ def test_a_pool_that_did_not_answer_is_down_and_has_no_figures() -> None:
 def test_a_gateway_forgets_models_that_were_not_called_for_long() -> None:
     figures = Figures()
     for number in range(MODELS + 50):
-        figures.answered(f"m{number}", 1, "ok", 0.01, transfer_s=0.01)
+        figures.answered(f"m{number}", 1, "ok", 0.01, stages={"transfer": 0.01})
         figures.answered("m0", 1, "ok", 0.01)
     told = list(figures.families(stage_family()))
     assert len({sample.labels["model"] for sample in told[0].samples}) == MODELS

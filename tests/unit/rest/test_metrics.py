@@ -80,7 +80,7 @@ def test_calls_are_counted_by_model_version_source_and_outcome(served: httpx.Cli
     assert seen["sparkmodel_batch_rows_count"] == {of_model: 2}
     assert seen["sparkmodel_batch_rows_bucket"]["le=1.0," + of_model] == 1
     assert set(seen["sparkmodel_stage_seconds_count"]) == {
-        f"model=double,source=rest,stage={stage},version=1" for stage in ("queue", "predict", "transfer")
+        f"model=double,source=rest,stage={stage},version=1" for stage in ("wait", "queue", "predict", "transfer")
     }
     assert seen["sparkmodel_version_active"] == {"model=double,version=1": 1}
     assert seen["sparkmodel_pool_up"] == {"model=double": 1}
