@@ -25,6 +25,7 @@ from sparkmodel.errors import (
 from sparkmodel.wire import aio_exchange
 from sparkmodel.wire import protocol as p
 from sparkmodel.wire.server import Server
+from sparkmodel.wire.tickets import Call
 from tests.unit.wire.liar import Liar, hang_up, say_nothing
 from tests.unit.wire.loops import becomes, score, wire
 from tests.unit.wire.test_client import idle, in_flight
@@ -270,6 +271,23 @@ def test_a_worker_that_reads_nothing_does_not_hold_a_caller_beyond_the_deadline(
     finally:
         has_ended.set()
     assert in_flight(client) == 0
+
+
+def test_a_loop_that_cannot_send_ends_with_the_deadline(serve: Serve, pool: Pool) -> None:
+    client = pool(serve())
+    ticket = client.ticket(Call(client.handle, False, 0.1), numbers(1).schema, b"", 1)
+    ours, theirs = socket.socketpair()
+
+    async def main() -> None:
+        sending = asyncio.ensure_future(aio_exchange._Line(ours, ticket, "toy", 60.0).send([b"x" * (1 << 24)]))
+        done, _ = await asyncio.wait({sending}, timeout=30)
+        sending.cancel()
+        assert done, "it waits for a worker that reads nothing"
+        assert isinstance(sending.exception(), TimeoutError)
+
+    with ours, theirs:
+        ours.setblocking(False)
+        asyncio.run(main())
 
 
 @pytest.mark.fault("F25")
