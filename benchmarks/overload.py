@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A gateway that is asked for three times what it can do: how much it still answers, and how soon it refuses the rest.
 
-`python -m benchmarks.overload`: the model takes 5 ms a request; gateway, keeper and pool are real. First callers that
-wait for each answer find out what it can do; then three times as many requests a second come, whether the ones before
-were answered or not, at times that are random. Each is counted from when it was to be sent.
+`python -m benchmarks.overload`: the model takes 5 ms a request; `sparkmodel serve` is a process of its own. First
+callers that wait for each answer find out what it can do; then three times as many requests a second come, whether the
+ones before were answered or not, at times that are random. Each is counted from when it was to be sent.
 """
 
 from __future__ import annotations
@@ -11,14 +11,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import pathlib
 import random
-import subprocess
 import sys
+import tempfile
 import time
 from typing import Any
 from urllib.parse import urlsplit
 
 import uvloop
+
+from benchmarks.p10_rest import serving, until_well
+from sparkmodel.rest import pauses
 
 MODEL_S = 0.005
 NAME = "bench_overload"
@@ -128,6 +132,7 @@ def report(peak: dict[str, Any], over: dict[str, Any]) -> bool:
 
 async def drive(url: str, seconds: float) -> bool:
     """Find the peak, go beyond it, and print; whether the goals are met."""
+    pauses.shorten()  # of this process
     load = Load(url, seconds)
     await load.closed(STEPS[0])  # warms it up
     peak = max([await load.closed(step) for step in STEPS], key=lambda row: float(row["answered_per_s"]))
@@ -135,27 +140,14 @@ async def drive(url: str, seconds: float) -> bool:
 
 
 def main() -> int:
-    """Serve, and have a process of its own do the calls; 0 if the goals are met."""
+    """Serve, and call from here; 0 if the goals are met."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
-    parser.add_argument("--url", help="of a gateway that is there: only call it")
     given = parser.parse_args()
-    if given.url:
-        return 0 if uvloop.run(drive(given.url, given.seconds)) else 1
-    # here, not above: the calling process wants none of them
-    import cloudpickle
-
-    import sparkmodel as sm
-    from benchmarks.common import open_bench, registered
-
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    with (
-        open_bench() as bench,
-        registered(bench, NAME, slow, result_type="double"),
-        sm.serve(port=0, block=False, console=False) as server,
-    ):
-        caller = [sys.executable, "-m", "benchmarks.overload", "--url", server.url, "--seconds", str(given.seconds)]
-        return subprocess.run(caller, check=False).returncode
+    arguments = ["--no-console", "--model", f"{NAME}=python:benchmarks.overload:slow", "--result-type", "double"]
+    with tempfile.TemporaryDirectory() as home, serving([*arguments, "-o", "workers=2"], pathlib.Path(home)) as url:
+        until_well(f"{url}/models/{NAME}/invocations", _BODY)
+        return 0 if uvloop.run(drive(url, given.seconds)) else 1
 
 
 if __name__ == "__main__":

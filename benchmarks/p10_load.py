@@ -57,8 +57,7 @@ async def _load(url: str, body: bytes, connections: int, seconds: float) -> Load
             while True:
                 writer.write(request)
                 answer = await reader.readuntil(b"\r\n\r\n")
-                size = int(answer.lower().split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
-                text = await reader.readexactly(size)
+                text = await _body(reader, answer.lower())
                 if not answer.startswith(b"HTTP/1.1 429"):
                     break
                 await asyncio.sleep(_AGAIN_S)
@@ -71,3 +70,15 @@ async def _load(url: str, body: bytes, connections: int, seconds: float) -> Load
     taken = np.concatenate(await asyncio.gather(*(call() for _ in range(connections)))) * 1e3
     rate = len(taken) / (time.perf_counter() - started)
     return Load(rate, *(float(np.percentile(taken, percent)) for percent in (50, 99, 99.9)))
+
+
+async def _body(reader: asyncio.StreamReader, head: bytes) -> bytes:
+    """What comes behind the head of an answer: Ray Serve's proxy sends it in chunks."""
+    _, sized, rest = head.partition(b"content-length:")
+    if sized:
+        return await reader.readexactly(int(rest.split(b"\r\n", 1)[0]))
+    parts = []
+    while size := int(await reader.readline(), 16):
+        parts.append(await reader.readexactly(size + 2))
+    await reader.readline()
+    return b"".join(parts)

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import httpx
@@ -30,14 +30,15 @@ from sklearn.linear_model import ElasticNet
 
 from benchmarks.common import compare, say
 from benchmarks.p10_load import Load, load
+from sparkmodel.rest import pauses
 
 COLUMNS = [f"x{i}" for i in range(11)]
 ROW = [float(i) for i in range(1, len(COLUMNS) + 1)]
 BODY = orjson.dumps({"dataframe_split": {"columns": COLUMNS, "data": [ROW]}})
 CONNECTIONS = (1, 8, 32)
-OURS, MLFLOW, RAY_SERVE = "sparkmodel serve", "mlflow models serve", "Ray Serve"
+OURS, JOINED = "sparkmodel serve", "sparkmodel serve, batch_size=32"
+MLFLOW, RAY_SERVE = "mlflow models serve", "Ray Serve"
 _START_S = 180.0
-_SERVE = "import sys; from sparkmodel.cli import main; sys.exit(main())"
 
 
 class First(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
@@ -62,8 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure all, print the table in Markdown."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.p10_rest", description=__doc__)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each cell (default 4)")
-    parser.add_argument("--servers", nargs="+", default=[OURS, MLFLOW, RAY_SERVE], help="which (default all)")
+    parser.add_argument("--servers", nargs="+", default=list(_START), help="which (default all)")
     options = parser.parse_args(arguments)
+    pauses.shorten()  # of the callers
     with tempfile.TemporaryDirectory(prefix="sparkmodel-p10-", ignore_cleanup_errors=True) as home:
         work = pathlib.Path(home)
         models = _models(work)
@@ -95,22 +97,22 @@ def _measure(server: str, url: str, served: dict[str, str], seconds: float) -> l
     for model, uri in served.items():
         at = f"{url}/invocations" if server == MLFLOW else f"{url}/models/{model}/invocations"
         expected = mlflow.pyfunc.load_model(uri).predict(pd.DataFrame([ROW], columns=COLUMNS))
-        answer = _until_well(at)
+        answer = until_well(at)
         compare(server, np.asarray(answer["predictions"], dtype=float), expected)
         for connections in CONNECTIONS:
             load(at, BODY, connections, seconds / 4)
             cells.append(Cell(model, server, connections, load(at, BODY, connections, seconds)))
             say(f"{server}, {model}, {connections}: {cells[-1].load}")
-        compare(server, np.asarray(_until_well(at)["predictions"], dtype=float), expected)
+        compare(server, np.asarray(until_well(at)["predictions"], dtype=float), expected)
     return cells
 
 
-def _until_well(url: str) -> Any:
+def until_well(url: str, body: bytes = BODY) -> Any:
     """The answer to the request, once the server gives it."""
     end = time.monotonic() + _START_S
     while True:
         with contextlib.suppress(httpx.TransportError):
-            answer = httpx.post(url, content=BODY, headers={"Content-Type": "application/json"}, timeout=60)
+            answer = httpx.post(url, content=body, headers={"Content-Type": "application/json"}, timeout=60)
             if answer.status_code == 200:
                 return answer.json()
             if time.monotonic() >= end:
@@ -153,12 +155,21 @@ def _running(command: list[str], log: pathlib.Path, **environment: str) -> Itera
 
 
 @contextlib.contextmanager
-def _ours(models: dict[str, str], work: pathlib.Path) -> Iterator[str]:
+def serving(arguments: Sequence[str], work: pathlib.Path) -> Iterator[str]:
+    """`sparkmodel serve` with these arguments, and where it serves."""
     port = _free_port()
-    given = [part for name, uri in models.items() for part in ("--model", f"{name}={uri}")]
-    command = [sys.executable, "-c", _SERVE, "serve", "--port", str(port), *given]
+    command = [sys.executable, "-m", "sparkmodel", "serve", "--port", str(port), *arguments]
     with _running(command, work / "ours.log"):
         yield f"http://127.0.0.1:{port}"
+
+
+def _ours(models: dict[str, str], work: pathlib.Path) -> contextlib.AbstractContextManager[str]:
+    return serving([part for name, uri in models.items() for part in ("--model", f"{name}={uri}")], work)
+
+
+def _joined(models: dict[str, str], work: pathlib.Path) -> contextlib.AbstractContextManager[str]:
+    options = ["-o", "batch_size=32", "-o", "batch_wait_s=0"]
+    return serving([*(part for name, uri in models.items() for part in ("--model", f"{name}={uri}")), *options], work)
 
 
 @contextlib.contextmanager
@@ -178,7 +189,12 @@ def _ray_serve(models: dict[str, str], work: pathlib.Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-_START = {OURS: _ours, MLFLOW: _mlflow, RAY_SERVE: _ray_serve}
+_START: dict[str, Callable[[dict[str, str], pathlib.Path], contextlib.AbstractContextManager[str]]] = {
+    OURS: _ours,
+    JOINED: _joined,
+    MLFLOW: _mlflow,
+    RAY_SERVE: _ray_serve,
+}
 
 
 def table(cells: Sequence[Cell]) -> str:

@@ -104,7 +104,9 @@ class Gateway:
     async def _only(self) -> str:
         if self.settings.only is not None:
             return self.settings.only
-        names = await self.models.names()
+        names = await self.models.check()
+        if len(names) != 1:
+            names = await self.models.names()
         if len(names) == 1:
             return names[0]
         raise ModelNotFoundError(

@@ -28,6 +28,7 @@ class Leaving:
         self._timer.cancel()
         if self._watch is not None:
             self._watch.cancel()
+        self._task = self._watch = None  # each has this in a frame: what is left would wait for the garbage collection
 
     def _begin(self) -> None:
         if self._request._stream_consumed:  # until then the one who reads the body hears of it

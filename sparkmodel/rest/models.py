@@ -63,8 +63,8 @@ class Models:
         names = await asyncio.get_running_loop().run_in_executor(self._threads, pools.names)
         return [name for name in names if only is None or name in only]
 
-    async def check(self) -> None:
-        """Whether somebody can say which models there are; asked once a second, however many want to know.
+    async def check(self) -> list[str]:
+        """The names of all models as of the last second: asked once a second, however many want to know.
 
         Raises:
             SparkModelError: nobody can.
@@ -76,7 +76,7 @@ class Models:
                 lambda done: done.cancelled() or done.exception()
             )  # nobody may wait for it any more
             self._named = time.monotonic(), names
-        await asyncio.shield(names)
+        return await asyncio.shield(names)
 
     async def all(self, only: Container[str] | None = None) -> list[Served]:
         """All models that serve, or of those that a token is good for; what goes, or is not ready, is left out."""

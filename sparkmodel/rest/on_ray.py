@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sparkmodel.cluster import connection
 from sparkmodel.errors import InvalidOptionError, RayUnavailableError
+from sparkmodel.rest import pauses
 from sparkmodel.rest import tokens as tokens_
 from sparkmodel.rest.serve import check_doors
 from sparkmodel.rest.settings import Settings
@@ -153,6 +154,7 @@ def _deployment(
         keeper.ensure(None, namespace)
         app = make_app(Gateway(settled, tokens))
         app.add_middleware(_ProxysId)
+        pauses.shorten()
         return app
 
     serve = _serve()

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Iterable
 from typing import Any
 
 from sparkmodel.errors import InvalidOptionError
 from sparkmodel.keeper import connection
+from sparkmodel.rest import pauses
 from sparkmodel.rest import tokens as tokens_
 from sparkmodel.rest.access import is_loopback
 from sparkmodel.rest.app import make_app
@@ -69,8 +69,7 @@ def serve(
         raise
     if block:
         print(f"sparkmodel serves at {server.url}", flush=True)
-        gc.collect()
-        gc.freeze()  # what is there by now stays: no need to look through it while somebody waits
+        pauses.shorten()
         server.wait()
     return server
 

@@ -46,7 +46,7 @@ def routes(gateway: Gateway) -> list[Route]:
         return Response(content, media_type="application/json")
 
     async def ping(request: Request, context: Context) -> Response:
-        if not await gateway.models.names():
+        if not (await gateway.models.check() or await gateway.models.names()):
             raise ModelNotFoundError("Cannot answer well", "no model is served", "register one")
         return Response("\n", media_type="application/json")
 

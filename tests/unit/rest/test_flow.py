@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
+from sparkmodel.rest import leaving
 from tests.unit.rest.doors import Doors, raw, until
 from tests.unit.rest.toys import ToyPools
 
@@ -122,6 +126,31 @@ def test_who_hangs_up_ends_the_work_and_is_no_error_in_the_log(
     until(lambda: bool(doors.told))
     assert (doors.told[0].status, doors.told[0].condition) == (499, "REQUEST_INCOMPLETE")
     assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
+
+
+@pytest.mark.usefixtures("doors")
+def test_a_request_that_takes_long_leaves_no_garbage(
+    gateway: Serve, pools: ToyPools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What thousands of them leave would be a pause for all others once it is collected."""
+    monkeypatch.setattr(leaving, "_AFTER_S", 0.001)
+    pools.add("slow", lambda x: (time.sleep(0.05), x["x"])[1])
+    client = gateway()
+
+    def call() -> int:
+        return client.post("/toy/slow", json={"x": [1.0]}).status_code
+
+    assert call() == 200
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        assert [call() for _ in range(5)] == [200] * 5
+        gc.collect()
+        found = [type(one).__name__ for one in gc.garbage if isinstance(one, leaving.Leaving | asyncio.Task)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+    assert found == []
 
 
 def test_who_hangs_up_in_the_middle_of_a_body_is_no_error_in_the_log(

@@ -4,22 +4,18 @@
 from __future__ import annotations
 
 import http.server
-import importlib.util
-import os
 import sys
 import threading
 import time
-import types
-import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pyarrow as pa
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from sparkmodel.rest import tracing
@@ -31,29 +27,6 @@ from sparkmodel.rest.settings import Settings
 from tests.unit.rest.toys import ToyPools
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-
-OTLP = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
-
-
-class OverHttp(SpanExporter):
-    """What the package of OTLP over HTTP does, where it is not installed: each batch is a POST of protobuf."""
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        asked = ExportTraceServiceRequest()
-        resource = asked.resource_spans.add()
-        for key, value in spans[0].resource.attributes.items():
-            resource.resource.attributes.add(key=key).value.string_value = str(value)
-        for span in spans:
-            one = resource.scope_spans.add().spans.add(name=span.name, kind=span.kind.value + 1)
-            one.trace_id = span.context.trace_id.to_bytes(16, "big")
-            one.span_id = span.context.span_id.to_bytes(8, "big")
-            one.parent_span_id = span.parent.span_id.to_bytes(8, "big") if span.parent else b""
-            for key, value in (span.attributes or {}).items():
-                one.attributes.add(key=key).value.string_value = str(value)
-        url = f"{os.environ['OTEL_EXPORTER_OTLP_ENDPOINT']}/v1/traces"
-        headers = {"Content-Type": "application/x-protobuf"}
-        urllib.request.urlopen(urllib.request.Request(url, asked.SerializeToString(), headers), timeout=30).close()
-        return SpanExportResult.SUCCESS
 
 
 class Collector(http.server.BaseHTTPRequestHandler):
@@ -85,10 +58,6 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     for name in tracing._SETTINGS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    if importlib.util.find_spec("opentelemetry.exporter.otlp") is None:
-        stand_in: Any = types.ModuleType(OTLP)
-        stand_in.OTLPSpanExporter = OverHttp
-        monkeypatch.setitem(sys.modules, OTLP, stand_in)
     yield server
     server.shutdown()
     server.server_close()
@@ -107,13 +76,15 @@ def context_of(**rest: object) -> Context:
 
 
 def test_a_request_has_its_span_in_the_trace_of_its_caller_and_its_stages_below_it() -> None:
-    scored = Scored(values=pa.chunked_array([[1.0]]), version=2, queue_s=0.25, predict_s=0.5, transfer_s=0.125)
+    scored = Scored(
+        values=pa.chunked_array([[1.0]]), version=2, queue_s=0.25, predict_s=0.5, transfer_s=0.125, wait_s=0.0625
+    )
     *stages, request = written(context_of(scored=scored, trace=f"00-{TRACE}-{PARENT}-01", rows=1))
     assert f"{request.context.trace_id:032x}" == TRACE  # type: ignore[attr-defined]
     assert f"{request.parent.span_id:016x}" == PARENT  # type: ignore[attr-defined]
     assert request.attributes["sparkmodel.model"] == "m"  # type: ignore[attr-defined]
     seconds = {span.name: (span.end_time - span.start_time) / 1e9 for span in stages}  # type: ignore[attr-defined]
-    assert seconds == pytest.approx({"transfer": 0.125, "queue": 0.25, "predict": 0.5}, abs=1e-6)
+    assert seconds == pytest.approx({"wait": 0.0625, "transfer": 0.125, "queue": 0.25, "predict": 0.5}, abs=1e-6)
     for span in stages:
         assert span.parent.span_id == request.context.span_id  # type: ignore[attr-defined]
         assert request.start_time <= span.start_time <= span.end_time <= request.end_time  # type: ignore[attr-defined]
@@ -159,7 +130,7 @@ def test_a_request_to_a_gateway_reaches_the_collector(pools: ToyPools, collector
         assert httpx.get(f"{server.url}/health", timeout=60).status_code == 200, "which is no request for a model"
     spans = {span.name: span for span in collector.spans}  # all of them: it is closed
     request = spans.pop("sparkmodel /models/{name}/invocations")
-    assert sorted(spans) == ["predict", "queue", "transfer"]
+    assert sorted(spans) == ["predict", "queue", "transfer", "wait"]
     assert {span.trace_id.hex() for span in collector.spans} == {TRACE}
     assert (request.parent_span_id.hex(), request.kind) == (PARENT, 2), "a server's"
     assert {span.parent_span_id for span in spans.values()} == {request.span_id}
@@ -171,6 +142,6 @@ def test_a_request_to_a_gateway_reaches_the_collector(pools: ToyPools, collector
 def test_without_the_package_of_the_exporter_there_are_no_traces_and_it_is_said(
     collector: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setitem(sys.modules, OTLP, None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)  # type: ignore[arg-type]
     assert tracing.join(Gateway(Settings())) is None
     assert "install 'sparkmodel[tracing]'" in caplog.text
