@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sparkmodel.errors import MalformedRequestError, ModelNotFoundError, UnsupportedMediaTypeError
+from sparkmodel.errors import MalformedRequestError, UnsupportedMediaTypeError
 from sparkmodel.rest.asked import Asked, Context, Scored, Served
 from sparkmodel.rest.bodies import read_body
-from sparkmodel.rest.flow import route
+from sparkmodel.rest.flow import route, version_of
 from sparkmodel.rest.gateway import Gateway
 from sparkmodel.rest.settings import Settings
 from sparkmodel.schema import is_list
@@ -55,7 +55,7 @@ async def answer_arrow(gateway: Gateway, request: Request, context: Context) -> 
     """
     if not is_arrow(request):
         raise UnsupportedMediaTypeError(_WHAT, "its Content-Type is another", f"send {ARROW_STREAM}")
-    version = _version_of(request.path_params.get("version"))
+    version = version_of(request)
     served = await gateway.find(context, request.path_params.get("name"), version)
     body = await read_body(request, gateway.settings)
     reading = functools.partial(_read, served, body, gateway.settings, version)
@@ -140,11 +140,3 @@ def _written(scored: Scored) -> Any:
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return sink.getvalue().to_pybytes()
-
-
-def _version_of(text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        raise ModelNotFoundError(f"Cannot call version '{text[:100]}'", "it is no number", "write a number, such as 1")
-    return int(text)

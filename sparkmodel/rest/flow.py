@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sparkmodel.errors import InvalidOptionError, RequestIncompleteError, SparkModelError
+from sparkmodel.errors import InvalidOptionError, RequestIncompleteError, SparkModelError, VersionRetiredError
 from sparkmodel.rest import problems
 from sparkmodel.rest.asked import Context
 from sparkmodel.rest.gateway import Gateway
@@ -118,6 +118,20 @@ def deadline_of(request: Request, started: float) -> float | None:
             "Cannot use header 'X-Sparkmodel-Timeout-Ms'", "it is no number of milliseconds above 0"
         )
     return started + min(left_s, _LONGEST_S)
+
+
+def version_of(request: Request) -> int | None:
+    """Number of the version in a request's path; None where it has none.
+
+    Raises:
+        VersionRetiredError: it is no number.
+    """
+    text = request.path_params.get("version")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise VersionRetiredError(f"Cannot call version '{text[:100]}'", "it is no number", "write a number, such as 1")
+    return int(text)
 
 
 def failed(context: Context, error: SparkModelError, *, debug: bool = False) -> Response:

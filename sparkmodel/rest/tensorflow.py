@@ -17,12 +17,11 @@ from sparkmodel.errors import MalformedRequestError, VersionRetiredError
 from sparkmodel.rest import strict, values
 from sparkmodel.rest.asked import Asked, Context, Scored, Served
 from sparkmodel.rest.bodies import read_body
-from sparkmodel.rest.flow import route
+from sparkmodel.rest.flow import route, version_of
 from sparkmodel.rest.gateway import Gateway
 from sparkmodel.rest.mlflow.columns import table_of
 from sparkmodel.rest.mlflow.forms import read_form
 from sparkmodel.rest.mlflow.requests import is_long
-from sparkmodel.rest.oip import version_of
 from sparkmodel.rest.settings import Settings
 
 _PROTOCOL = "tensorflow"

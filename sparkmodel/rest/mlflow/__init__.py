@@ -16,7 +16,7 @@ from sparkmodel.rest.arrow import answer_arrow, is_arrow
 from sparkmodel.rest.asked import Context
 from sparkmodel.rest.bodies import read_body
 from sparkmodel.rest.events import answer_events, wants_events
-from sparkmodel.rest.flow import route
+from sparkmodel.rest.flow import route, version_of
 from sparkmodel.rest.gateway import Gateway
 from sparkmodel.rest.mlflow.media import media_type
 from sparkmodel.rest.mlflow.requests import chunk_of, is_long, read, reply
@@ -31,7 +31,7 @@ def routes(gateway: Gateway) -> list[Route]:
         path = request.path_params
         if is_arrow(request):
             return await answer_arrow(gateway, request, context)
-        version = _version_of(path.get("version"))
+        version = version_of(request)
         kind = media_type(request.headers.get("content-type"))
         served = await gateway.find(context, path.get("name"), version)
         body = await read_body(request, gateway.settings)
@@ -62,11 +62,3 @@ def routes(gateway: Gateway) -> list[Route]:
 
 
 _LONG_ROWS = 10_000
-
-
-def _version_of(text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        raise ModelNotFoundError(f"Cannot call version '{text}'", "it is no number", "write a number, such as 1")
-    return int(text)

@@ -16,13 +16,12 @@ from sparkmodel.errors import (
     MalformedRequestError,
     PoolNotReadyError,
     UnsupportedRequestError,
-    VersionRetiredError,
 )
 from sparkmodel.rest import strict
 from sparkmodel.rest.asked import Context
 from sparkmodel.rest.bodies import read_body
 from sparkmodel.rest.events import answer_events, wants_events
-from sparkmodel.rest.flow import route
+from sparkmodel.rest.flow import route, version_of
 from sparkmodel.rest.gateway import Gateway
 from sparkmodel.rest.mlflow.requests import is_long
 from sparkmodel.rest.oip.answers import Answer, chunk_of, write
@@ -108,20 +107,6 @@ def routes(gateway: Gateway) -> list[Route]:
             for action in ("load", "unload")
         ),
     ]
-
-
-def version_of(request: Request) -> int | None:
-    """Number of the version in a request's path; None where it has none.
-
-    Raises:
-        VersionRetiredError: it is no number.
-    """
-    text = request.path_params.get("version")
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        raise VersionRetiredError(f"Cannot call version '{text[:100]}'", "it is no number", "write a number, such as 1")
-    return int(text)
 
 
 def _json(value: object) -> Response:
