@@ -7,7 +7,6 @@ import dataclasses
 import math
 import time
 from collections import Counter, OrderedDict
-from contextvars import ContextVar
 from types import TracebackType
 
 from sparkmodel.errors import TooManyRequestsError
@@ -79,11 +78,11 @@ class Admission:
         Raises:
             TooManyRequestsError: as many as its workers can have in the model and next to it are under way.
         """
-        room = self._room[served.name] = room_of(served)
+        room = self._room[served.name] = _beside_calls(served, _QUEUED)
         if self._scoring[served.name] >= room:
             raise self._full(served.name)
         gate = self._gates.setdefault(served.name, Gate())
-        gate.most = most_sent(served)
+        gate.most = _beside_calls(served, _AHEAD)
         return Scoring(self._scoring, served.name, gate)
 
     def forget(self, name: str) -> None:
@@ -145,20 +144,11 @@ class Ticket:
         self._admission.held_bytes -= self._held
 
     def __enter__(self) -> Ticket:
-        _ticket.set(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if not self._is_kept:
             self.leave()
-
-
-_ticket: ContextVar[Ticket] = ContextVar("ticket")
-
-
-def current() -> Ticket:
-    """That of the request which this task answers."""
-    return _ticket.get()
 
 
 class Scoring:
@@ -181,22 +171,10 @@ class Scoring:
             del self._counts[self._name]
 
 
-def room_of(served: Served) -> int:
-    """How many requests for a model may be under way: in its workers, and a few for each of these.
+def _beside_calls(served: Served, waiting: int) -> int:
+    """How many requests for a model may be in its calls and next to them, so many for each.
 
     Where small requests are joined, as many more as fill a batch twice.
     """
-    return _beside_calls(served, _QUEUED)
-
-
-def most_sent(served: Served) -> int:
-    """How many of them may be on their way to the workers, or there, at a time."""
-    return _beside_calls(served, _AHEAD)
-
-
-def _beside_calls(served: Served, waiting: int) -> int:
-    """As many as the workers' calls, and so many more for each of these."""
-    options = served.spec.options
-    workers = sum(len(one.endpoints) for one in served.handle.pool.directory.served) or 1
-    waiting = max(waiting, 2 * (options.batch_size or 0))
-    return workers * min(options.max_concurrency + options.max_queued, options.max_concurrency * (1 + waiting))
+    waiting = max(waiting, 2 * (served.spec.options.batch_size or 0))
+    return min(served.most, served.calls * (1 + waiting))

@@ -40,6 +40,21 @@ class Served:
         """Its client for calls of a gateway that say nothing else."""
         return self.handle.calling(source="rest")
 
+    @property
+    def workers(self) -> int:
+        """Number of its workers; 1 of one that rests, for who asks for it first."""
+        return sum(len(one.endpoints) for one in self.handle.pool.directory.served) or 1
+
+    @functools.cached_property
+    def calls(self) -> int:
+        """Calls that its workers make at once."""
+        return self.workers * self.spec.options.max_concurrency
+
+    @functools.cached_property
+    def most(self) -> int:
+        """Batches that its workers have at once, with those that wait there."""
+        return self.calls + self.workers * self.spec.options.max_queued
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Asked:

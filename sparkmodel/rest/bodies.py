@@ -41,7 +41,8 @@ async def read_body(request: Request, settings: Settings) -> bytes:
     length = headers.get("content-length")
     if length is not None and (not length.isdigit() or int(length) > most):
         raise _too_long(most)
-    hold = getattr(request.state, "hold", _free)
+    ticket = getattr(request.state, "ticket", None)  # what is open to all has none
+    hold = _free if ticket is None else ticket.hold
     if length is not None:
         hold(int(length))
     body = await _read(request, most, hold if length is None else _free)

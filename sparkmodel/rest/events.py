@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from sparkmodel.errors import SparkModelError, TooManyRequestsError
 from sparkmodel.rest import problems
-from sparkmodel.rest.admission import Ticket, current
+from sparkmodel.rest.admission import Ticket
 from sparkmodel.rest.asked import Asked, Context, Scored, Served
 from sparkmodel.rest.gateway import Gateway
 
@@ -35,7 +35,9 @@ def wants_events(request: Request) -> bool:
     return any(kind.partition(";")[0].strip() == "text/event-stream" for kind in kinds)
 
 
-async def answer_events(gateway: Gateway, context: Context, served: Served, asked: Asked, encode: Encode) -> Response:
+async def answer_events(
+    gateway: Gateway, request: Request, context: Context, served: Served, asked: Asked, encode: Encode
+) -> Response:
     """An answer of events: `predictions` for each 10,000 rows, then `end`, or `error` with the protocol's body of it.
 
     The first rows are scored before it begins, if that does not take long: what is wrong with a request from the
@@ -43,6 +45,7 @@ async def answer_events(gateway: Gateway, context: Context, served: Served, aske
 
     Args:
         gateway: That of the route.
+        request: It has its place until the stream ends.
         context: Of the request; it is told of when the stream ends.
         served: The model.
         asked: All rows.
@@ -54,7 +57,7 @@ async def answer_events(gateway: Gateway, context: Context, served: Served, aske
     stream = _Stream(gateway, context, served, asked, encode)
     await stream.begin()
     context.streaming = True
-    stream.ticket = current().keep()  # which it gives back at its end
+    stream.ticket = request.state.ticket.keep()  # which it gives back at its end
     return _Events(stream, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
 
@@ -116,14 +119,15 @@ class _Stream:
         except SparkModelError as error:
             self._context.condition = error.condition
             told = problems.without_values(error)
+            self._leave()
             yield _event("error", problems.body_of(self._context.protocol, told, self._context.request_id))
             return
+        self._leave()
         yield _event("end", {"rows": rows, "model_name": self._served.name, "model_version": str(self._version)})
 
     def end(self) -> None:
         """Stop what is under way, and tell of the request."""
-        if self.ticket is not None:
-            self.ticket.leave()
+        self._leave()
         if self._task is not None:
             self._task.cancel()
         context = self._context
@@ -132,6 +136,12 @@ class _Stream:
         if self._scored:
             context.scored = _together(self._scored)
         self._gateway.tell(context)
+
+    def _leave(self) -> None:
+        """Give back the request's place, before its last event: who has read that may ask again."""
+        ticket, self.ticket = self.ticket, None
+        if ticket is not None:
+            ticket.leave()
 
     @property
     def _version(self) -> int:

@@ -60,7 +60,7 @@ def route(
         caller = context.principal or (request.client.host if request.client else "")
         named = request.path_params.get("name") or request.path_params.get("model") or ""
         with gateway.admission.enter(caller, token, named) as ticket:
-            request.state.hold = ticket.hold
+            request.state.ticket = ticket
             with Leaving(request):
                 return await handler(request, context)
 

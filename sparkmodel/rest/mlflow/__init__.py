@@ -39,7 +39,7 @@ def routes(gateway: Gateway) -> list[Route]:
         asked, is_llm = await asyncio.to_thread(reading) if is_long(body) else reading()
         if wants_events(request):
             encode = functools.partial(chunk_of, served)
-            return await answer_events(gateway, context, served, asked, encode)
+            return await answer_events(gateway, request, context, served, asked, encode)
         scored = await gateway.score(context, served, asked)
         writing = functools.partial(reply, served, scored, is_llm, gateway.settings)
         content = await asyncio.to_thread(writing) if len(scored.values) > _LONG_ROWS else writing()

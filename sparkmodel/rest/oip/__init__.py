@@ -68,7 +68,7 @@ def routes(gateway: Gateway) -> list[Route]:
             context.deadline = until if context.deadline is None else min(until, context.deadline)
         if wants_events(request):
             encode = functools.partial(chunk_of, served, inference)
-            return await answer_events(gateway, context, served, inference.asked, encode)
+            return await answer_events(gateway, request, context, served, inference.asked, encode)
         scored = await gateway.score(context, served, inference.asked)
         writing = functools.partial(write, served, scored, inference)
         answer: Answer = await asyncio.to_thread(writing) if len(scored.values) > _LONG_ROWS else writing()
